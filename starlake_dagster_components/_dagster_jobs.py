@@ -19,7 +19,7 @@ from dagster._core.definitions.assets.job.asset_job import JobScopedAssetGraph a
 # Builds a job from the graph of its assets.
 from dagster._core.definitions.assets.job.asset_job import build_asset_job as build_asset_job
 
-# The result of define_asset_job, the base class of our own.
+# The result of define_asset_job, and the base class of our own class.
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition as UnresolvedAssetJobDefinition
 
 _PARAMETERS: tuple[tuple[Any, tuple[str, ...]], ...] = (

@@ -65,7 +65,7 @@ class Problem:
     skips_file: bool = False
 
     def __post_init__(self) -> None:
-        """Shorten long values in the message, and then the message, in which values may have blanks and quotes."""
+        """Shorten long values in the message, and then the message itself, because values with spaces or quotes may not be recognized."""
         if len(self.message) > _LONGEST_VALUE:
             message = cut_values(self.message)
             rest = len(message) - _LONGEST_MESSAGE

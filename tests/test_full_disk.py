@@ -66,7 +66,7 @@ def test_a_log_that_cannot_be_written_does_not_end_the_step(caplog: pytest.LogCa
     output.write("stdout", "another line\n")
     output.close()
     (said,) = [record.getMessage() for record in caplog.records if "is not kept" in record.getMessage()]
-    assert said.startswith("the output of a step is not kept any longer: the disk is full: /dev/full; free some space")
+    assert said.startswith("the output of a step is no longer kept: the disk is full: /dev/full; free some space")
 
 
 def test_the_embedded_engine_says_which_disk_is_full(mount: Callable[[str], Path], folder: ProjectFolder) -> None:

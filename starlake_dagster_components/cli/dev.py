@@ -118,7 +118,7 @@ class Services:
         """Launcher that code servers use as their Python."""
         self._servers: list[dict[str, object]] = []
         self._notices: dict[Location, Path] = {}
-        """The files with which code servers ask for a reload."""
+        """The files that code servers create to request a reload."""
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._commands: dict[str, Callable[[], subprocess.Popen[bytes]]] = {}
 

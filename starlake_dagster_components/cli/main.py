@@ -326,7 +326,7 @@ def explain(arguments: tuple[str, ...], **given: str | bool | None) -> None:
 @add_project_options()
 @click.option("--folder", default=None, metavar="FOLDER", help="Cache folder. Default: SL_DAGSTER_CACHE, or else the user's cache folder.")
 def cache_(project: Path, folder: str | None, **given: str | bool | None) -> None:
-    """Cache the plan of PROJECT and the columns of its tasks, readable by all users. For example, when you build an image."""
+    """Cache the plan of PROJECT and the columns of its tasks, readable by all users. Use it, for example, when you build an image."""
     from ..definitions.build import examine_plan
     from .fill_cache import fill_cache
 

@@ -1,4 +1,4 @@
-"""Executors: where commands run. One file each, imported at its first use."""
+"""Executors run commands. Each is in its own module, which is imported on first use."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
-    """Import all executors at the first use of ``EXECUTORS``."""
+    """Import all executors on the first use of ``EXECUTORS``."""
     if name != "EXECUTORS":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from .registry import import_executors

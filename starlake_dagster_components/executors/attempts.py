@@ -1,4 +1,4 @@
-"""Job ids of the attempts of a step. Each attempt has its own audit rows."""
+"""Make the job IDs of the attempts of a step, each of which has its own audit rows."""
 
 from dataclasses import replace
 
@@ -6,13 +6,13 @@ from ..commands import Command
 
 
 def number_attempt(command: Command, attempt: int, *, run_id: str = "", earlier_run: str = "") -> Command:
-    """Return a command with the job id of one attempt. An ``SL_JOB_ID`` that the project sets is kept.
+    """Return a command with the job ID of one attempt. If the project sets ``SL_JOB_ID``, it is kept.
 
     Args:
         command: the command of the first attempt.
         attempt: number of earlier attempts.
         run_id: Dagster's run.
-        earlier_run: the run of the attempt, if it is another run.
+        earlier_run: the run of the attempt, if it is a different one.
     """
     noted = command.audit or command.warehouse
     before = command.job_id or (noted.job_id if noted else "")

@@ -1,4 +1,4 @@
-"""The contract of executors: one method that runs one command."""
+"""Define the contract of executors: a method that runs a command."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -31,23 +31,24 @@ class CommandResult:
     """The result of a command.
 
     Attributes:
-        exit_code: 0 = done. Anything else is a failure, described by ``reason`` and ``tail``.
+        exit_code: 0 = success. Anything else is a failure, which ``reason`` and ``tail`` describe.
         not_ready: a ``preload`` found nothing to load; it has neither succeeded nor failed.
         counters: row counts of a ``load``, if known.
         row_count: rows of the table (or of the task's table) after the command, if known.
         expectations: the results of the expectations that were evaluated, if known.
         tail: the last lines of the output, oldest first.
         reason: one sentence about a failure, if the executor knows more than the exit code.
-        statement: the lines of the SQL statement that failed around its error, if that is known and not part of ``reason``.
+        statement: the lines around the error in the SQL statement that failed, if known and not part of ``reason``.
         retry: False if another attempt cannot succeed (a bad argument, a missing permission).
-        metadata: metadata that Dagster should show for the step (log links, execution ids, ...): strings, numbers, ``dg.MetadataValue``.
+        metadata: metadata for Dagster to show with the step, such as log links and execution IDs: strings, numbers, or
+            ``dg.MetadataValue``.
         tables: for a ``load``: the result of each table, by its logical name. For a table that is not listed, only the exit code is known.
-        progress: how far a failed ``load`` got, according to its output: it had ``begun`` with some table, and so had listed all files, or
+        progress: how far a failed ``load`` got, according to its output: it had ``begun`` to load a table, and so had listed all files, or
             it had tried all of its tables (``complete``).
         program_exit_code: the exit code of the program, if ``exit_code`` reports a failure that the program did not report.
         failed_in_table: a ``load`` of one table failed although rows of its files are in the table, see :class:`TableResult`.
         leaves_files: a ``load`` of one table may have left files in a folder that no other load reads, see :class:`TableResult`.
-        trail: what the output says about single files and expectations, for executors that also see the files.
+        trail: information in the output about individual files and expectations, for executors that also have access to the files.
     """
 
     exit_code: int
@@ -77,7 +78,7 @@ class CommandResult:
 
         Args:
             name: its logical name.
-            tables: how many tables the command had. The result of a command with one table is the result of that table.
+            tables: number of tables of the command. The result of a command with one table is the result of that table.
         """
         known = self.tables.get(name)
         if tables == 1:
@@ -101,17 +102,19 @@ class CommandResult:
 
 @dataclass(frozen=True, slots=True)
 class Invocation:
-    """The step that runs a command, and how to communicate with it.
+    """The step that runs a command, and the means to communicate with it.
 
     Attributes:
         log: receives the messages of the executor, and the output if there is no ``output``.
-        cancelled: set when the run is canceled: the executor ends the command, waits for its end and raises CommandCancelled.
+        cancelled: set when the run is canceled. The executor then ends the command, waits for its end, and raises CommandCancelled.
         run_id: Dagster's run.
         step_key: Dagster's step.
         attempt: number of earlier attempts of this step, from 0.
-        report: receives metadata as soon as it is known (an execution id, a log link).
-        find_usual_seconds: returns how many seconds the latest materializations of the command's assets took; None if there are none.
-        since: when the run began, or the oldest of ``earlier_runs``. Nothing that belongs to this step is older. None = unknown.
+        report: receives metadata as soon as it is known, such as an execution ID or a log link.
+        find_usual_seconds: returns the duration, in seconds, of the latest materializations of the command's assets; None if there are
+            none.
+        since: the time at which the run, or the oldest of ``earlier_runs``, began. Nothing that belongs to this step is older. None =
+            unknown.
         earlier_runs: runs that this run continues (re-execution from failure), most recent first, in which this step did not succeed.
         output: receives the lines that the program writes; None = they go to ``log``.
     """
@@ -134,9 +137,9 @@ class Invocation:
 
 
 class StarlakeExecutor(dg.Model, ABC):
-    """Runs Starlake commands somewhere. Subclasses are plain pydantic models: their fields are the YAML of ``executor:``."""
+    """Runs Starlake commands. Subclasses are plain pydantic models: their fields are the YAML of ``executor:``."""
 
-    # A wrong field may hold a secret.
+    # An invalid field may contain a secret.
     model_config = ConfigDict(hide_input_in_errors=True)
 
     @abstractmethod
@@ -144,11 +147,11 @@ class StarlakeExecutor(dg.Model, ABC):
         """Run one command to its end.
 
         Args:
-            command: what to run.
-            invocation: log, cancellation, ids.
+            command: the command.
+            invocation: the step that runs it.
 
         Returns:
-            How it ended; a failing command is a result, not an exception.
+            The result of the command. A failed command is a result, not an exception.
 
         Raises:
             CommandCancelled: ``invocation.cancelled`` was set; nothing of the command is still running.
@@ -164,7 +167,7 @@ class StarlakeExecutor(dg.Model, ABC):
         return ()
 
     def find_unsupported(self, project: "Project", pipeline: Pipeline) -> Sequence[Problem]:
-        """Return which of a pipeline's tables and tasks this executor cannot run, regardless of the options.
+        """Return problems for the tables and tasks of a pipeline that this executor cannot run, regardless of the options.
 
         Called when definitions are built. It may use neither the network nor processes.
         """
@@ -179,7 +182,7 @@ class StarlakeExecutor(dg.Model, ABC):
         return None
 
     def get_retries(self, pipeline: Pipeline) -> tuple[int, timedelta] | None:
-        """Return how often, and after which delay, the steps of a pipeline are retried according to the executor's own options.
+        """Return the number and delay of retries of a pipeline's steps according to the executor's own options.
 
         Used if the DAG config does not set ``retries``.
         """

@@ -45,8 +45,8 @@ class DuckDBExecutor(StarlakeExecutor):
     )
     timeout: Seconds | None = Field(
         default=None,
-        description="Seconds that a command may run; then it is interrupted, nothing of it is written, and the step fails. "
-        "Default: no limit.",
+        description="Time limit of a command, in seconds. When it is reached, the command is interrupted, nothing is written, and the step "
+        "fails. Default: no limit.",
         examples=[600],
     )
 
@@ -62,14 +62,14 @@ class DuckDBExecutor(StarlakeExecutor):
 
     time_zone: str | None = Field(
         default=None,
-        description="Time zone of the times that the engine writes (SCD2, audit) and of current_timestamp. Default: TZ, "
-        "else that of Dagster's process, as in Starlake.",
+        description="Time zone of the times that the engine writes (SCD2, audit) and of current_timestamp. "
+        "Default: as in Starlake, TZ, or else that of Dagster's process.",
         examples=["UTC"],
     )
     strict: bool = Field(
         default=False,
-        description="Reject what works with the engine but not with Starlake: queries that its SQL parser does not accept, "
-        "names that need quotes. Default: a warning.",
+        description="Whether to reject what works in the engine but not in Starlake, such as queries that its SQL parser rejects, "
+        "and names that need quotes. By default, there is a warning.",
     )
 
     def run(self, command: Command, invocation: Invocation) -> CommandResult:
@@ -77,8 +77,8 @@ class DuckDBExecutor(StarlakeExecutor):
 
         Raises:
             MissingDependency: the package ``duckdb`` is not installed.
-            CommandCancelled: the run was canceled; nothing of the command was written.
-            CommandTimeout: it ran longer than ``timeout``; nothing of it was written.
+            CommandCancelled: the run was canceled; nothing was written.
+            CommandTimeout: it ran longer than ``timeout``; nothing was written.
         """
         if importlib.util.find_spec("duckdb") is None:
             raise _make_missing_dependency()
@@ -133,7 +133,7 @@ Rejection = tuple[Location | None, str]
 
 
 def _explain_rejection(project: "Project", node: "Table | Task") -> Rejection | None:
-    """Return why the engine cannot make a table, and the location of the cause."""
+    """Return the reason why the engine cannot write a table, and the location of the cause."""
     python = getattr(node, "python_file", None)
     if python:
         return node.origin.locate(), f"task {node.full_name} is Python ({python}): the executor duckdb runs SQL only"
@@ -144,28 +144,28 @@ def _explain_rejection(project: "Project", node: "Table | Task") -> Rejection | 
     if not (sink and sink.connection_ref) or name == project.application.connection_ref:
         return _explain_rejected_connection(project, known.get(name))
     where = node.origin.locate(find_section_key(node, "sink.connectionRef"))
-    return _explain_rejected_connection(project, known[name], f" and takes {node.full_name}", where)
+    return _explain_rejected_connection(project, known[name], f", and {node.full_name} is written to it", where)
 
 
 def _explain_rejected_audit(project: "Project") -> Rejection | None:
-    """Return why the engine cannot write the audit, which every command needs to succeed."""
+    """Return the reason why the engine cannot write the audit, which every command must write."""
     application = project.application
     if not application.audit_active:
         return None
     own = application.audit_connection_ref not in (None, "", application.connection_ref)
     where = application.origin.locate("audit.sink.connectionRef") if own else None
-    return _explain_rejected_connection(project, application.audit_connection, " and takes the audit", where)
+    return _explain_rejected_connection(project, application.audit_connection, ", and the audit is written to it", where)
 
 
 def _explain_rejected_connection(
     project: "Project", connection: "Connection | None", use: str = "", where: Location | None = None
 ) -> Rejection | None:
-    """Return why the engine cannot write to a connection.
+    """Return the reason why the engine cannot write to a connection.
 
     Args:
         project: the project.
         connection: the connection; None if it is not known.
-        use: how the message describes what is written to it.
+        use: description, for the message, of what is written to it.
         where: the location of the ``connectionRef`` of a sink that names it; None if it is the connection of the application.
     """
     application = project.application
@@ -192,20 +192,20 @@ def _is_file(path: str | None) -> bool:
 
 
 def _propose_connection(project: "Project", *, in_sink: bool = False) -> str:
-    """Return how to give the project, or one sink of it, a DuckDB file: one of its environments, or one of its connections."""
+    """Return advice on how to use a DuckDB file for the project or one of its sinks."""
     names = [name for name, c in project.application.connections.items() if _is_file(c.duckdb_path)]
     if in_sink and names:
-        return f"set connectionRef of this sink to {' or '.join(names)}, or take another executor"
+        return f"set connectionRef of this sink to {' or '.join(names)}, or use another executor"
     folder = project.metadata_folder
     files = sorted(folder.glob("env.*.sl.yml"))
     stamps = tuple((file.name, file.stat().st_mtime_ns) for file in files if file.is_file())
     environments = _find_environments_with_duckdb(str(project.root), stamps)
     if environments:
-        return f"set env to {' or '.join(environments)}, which has one, or take another executor"
+        return f"set env to {' or '.join(environments)}, which has one, or use another executor"
     if names:
-        return f"set application.connectionRef to {' or '.join(names)}, which is one, or take another executor"
+        return f"set application.connectionRef to {' or '.join(names)}, which is one, or use another executor"
     key = "connectionRef of this sink" if in_sink else "application.connectionRef"
-    return f"add one to application.connections and set {key} to it, or take another executor"
+    return f"add one to application.connections and set {key} to it, or use another executor"
 
 
 @lru_cache(maxsize=8)
@@ -225,7 +225,7 @@ def _find_environments_with_duckdb(root: str, files: tuple[tuple[str, int], ...]
 
 
 class _Lines:
-    """A log that keeps its last lines."""
+    """A log that keeps the last lines."""
 
     def __init__(self, log: Log) -> None:
         self._log = log
@@ -300,7 +300,7 @@ def _make_table_result(result: "EngineResult", table: LoadTable, mask: Mask) -> 
     name = f"{table.domain}.{table.name}"
     load, failure = result.counters.get(name), result.failures.get(name)
     if name not in result.finished:
-        # The engine also loads the files that it finds in ingesting.
+        # The engine also loads files that it finds in the ingesting area.
         return TableResult("open", retry=result.retry)
     return TableResult(
         "failed" if failure else "loaded",

@@ -1,7 +1,6 @@
 """Known faults of Starlake, for executors that run Starlake itself. A project that would fail gets a warning before it runs.
 
-To add a fault, write a function that finds the tables and tasks that it concerns, and list it in :data:`KNOWN_FAULTS` with the versions
-that have it.
+To add a fault, write a function that finds the affected tables and tasks, and add it to :data:`KNOWN_FAULTS` with the affected versions.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -21,9 +20,9 @@ class KnownFault:
         message: what happens and what to do; ``{name}`` is the table or task.
         key: the key of the table or task that causes it, for the location.
         concerns: whether a table or task is affected.
-        since: the first version that has it; empty = not known.
-        until: the last version that is known to have it. Later versions are expected to have it too, unless ``fixed`` is given.
-        fixed: the first version without it; empty = not known.
+        since: the first affected version; empty = unknown.
+        until: the last version that is known to be affected. Later versions are assumed to be affected unless ``fixed`` is set.
+        fixed: the first version without it; empty = unknown.
     """
 
     message: str
@@ -34,7 +33,7 @@ class KnownFault:
     fixed: str = ""
 
     def affects(self, version: str) -> bool:
-        """Return whether a version has the fault. An unknown version may have it."""
+        """Return whether a version has the fault; True for an unknown version."""
         numbers = _parse_version(version)
         if not numbers:
             return True
@@ -49,7 +48,7 @@ def _has_history_of_several_keys(node: Table | Task) -> bool:
 KNOWN_FAULTS: Sequence[KnownFault] = (
     # Starlake: templates/write-strategies/default.j2, renderStrategyKeyIsNull: the last condition is followed by AND.
     KnownFault(
-        "{name} has the write strategy SCD2 with several key columns: from the second run on Starlake's SQL for it is a syntax error "
+        "{name} has the write strategy SCD2 with several key columns: from the second run on, Starlake's SQL for it has a syntax error "
         "(seen in Starlake {until}). Combine them into one column, and use it as the key",
         key="writeStrategy",
         concerns=_has_history_of_several_keys,

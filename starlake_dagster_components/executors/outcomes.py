@@ -6,12 +6,12 @@ from typing import Literal
 
 Level = Literal["debug", "info", "warning", "error"]
 Log = Callable[[Level, str], None]
-"""Takes a level and one line of text without its line end. It may be called from any thread."""
+"""A function that receives a level and a line of text without its line end. It may be called from any thread."""
 
 
 @dataclass(frozen=True, slots=True)
 class Counters:
-    """Row counts of a load. None = unknown (Starlake prints -1 where it does not know)."""
+    """Row counts of a load. None = unknown (Starlake prints -1)."""
 
     input: int | None = None
     accepted: int | None = None
@@ -25,7 +25,7 @@ class ExpectationResult:
     """The result of one expectation of a table or task (a row of ``audit.expectations``)."""
 
     expect: str
-    """The call as it is written in the project: ``is_unique('id')``."""
+    """The call as written in the project: ``is_unique('id')``."""
     success: bool
     violations: int | None = None
     sql: str | None = None
@@ -50,11 +50,11 @@ class TableResult:
     """The result of a ``load`` for one of its tables.
 
     Attributes:
-        outcome: how it ended, see :data:`Outcome`.
+        outcome: the outcome, see :data:`Outcome`.
         counters: rows and files that were loaded, if known. A table that failed or is open has them too if some of its files were loaded.
-        row_count: rows of the table afterwards, if known.
+        row_count: rows of the table afterward, if known.
         expectations: the results of its expectations, if known.
-        reason: one sentence about a failure, if more is known than that the command failed.
+        reason: one sentence about a failure, if the cause is known.
         retry: False if another attempt cannot succeed.
         failed_in_table: the load failed although rows of its files are in the table (its expectations failed). No other attempt finds these
             files.

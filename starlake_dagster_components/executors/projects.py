@@ -1,4 +1,6 @@
-"""Keep the projects that commands have read. Commands of one run often have the same variables, and large projects take seconds to read."""
+"""Cache the projects that commands have read, because commands of a run often have the same variables, and large projects take seconds to
+read.
+"""
 
 import os
 import threading

@@ -1,4 +1,4 @@
-"""Find executors by their ``type``. Each is imported at its first use."""
+"""Find executors by their ``type``. Each is imported on first use."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -20,7 +20,7 @@ EXECUTOR_TYPES: Mapping[str, str] = {
 
 
 def find_executor(type_: str) -> type[StarlakeExecutor]:
-    """Return the class of a type of executor.
+    """Return the executor class of a type.
 
     Raises:
         InvalidSetting: there is no such type.

@@ -1,8 +1,8 @@
-"""The secrets of projects, and how they are kept out of everything that is shown or stored.
+"""Keep the secrets of projects out of everything that is shown or stored.
 
-This package knows the secrets of a process (``known``) and replaces them in text by ``***`` (``mask``). Whatever leaves the process goes
-through it: logs, events, failures, metadata, compute logs, problems, the output of the command line. What is secret follows from names
-(``names``) and from how text is written (``patterns``). A secret is found as it is, and as URLs, JSON, shells and SQL write it
+This package collects the secrets of a process (``known``) and replaces them in text with ``***`` (``mask``). Everything that leaves the
+process is masked: logs, events, failures, metadata, compute logs, problems, and the output of the command line. Names (``names``) and
+patterns of text (``patterns``) determine what is secret. A secret is found both verbatim and as URLs, JSON, shells and SQL encode it
 (``forms``).
 """
 

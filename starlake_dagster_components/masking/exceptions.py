@@ -1,4 +1,6 @@
-"""Secrets in exceptions and their causes: Dagster stores the whole chain, and a parser's error shows the text that it rejected."""
+"""Mask the secrets in exceptions and their causes. Dagster stores the whole chain, and a parser's error contains the text that it
+rejected.
+"""
 
 import contextlib
 
@@ -6,7 +8,7 @@ from .known import mask_text
 
 
 class Masked(Exception):
-    """Stands in the place of an exception whose text cannot be changed."""
+    """Replaces an exception whose text cannot be changed."""
 
 
 def mask_exception(error: BaseException) -> None:
@@ -44,7 +46,7 @@ def _hide_arguments(error: BaseException) -> None:
 
 
 def _replace_stubborn(error: BaseException) -> BaseException:
-    """Return an exception, or one in its place where its text still has secrets after all that can be changed was."""
+    """Return an exception, or a replacement if its text still contains secrets."""
     _hide_arguments(error)
     text = str(error)
     hidden = mask_text(text)

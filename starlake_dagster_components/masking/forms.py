@@ -1,4 +1,4 @@
-"""The forms in which a secret may be written: as it is, and as URLs, JSON, shells, SQL and XML write it."""
+"""List the forms in which a secret may be written: verbatim, and as URLs, JSON, shells, SQL and XML encode it."""
 
 import json
 import shlex

@@ -1,6 +1,7 @@
-"""The secrets that this process knows: of projects, their connections, DAG options and executors, and of its own environment.
+"""Collect the secrets that this process knows: those of projects, their connections, DAG options and executors, and of the environment.
 
-Objects that contain secrets are registered when they are read, which takes no time. They are searched when the first text is masked.
+Objects that contain secrets are registered when they are read, which takes no time. They are searched for secrets when the first text is
+masked.
 """
 
 import logging
@@ -18,19 +19,19 @@ _cached: list[frozenset[str]] = []
 
 
 def register_secrets(owner: str, kind: str, *sources: Any) -> None:
-    """Register objects that contain secrets, in place of those registered before.
+    """Register objects that contain secrets. They replace those that were registered before for the same owner and kind.
 
     Args:
-        owner: whose they are: the folder of a project.
-        kind: which of the owner's.
-        sources: mappings or objects with fields, searched later.
+        owner: the owner of the secrets: the folder of a project.
+        kind: distinguishes several registrations of the owner.
+        sources: mappings or objects with fields, which are searched later.
     """
     _sources[owner, kind] = sources
     _cached.clear()
 
 
 def register_secret_names(owner: str, names: Iterable[str]) -> None:
-    """Note the names that the setting ``secrets`` of a project lists, besides those that are always secret."""
+    """Register the names in the setting ``secrets`` of a project, in addition to those that are always secret."""
     _names[owner] = tuple(names)
     _cached.clear()
 
@@ -43,29 +44,29 @@ def forget_secrets() -> None:
 
 
 def list_known_secrets() -> frozenset[str]:
-    """Return all secrets that are known."""
+    """Return all known secrets."""
     if not _cached:
         names = _list_names()
-        # Copied at once: other threads may note more meanwhile.
+        # Copied first, because other threads may register more in the meantime.
         sources = [source for group in list(_sources.values()) for source in group]
         _cached.append(frozenset(secret for source in (os.environ, *sources) for secret in find_secrets(source, names)))
     return next(iter(_cached), frozenset())
 
 
 def build_mask(*sources: Mapping[str, Any]) -> Mask:
-    """Return what hides all known secrets and those of more data."""
+    """Return the mask that hides all known secrets and those in additional data."""
     names = _list_names()
     more = {secret for source in sources for secret in find_secrets(source, names)}
     return _make_mask(list_known_secrets() | more)
 
 
 def mask_text(text: str) -> str:
-    """Return a string without the secrets that are known."""
+    """Return a string with the known secrets masked."""
     return _make_mask(list_known_secrets())(text)
 
 
 def mask_data(data: Any) -> Any:
-    """Return mappings, lists and strings without the secrets that are known; other values as they are."""
+    """Return mappings, lists and strings with the known secrets masked. Other values are unchanged."""
     mask = _make_mask(list_known_secrets())
 
     def hide(value: Any) -> Any:
@@ -73,7 +74,7 @@ def mask_data(data: Any) -> Any:
             return mask(value)
         if isinstance(value, Mapping):
             return {hide(key): hide(item) for key, item in value.items()}
-        # Not tuples with names: Dagster's records are some.
+        # Not named tuples, because some of Dagster's records are named tuples.
         if type(value) in (list, tuple):
             return type(value)(hide(item) for item in value)
         return value
@@ -82,7 +83,7 @@ def mask_data(data: Any) -> Any:
 
 
 def holds_secrets(body: bytes) -> bool:
-    """Return whether bytes hold a known secret; a plain word does not count, as it may well stand there for something else."""
+    """Return whether bytes contain a known secret. Plain words do not count, because they may have another meaning there."""
     return any(secret.encode("utf-8", "surrogateescape") in body for secret in list_known_secrets() if not is_word(secret))
 
 
@@ -96,10 +97,10 @@ def _make_mask(secrets: frozenset[str]) -> Mask:
 
 
 class MaskingFilter(logging.Filter):
-    """Hides secrets in what a logger is given."""
+    """Hides secrets in log records."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Hide them, and let every record pass."""
+        """Mask a record, and return True to keep it."""
         message = record.getMessage()
         hidden = mask_text(message)
         if hidden != message:

@@ -10,32 +10,32 @@ from .patterns import hide_patterns
 from .values import find_secrets
 
 _WORD_LENGTH = 12
-"""A shorter secret of letters only, or of digits only, is hidden where it stands alone: names of files may contain it."""
+"""Shorter secrets that consist only of letters, or only of digits, are hidden only as whole words, because file names may contain them."""
 
 
 class Mask:
     """Replaces secrets in text by ``***``.
 
-    Hidden are the values of variables whose names say that they are secret, in all forms in which they may be written, and what looks like
-    a secret whatever it is called (see ``patterns``).
+    It hides the values of variables with secret names, in all forms in which they may be written, and everything that looks like a secret,
+    regardless of its name (see ``patterns``).
 
     Args:
         sources: variables or other data, see :func:`~starlake_dagster_components.masking.values.find_secrets`.
-        secrets: more secrets.
+        secrets: additional secrets.
     """
 
     __slots__ = ("_forms", "_pattern")
 
     def __init__(self, *sources: Mapping[str, Any], secrets: Iterable[str] = ()) -> None:
         found = {*secrets, *(secret for source in sources for secret in find_secrets(source))}
-        # A shorter form may be a part of a longer one.
+        # A shorter form may be part of a longer one.
         forms = {form for secret in found for form in list_forms(secret)}
         self._forms = tuple(sorted(forms, key=lambda form: (-len(form), form)))
         self._pattern = re.compile("|".join(map(_build_pattern, self._forms))) if self._forms else None
 
     def __call__(self, text: str) -> str:
-        """Return the text without its secrets."""
-        # Looking for plain substrings first is several times faster than the pattern, and most lines have no secret.
+        """Return the text with its secrets masked."""
+        # Searching for plain substrings first is several times faster than the pattern, and most lines contain no secret.
         if self._pattern is not None and any(form in text for form in self._forms):
             text = self._pattern.sub(HIDDEN, text)
         return hide_patterns(text)
@@ -47,5 +47,5 @@ def _build_pattern(form: str) -> str:
 
 
 def is_word(secret: str) -> bool:
-    """Return whether a secret is a word or a number, which may stand in a string for something else."""
+    """Return whether a secret is a word or a number, which may have another meaning in a string."""
     return len(secret) < _WORD_LENGTH and (secret.isalpha() or secret.isdigit())

@@ -1,4 +1,4 @@
-"""Names of variables, options and keys whose values are secret."""
+"""Recognize the names of variables, options and keys whose values are secret."""
 
 import re
 from collections.abc import Iterable
@@ -19,7 +19,9 @@ _WORD_BORDER = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|[^A-Za-z0-9]+")
 
 @lru_cache(maxsize=4096)
 def is_secret_name(name: str) -> bool:
-    """Return whether a variable of this name usually holds a secret (``DB_PASSWORD``, ``apiKey``, ``spark.hadoop.fs.s3a.secret.key``)."""
+    """Return whether a variable with this name usually contains a secret (``DB_PASSWORD``, ``apiKey``,
+    ``spark.hadoop.fs.s3a.secret.key``).
+    """
     words = _WORD_BORDER.sub("_", name).upper()
     return _SECRET_NAME.search(words) is not None and _NO_SECRET_NAME.search(words) is None
 

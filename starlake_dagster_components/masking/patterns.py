@@ -1,4 +1,4 @@
-"""Secrets that show by how a string is written, known or not: ``user:secret@host``, ``password=...``, ``--token ...``, private keys."""
+"""Find secrets by their context, whether or not they are known: ``user:secret@host``, ``password=...``, ``--token ...``, private keys."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -15,21 +15,21 @@ _NOT_HIDDEN = r"(?!\*\*\*|\$\{|\{\{|\$\(|%\(|\?)"
 _WORDS = ("pass", "pwd", "secret", "token", "credential", "key", "signature", "sig=", "authorization", "identified", "onnection")
 
 _PATTERNS: tuple[tuple[re.Pattern[str], int], ...] = (
-    # scheme://user:secret@host with any scheme. A port that a path follows is not a secret.
+    # scheme://user:secret@host with any scheme. A port followed by a path is not a secret.
     (re.compile(r"://[^\s:/@'\"<>]{0,300}:(?!\d+(?:[/?#]|$))([^\s'\"<>]{1,1000})(?=@[^\s@'\"])"), 1),
     (re.compile(r"jdbc:oracle:\w+:[^\s/@'\"]{1,300}/([^\s@'\"]{1,1000})@", re.IGNORECASE), 1),
 )
 _NAMED: tuple[tuple[re.Pattern[str], int], ...] = (
     # --password x, --password=x
     (re.compile(rf"(?<![\w-])--{_KEY}[\w.\-]{{0,100}}(?:\s+|=){_NOT_HIDDEN}(?!--){_VALUE}", re.IGNORECASE), 1),
-    # password=x in query strings, options of JDBC and of command lines; sig=x of signed addresses
+    # password=x in query strings, JDBC options and command lines; sig=x in signed URLs
     (re.compile(rf"(?<![\w.\-])(?:{_KEY}[\w.\-]{{0,100}}|sig)\s*=\s*{_NOT_HIDDEN}{_VALUE}", re.IGNORECASE), 1),
     # "password": "x", 'password': 'x', and in JSON within JSON
     (re.compile(rf"[\"']{_KEY}\w{{0,100}}[\"']\s*:\s*(\"(?:[^\"\\]|\\.){{1,5000}}\"|'(?:[^'\\]|\\.){{1,5000}}')", re.IGNORECASE), 1),
     (re.compile(rf"\\\"{_KEY}\w{{0,100}}\\\"\s*:\s*\\\"(.{{1,5000}}?)\\\"", re.IGNORECASE), 1),
     # password: x
     (re.compile(rf"(?<![\w.\-])[\w.\-]{{0,100}}(?:passw(?:or)?d|passphrase|secret)\s*:\s*{_NOT_HIDDEN}{_VALUE}", re.IGNORECASE), 1),
-    # PASSWORD 'x' of SQL
+    # PASSWORD 'x' in SQL
     (re.compile(r"\b(?:password|secret|(?<!expected )token|key_id|session_token|identified\s+by)\s+'((?:[^']|'')+)'", re.IGNORECASE), 1),
     (re.compile(r"\bauthorization\b['\"]?\s*[:=]\s*['\"]?(?:basic|bearer|token)\s+([^\s'\",]+)", re.IGNORECASE), 1),
     (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----(.+?)(?:-----END|$)", re.DOTALL), 1),
@@ -37,14 +37,14 @@ _NAMED: tuple[tuple[re.Pattern[str], int], ...] = (
 
 
 def hide_patterns(text: str) -> str:
-    """Return a string without what looks like a secret."""
+    """Return a string with everything masked that looks like a secret."""
     for pattern, group in _choose_patterns(text):
         text = pattern.sub(_make_replacement(group), text)
     return text
 
 
 def find_in_patterns(text: str) -> Iterator[str]:
-    """Yield what looks like a secret in a string."""
+    """Yield the parts of a string that look like secrets."""
     for pattern, _ in _choose_patterns(text):
         for match in pattern.finditer(text):
             yield from (found.strip("'\"{}") for found in match.groups() if found)

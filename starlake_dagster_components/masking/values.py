@@ -1,4 +1,4 @@
-"""The secrets in variables, options and other data."""
+"""Find the secrets in variables, options and other data."""
 
 import json
 import re
@@ -10,20 +10,20 @@ from .patterns import HIDDEN, find_in_patterns
 
 _NEVER_SECRET = frozenset(("true", "false", "none", "null", "yes", HIDDEN))
 _SHORTEST = 4
-"""Shorter values stand in too many harmless words to be hidden everywhere."""
+"""Shorter values occur in too many harmless words to be hidden everywhere."""
 _DEEPEST = 20
 _PLACEHOLDER = re.compile(r"\s*(?:\{\{[^{}]*\}\}|\$\{[^{}]*\})\s*")
 
 
 def find_secrets(source: Any, names: Sequence[str] = ()) -> Iterator[str]:
-    """Yield the secrets of a mapping, or of an object with fields, and of everything in it.
+    """Yield the secrets in a mapping, or in an object with fields, including nested ones.
 
-    Secret are the values of secret names, each line of those that have several, the secret fields of those that are JSON, and what any
-    value shows (``user:secret@host``, ``password=secret``).
+    The secrets are the values of secret names, each line of values with several lines, the secret fields of JSON values, and secrets that
+    show in any value (``user:secret@host``, ``password=secret``).
 
     Args:
         source: a mapping, a sequence, or a pydantic model.
-        names: patterns of more names whose values are secret.
+        names: patterns of additional secret names.
     """
     yield from _walk("", source, names, 0)
 

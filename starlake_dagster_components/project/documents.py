@@ -15,7 +15,7 @@ from .variables import UNSET_MARK, Unset, Variables
 from .yaml_mappings import Context, Section
 from .yaml_source import Positions, YamlDocument, YamlError, parse_yaml
 
-# Keys in which an unset variable does no harm while a project is read. SQL gets the variable's value when it runs.
+# Keys in which an unset variable does no harm while a project is read, because SQL gets the variable's value when it runs.
 _DESCRIPTIVE = frozenset(["comment", "description", "sample", "patternSample", "tags", "sql", "presql", "postsql"])
 
 

@@ -61,6 +61,8 @@ def name_connections(document: YamlDocument) -> str:
 
 
 def _find_value(key: str, line: str) -> str | None:
-    """Return what a line has behind a key: ``{load: "{{A}}", transform: b}`` -> ``"{{A}}"`` for ``load``; None if it lacks the key."""
+    """Return the text that follows a key on a line: ``{load: "{{A}}", transform: b}`` -> ``"{{A}}"`` for ``load``; None if it lacks the
+    key.
+    """
     found = re.search(rf"(?<![\w.-])[\"']?{re.escape(key)}[\"']?\s*:\s*(\"[^\"]*\"|'[^']*'|(?:\{{\{{.*?\}}\}}|[^,}}#])*)", line)
     return found[1] if found else None

@@ -125,7 +125,7 @@ def start_reading(
 
 
 def read_remaining_files(started: StartedProject, dependencies: str = "auto") -> Project:
-    """Read the rest of a project, and return the whole.
+    """Read the rest of a project, and return the complete project.
 
     Args:
         started: the result of :func:`start_reading`.

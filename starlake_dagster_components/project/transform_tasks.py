@@ -32,7 +32,7 @@ from .word_sets import split_words
 from .yaml_mappings import Section
 from .yaml_source import Positions
 
-_TASK = FileKind("task", "warning", "Starlake skips the task, its SQL file included")
+_TASK = FileKind("task", "warning", "Starlake skips the task, including its SQL file")
 _CONFIG = FileKind("transform", "warning", "Starlake skips all tasks of the folder")
 # In the order in which Starlake looks for a task's command.
 _COMMANDS = (".sql", ".sql.j2", ".py")

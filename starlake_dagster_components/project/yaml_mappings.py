@@ -234,7 +234,7 @@ class Section:
         return found
 
     def get_choice(self, key: str, known: Collection[str], what: str, convert: Callable[[str], str] = str.upper) -> str | None:
-        """Return a converted string; None if it is absent, empty or blank. An unknown value is reported, and returned all the same.
+        """Return a converted string; None if it is absent, empty or blank. An unknown value is reported, but still returned.
 
         Args:
             key: the key of the value.

@@ -1,7 +1,7 @@
 """Parse YAML as Starlake does, and record the line of every key.
 
 Starlake: Jackson's YAML mapper reads YAML 1.2, in which ``on``, ``yes``, and ``no`` are strings and only ``true`` and ``false`` are
-booleans. PyYAML's C parser makes the nodes; the values are resolved here.
+booleans. PyYAML's C parser builds the nodes, and this module resolves the values.
 """
 
 import re
@@ -151,7 +151,7 @@ class _TooManyNodes(Exception):
 
 
 class _NoResolver:
-    """Gives plain scalars an empty tag, and all other nodes ``!``. This module resolves the values, not PyYAML.
+    """Gives plain scalars an empty tag, and all other nodes ``!``. This module resolves the values instead of PyYAML.
 
     PyYAML resolves each node when it makes it, so that too many nodes are noticed here before they cost time and memory.
     """

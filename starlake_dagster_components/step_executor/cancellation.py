@@ -111,7 +111,8 @@ def _run_in_thread(context: Any, call: Callable[[Cancelled], T], cancelled: Canc
 
 
 def _check_run_is_active(context: Any) -> None:
-    """Refuse to begin if the run has ended. A step process that was just starting when the run's process was killed does not notice.
+    """Raise an exception if the run has ended. A step process that was just starting when the run's process was killed does not notice
+    that.
 
     By now, the run, including the step, may have been re-executed.
     """

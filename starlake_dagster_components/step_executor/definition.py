@@ -51,7 +51,7 @@ def starlake_step_executor(
     """
     if max_concurrent is not None and max_concurrent < 1:
         raise dg.DagsterInvalidDefinitionError(f"max_concurrent is {max_concurrent}, expected 1 or more")
-    # Functions of a definition are made again with each reload: keeping them would keep what they know.
+    # Each reload creates these functions again. A cache would keep the old ones, and everything that they reference, in memory.
     build = _build_executor_definition if choose_tags is None or isfunction(choose_tags) else _build_executor_definition.__wrapped__
     return build(max_concurrent or get_default_max_concurrent(), require_upstream_step_success, choose_tags)
 

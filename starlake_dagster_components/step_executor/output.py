@@ -42,16 +42,17 @@ _open_files = threading.BoundedSemaphore(MAX_OPEN)
 
 
 MAX_LOG = 50_000_000
-"""Characters of a step's standard output, and of its standard error, that are kept; of what exceeds them the last :data:`KEPT_END`."""
+"""Number of characters to keep from the beginning of a step's standard output, and of its standard error. Of the rest, the last
+:data:`KEPT_END` are kept."""
 KEPT_END = 1_000_000
 
 
 class LogCap:
-    """Lets the beginning of a log pass, and keeps the end of what exceeds it.
+    """Passes on the beginning of a log, and keeps the end of the rest.
 
     Args:
-        write: takes what passes.
-        limit: characters that pass.
+        write: receives the text to keep.
+        limit: number of characters to pass on from the beginning.
     """
 
     def __init__(self, write: Callable[[str], object], limit: int = MAX_LOG) -> None:
@@ -63,14 +64,14 @@ class LogCap:
         self._kept = 0
 
     def write(self, text: str) -> None:
-        """Take a string."""
+        """Pass on a string, or keep its end if it exceeds the limit."""
         if self._passed < self._limit:
             room = self._limit - self._passed
             self._write(text[:room])
             self._passed += min(len(text), room)
             if self._passed < self._limit:
                 return
-            self._write(f"\n... more than {self._limit:,} characters; of what follows only the end is kept\n")
+            self._write(f"\n... more than {self._limit:,} characters: only the end of the rest is kept\n")
             text = text[room:]
         self._end.append(text[-KEPT_END:])
         self._kept += len(self._end[-1])
@@ -79,14 +80,14 @@ class LogCap:
             self._kept -= len(self._end.popleft())
 
     def write_line(self, line: str) -> None:
-        """Take a line for ``print``; what exceeds the limit is lost."""
+        """Pass on a line. Text that exceeds the limit is lost."""
         if self._passed < self._limit:
             self.write(line)
 
     def close(self) -> None:
-        """Write the end, if anything was left out."""
+        """Write the end of the text if any text was omitted."""
         if self._left_out:
-            self._write(f"... {self._left_out - self._kept:,} characters are left out; the end is:\n{''.join(self._end)}")
+            self._write(f"... {self._left_out - self._kept:,} characters omitted; the end is:\n{''.join(self._end)}")
             self._left_out = 0
 
 
@@ -163,7 +164,7 @@ class FileOutput:
 def _explain_lost_log(error: OSError, kept: tuple[Any, IO[str]] | None) -> str:
     path = error.filename or (getattr(kept[1], "name", "") if kept else "")
     reason = explain_full_disk(OSError(error.errno, error.strerror, path)) or str(error)
-    return f"the output of a step is not kept any longer: {reason}"
+    return f"the output of a step is no longer kept: {reason}"
 
 
 class _Routed:

@@ -65,7 +65,7 @@ class RunningStep:
             self._in_user_code = True
 
     def leave_user_code(self) -> None:
-        """Mark that Dagster's code runs again."""
+        """Mark that Dagster's code is running again."""
         with self.writing:
             self._in_user_code = False
 

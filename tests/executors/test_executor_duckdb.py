@@ -320,8 +320,8 @@ def test_connections_that_the_engine_rejects_are_rejected_when_the_project_is_lo
     (problem,) = problems
     assert problem.severity == "error"
     assert str(problem) == rejected.replace("; the embedded engine works on DuckDB files only", "").partition(": its data")[0] + (
-        "; the executor duckdb works on DuckDB files only: add one to application.connections and set application.connectionRef to it, "
-        "or take another executor"
+        "; the executor duckdb works on DuckDB files only: add one to application.connections and set application.connectionRef to "
+        "it, or use another executor"
     )
 
 
@@ -339,10 +339,10 @@ def test_a_rejected_connection_names_the_environment_that_has_a_duckdb_file(fold
         (problem,) = DuckDBExecutor().find_unsupported(project, a_job(project.tables[0]))
         return problem.message.partition("DuckDB files only: ")[2]
 
-    assert propose() == "set application.connectionRef to duckdb, which is one, or take another executor"
+    assert propose() == "set application.connectionRef to duckdb, which is one, or use another executor"
     folder.write("metadata/env.PG.sl.yml", "version: 1\nenv:\n  target: warehouse\n")
     folder.write("metadata/env.LOCAL.sl.yml", "version: 1\nenv:\n  target: duckdb\n")
-    assert propose() == "set env to LOCAL, which has one, or take another executor"
+    assert propose() == "set env to LOCAL, which has one, or use another executor"
 
 
 def rejected_by_the_engine(project: Project, connection: str) -> str | None:
@@ -387,7 +387,7 @@ def test_the_connection_of_a_sink_is_rejected_where_the_sink_names_it(tmp_path: 
     (problem,) = DuckDBExecutor().find_unsupported(project, a_job(a_table("spark")))
     assert problem.message == (
         "connection 'spark' is spark and takes shop.of_spark; the executor duckdb works on DuckDB files only: "
-        "set connectionRef of this sink to duckdb, or take another executor"
+        "set connectionRef of this sink to duckdb, or use another executor"
     )
 
 
@@ -395,4 +395,4 @@ def test_an_audit_elsewhere_fails_every_step(tmp_path: Path) -> None:
     project = with_connections(tmp_path, duckdb="jdbc:duckdb:/a/b.db", spark="")
     audited = replace(project, application=replace(project.application, audit_active=True, audit_connection_ref="spark"))
     (problem,) = DuckDBExecutor().find_unsupported(audited, a_job(a_table()))
-    assert (problem.severity, problem.message.partition(";")[0]) == ("error", "connection 'spark' is spark and takes the audit")
+    assert (problem.severity, problem.message.partition(";")[0]) == ("error", "connection 'spark' is spark, and the audit is written to it")

@@ -235,10 +235,10 @@ def test_files_that_starlake_skips_are_warnings(folder: ProjectFolder) -> None:
     assert [t.full_name for t in project.tasks] == ["a.good", "c.t"]
     assert list_messages(project) == [
         "metadata/transform/a/bad.sl.yml:3: warning: is not YAML: did not find expected node content, while parsing a flow node, column 1; "
-        "Starlake skips the task, its SQL file included",
-        "metadata/transform/a/empty.sl.yml:2: warning: 'task' is empty; Starlake skips the task, its SQL file included",
+        "Starlake skips the task, including its SQL file",
+        "metadata/transform/a/empty.sl.yml:2: warning: 'task' is empty; Starlake skips the task, including its SQL file",
         "metadata/transform/a/wrong.sl.yml:2: warning: writeStrategy: expected a mapping, found 'OVERWRITE'; "
-        "Starlake skips the task, its SQL file included",
+        "Starlake skips the task, including its SQL file",
         "metadata/transform/b/_config.sl.yml:2: warning: 'transform' is empty; Starlake skips all tasks of the folder",
         "metadata/transform/c/other.yml: warning: is not read: Starlake reads only files named *.sl.yml",
         "metadata/transform/c/sub/nested.sql: warning: is not read: a task's file belongs directly in metadata/transform/c",

@@ -27,8 +27,8 @@ def test_beginning_and_end_of_a_long_log_are_kept(monkeypatch: pytest.MonkeyPatc
         cap.write(f"line {number:02}\n")
     cap.close()
     text = "".join(parts)
-    assert text.startswith("line 00\nline 01\nline 02\nline 0\n... more than 30 characters; of what follows only the end is kept\n")
-    assert text.endswith("characters are left out; the end is:\nline 97\nline 98\nline 99\n")
+    assert text.startswith("line 00\nline 01\nline 02\nline 0\n... more than 30 characters: only the end of the rest is kept\n")
+    assert text.endswith("characters omitted; the end is:\nline 97\nline 98\nline 99\n")
     assert "... 746 characters" in text
 
 
@@ -39,7 +39,7 @@ def test_one_long_text(monkeypatch: pytest.MonkeyPatch) -> None:
     cap.write("0123456789" * 10)
     cap.close()
     assert "".join(parts).startswith("0123456789\n... more than 10 characters")
-    assert "".join(parts).endswith("... 85 characters are left out; the end is:\n56789")
+    assert "".join(parts).endswith("... 85 characters omitted; the end is:\n56789")
 
 
 def test_the_file_of_a_step_has_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -238,7 +238,7 @@ class _Log:
             getattr(self._log, level)(line)
             return
         if self._count == MAX_LOGGED + 1:
-            self._log.info(f"more than {MAX_LOGGED} lines: the rest is in the stdout of the step")
+            self._log.info(f"more than {MAX_LOGGED} lines: the rest is in the step's stdout")
         self._print(line)
 
 

@@ -29,7 +29,7 @@ def find_failed_before(context: dg.AssetExecutionContext, history: RunHistory) -
 def find_done_before(context: dg.AssetExecutionContext, history: RunHistory) -> Mapping[dg.AssetKey, Materialized]:
     """Return the assets that this step materialized in a run that this one re-executes from failure, if it succeeded there.
 
-    Dagster runs such a step again only because one of its inputs does.
+    Dagster runs such a step again only because one of its inputs runs again.
     """
     key = get_step_key(context)
     if key not in history.succeeded_before:

@@ -177,7 +177,7 @@ def _agree(section: str, name: str, given: list[tuple[str, Any]]) -> Any:
         if str(another) != str(value):
             raise InvalidRunOptions(
                 f"{first} and {other} have different values for the option {section}.{name}: {value!r} and {another!r}. Run the job "
-                f"manually for one after the other, with {OPTIONS} in the op config, or declare in {OPTIONS_MERGE} that they are merged by "
+                f"manually for each of them, with {OPTIONS} in the op config, or declare in {OPTIONS_MERGE} that they are merged by "
                 "union"
             )
     return value
