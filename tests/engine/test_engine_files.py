@@ -105,11 +105,11 @@ def test_a_loaded_file_that_was_written_to_before_it_could_be_archived_is_put_as
 
 
 def test_the_archive_keeps_a_file_that_has_taken_the_name_of_a_loaded_one(box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(file: object) -> None:
+    def reject(file: object) -> None:
         raise PermissionError(13, "Permission denied", "archive")
 
     with monkeypatch.context() as patch:
-        patch.setattr(journal, "archive_file", refuse)
+        patch.setattr(journal, "archive_file", reject)
         box.load("s", {"orders.csv": GOOD}, check=False)
     box.write({"datasets/archive/s/orders.csv": "from another program"})
     box.load("s")
