@@ -12,7 +12,7 @@ from .staging import list_incoming
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """Whether there is something to load.
+    """The result of looking for files to load.
 
     Attributes:
         ready: whether there is something to load.

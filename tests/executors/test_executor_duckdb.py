@@ -386,7 +386,7 @@ def test_the_connection_of_a_sink_is_rejected_where_the_sink_names_it(tmp_path: 
     project = with_connections(tmp_path, duckdb="jdbc:duckdb:/a/b.db", spark="")
     (problem,) = DuckDBExecutor().find_unsupported(project, a_job(a_table("spark")))
     assert problem.message == (
-        "connection 'spark' is spark and takes shop.of_spark; the executor duckdb works on DuckDB files only: "
+        "connection 'spark' is spark, and shop.of_spark is written to it; the executor duckdb works on DuckDB files only: "
         "set connectionRef of this sink to duckdb, or use another executor"
     )
 
