@@ -207,7 +207,7 @@ fold follow forbid forget form format get give glob group hand handle has hash h
 insert interrupt invoke is iterate join judge keep kill lacks leads leave leaves lend link list load localize locate lock log look lower
 make map mark mask match matches materialize may measure merge migrate move name names narrow needs negate normalize note notify number
 observe obtain open order overlaps override pack pair parse pass pause peek place plan poll prepare print probe propose put qualify
-query quote raise reaches read reap rebuild receive record recover redirect reject release reload relocate remember remove rename
+query quote raise reaches read reap rebuild receive record recover redirect register reject release reload relocate remember remove rename
 render repeat replace report require requote reserve resolve restore restrict reverse revive rewrite round route run runs sanitize
 scaffold scan select selects send serialize serve set settle share shorten show signal silence simplify slice sort split spoil spread
 squeeze stage stages start starts stop strip substitute suggest summarize tag take test tokenize translate trim truncate try unescape
