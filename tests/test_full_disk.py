@@ -65,7 +65,7 @@ def test_a_log_that_cannot_be_written_does_not_end_the_step(caplog: pytest.LogCa
     output.write("stdout", "a line\n")
     output.write("stdout", "another line\n")
     output.close()
-    (said,) = [record.getMessage() for record in caplog.records if "is not kept" in record.getMessage()]
+    (said,) = [record.getMessage() for record in caplog.records if "is no longer kept" in record.getMessage()]
     assert said.startswith("the output of a step is no longer kept: the disk is full: /dev/full; free some space")
 
 
