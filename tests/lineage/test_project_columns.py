@@ -204,7 +204,7 @@ PUBLISHED = {
         "total_order_value": {"starbake.orders.quantity", "starbake.products.price"},
     },
 }
-"""The output of ``starlake col-lineage`` for this project in Starlake's ``ColLineageIntegrationSpec``, with relations followed through CTEs.
+"""The output of ``starlake col-lineage`` in Starlake's ``ColLineageIntegrationSpec``, with relations followed through CTEs.
 
 Starlake also shows CTEs as tables. Its sample ``lineage`` contains older results, which end at a CTE that aggregates: those of
 ``starbake_kpis.overall_kpis`` name columns of CTEs only.
