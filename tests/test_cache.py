@@ -1,5 +1,6 @@
 """The cache: whatever happens to its folder, entries are never wrong, and no exception is raised."""
 
+import gc
 import os
 import pickle
 import stat
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from starlake_dagster_components.cache import Cache, deserialize, make_entry_name, open_cache, serialize
+from starlake_dagster_components.cache import Cache, deserialize, make_entry_name, open_cache, pause_garbage_collection, serialize
 from starlake_dagster_components.errors import InvalidSetting, Location
 
 
@@ -120,6 +121,64 @@ class TestEntries:
         cache.put("new", b"x")
         assert sorted(p.name for p in cache.folder.iterdir()) == ["new.plan", "used.plan"]
 
+    def test_a_link_to_an_entry_is_followed(self, cache: Cache, tmp_path: Path) -> None:
+        path = cache.put("a", b"x")
+        path.rename(tmp_path / "elsewhere")
+        path.symlink_to(tmp_path / "elsewhere")
+        assert bytes(cache.get("a") or b"") == b"x"
+
+    @pytest.mark.parametrize(("days", "kept"), [(29, True), (31, False)])
+    def test_an_entry_counts_as_unused_after_30_days(self, cache: Cache, days: int, kept: bool) -> None:
+        then = time.time() - days * 86_400
+        for path in (cache.put("old", b"x"), cache.folder / "old.tmp"):
+            path.touch()
+            os.utime(path, (then, then))
+        foreign = cache.folder / "notes.txt"
+        foreign.touch()
+        os.utime(foreign, (0, 0))
+        (cache.folder / "old2.plan").symlink_to("nowhere")
+        cache.put("new", b"x")
+        assert (cache.folder / "old.plan").exists() == (cache.folder / "old.tmp").exists() == kept
+        assert foreign.exists()
+        assert (cache.folder / "old2.plan").is_symlink()
+
+    def test_a_folder_named_like_an_old_entry_does_not_keep_others(self, cache: Cache) -> None:
+        cache.put("new", b"x")
+        for name in ("a.plan", "z.plan"):
+            (cache.folder / name).mkdir()
+            os.utime(cache.folder / name, (0, 0))
+        (cache.folder / "m.plan").touch()
+        os.utime(cache.folder / "m.plan", (0, 0))
+        cache.put("newer", b"x")
+        assert sorted(p.name for p in cache.folder.iterdir()) == ["a.plan", "new.plan", "newer.plan", "z.plan"]
+
+    @pytest.mark.parametrize(("hours", "marked"), [(23, False), (25, True)])
+    def test_use_is_noted_once_a_day(self, cache: Cache, hours: int, marked: bool) -> None:
+        path = cache.put("a", b"x")
+        then = int(time.time()) - hours * 3600
+        os.utime(path, (then, then))
+        cache.get("a")
+        assert (path.stat().st_mtime > then) == marked
+
+    def test_a_truncated_entry_is_not_marked_as_used(self, cache: Cache) -> None:
+        path = cache.put("a", b"x")
+        path.write_bytes(b"")
+        os.utime(path, (1000, 1000))
+        assert cache.get("a") is None
+        assert path.stat().st_mtime == 1000
+
+
+def test_the_garbage_collector_pauses_only_for_the_block() -> None:
+    with pause_garbage_collection():
+        assert not gc.isenabled()
+        with pause_garbage_collection():
+            assert not gc.isenabled()
+        assert not gc.isenabled()
+    assert gc.isenabled()
+    with pytest.raises(ValueError, match="x"), pause_garbage_collection():
+        raise ValueError("x")
+    assert gc.isenabled()
+
 
 def _call(module: str, name: str, argument: str) -> bytes:
     """Return a pickle that calls a function."""
@@ -196,3 +255,16 @@ class TestChoice:
         path.touch()
         with pytest.raises(InvalidSetting, match="is a file"):
             open_cache(str(path), {})
+
+    def test_the_folder_may_be_below_the_home_folder(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("HOME", str(tmp_path))
+        default = tmp_path / ".cache/starlake-dagster-components"
+        blank = {"XDG_CACHE_HOME": "relative", "LOCALAPPDATA": "/x", "SL_DAGSTER_CACHE": " "}
+        folders = {str(cache and cache.folder) for cache in (open_cache(None, {}), open_cache(None, blank))}
+        assert folders == {str(default)}
+        chosen = open_cache(None, {"SL_DAGSTER_CACHE": " ~/plans "}, readable=True)
+        assert chosen is not None
+        assert (chosen.folder, chosen.readable) == (tmp_path / "plans", True)
+        (tmp_path / "file").touch()
+        with pytest.raises(InvalidSetting, match=r"cache: ~/file is a file \(expected a folder, or off\)"):
+            open_cache("~/file", {})

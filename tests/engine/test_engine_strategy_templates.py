@@ -1,9 +1,13 @@
 """A project's own write strategy templates."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from engine_help import Sandbox, make
+
+from starlake_dagster_components.engine.engine_errors import BadSetting
+from starlake_dagster_components.engine.strategies import Strategy, check_columns
 
 TEMPLATES = "metadata/write-strategies/templates/duckdb"
 FIELDS = "{ name: id, type: long }\n{ name: a, type: string }"
@@ -158,3 +162,68 @@ def test_the_templates_of_another_database_are_rejected(box: Sandbox) -> None:
     box.write({file: text}).table("d", "x", FIELDS)
     result = box.load("d", {"x1.csv": "id;a\n1;a\n"}, check=False)
     assert "application.sl.yml:8: the write strategies of 'postgresql' are not supported" in (result.reason or "")
+
+
+@pytest.mark.parametrize(
+    ("strategy", "first"),
+    [
+        (Strategy("MINE", key=("id",), dedupe=True, template="x"), "UPSERT_BY_KEY"),
+        (Strategy("MINE", key=("id",), timestamp="at", dedupe=True, template="x"), "UPSERT_BY_KEY_AND_TIMESTAMP"),
+        (Strategy("MINE", key=("id",), template="x"), "APPEND"),
+        (Strategy("MINE", dedupe=True, template="x"), "APPEND"),
+        (Strategy("OVERWRITE", template="x"), "OVERWRITE"),
+    ],
+)
+def test_the_first_rows_of_a_table_are_written_without_its_template(strategy: Strategy, first: str) -> None:
+    assert (strategy.for_new_table.type, strategy.for_new_table.template) == (first, None)
+
+
+def test_a_strategy_without_a_key_has_the_primary_key(box: Sandbox) -> None:
+    box.table("d", "x", FIELDS, "format: DSV, writeStrategy: { type: UPSERT_BY_KEY }", primaryKey="[id]")
+    box.load("d", {"x1.csv": "id;a\n1;a\n2;b\n"})
+    box.load("d", {"x2.csv": "id;a\n2;c\n"})
+    assert box.rows("select * from d.x order by id") == [(1, "a"), (2, "c")]
+
+
+@pytest.mark.parametrize(
+    ("strategy", "said"),
+    [
+        (Strategy("UPSERT_BY_KEY", key=("A", "nosuch")), "column in the key of UPSERT_BY_KEY, 'nosuch'"),
+        (Strategy("SCD2", key=("id",), timestamp="late"), "column in the timestamp of SCD2, 'late'"),
+        (Strategy("OVERWRITE_BY_PARTITION", partition=("part",)), "column in the partition of OVERWRITE_BY_PARTITION, 'part'"),
+    ],
+)
+def test_columns_of_a_strategy_that_do_not_exist_are_named(strategy: Strategy, said: str) -> None:
+    with pytest.raises(BadSetting, match=said):
+        check_columns(strategy, ["id", "a"], "d.x")
+    check_columns(replace(strategy, template="x"), ["id", "a"], "d.x")
+
+
+@pytest.mark.parametrize(
+    ("strategy", "said"),
+    [
+        ("type: APPEND, queryFilter: a > 1", "queryFilter is for BigQuery's partitions; the embedded engine does not support it"),
+        ("type: OVERWRITE_BY_PARTITION", "write strategy OVERWRITE_BY_PARTITION needs sink.partition"),
+        ("type: SCD2, key: [id], startTs: since", "startTs and endTs must be given together"),
+    ],
+)
+def test_a_strategy_that_cannot_be_run_is_rejected_with_its_line(box: Sandbox, strategy: str, said: str) -> None:
+    box.table("d", "x", FIELDS, f"format: DSV, writeStrategy: {{ {strategy} }}")
+    reason = box.load("d", {"x1.csv": "id;a\n1;a\n"}, check=False).reason or ""
+    assert said in reason
+    assert "x.sl.yml:5" in reason
+
+
+def test_a_partition_that_is_not_a_column_is_rejected(box: Sandbox) -> None:
+    metadata = "format: DSV, sink: { partition: [nosuch] }, writeStrategy: { type: OVERWRITE_BY_PARTITION }"
+    reason = box.table("d", "x", FIELDS, metadata).load("d", {"x1.csv": "id;a\n1;a\n"}, check=False).reason or ""
+    assert "column in the partition of OVERWRITE_BY_PARTITION, 'nosuch'" in reason
+
+
+def test_versions_have_the_columns_that_the_strategy_names(box: Sandbox) -> None:
+    box.table("d", "x", FIELDS, "format: DSV, writeStrategy: { type: SCD2, key: [id], startTs: since, endTs: until }")
+    box.table("d", "y", FIELDS, "format: DSV, writeStrategy: { type: SCD2, key: [id] }")
+    box.load("d", {"x1.csv": "id;a\n1;a\n", "y1.csv": "id;a\n1;a\n"})
+    columns = "select column_name from duckdb_columns() where schema_name = 'd' and table_name = '%s' order by column_index"
+    assert [name for (name,) in box.rows(columns % "x")] == ["id", "a", "since", "until"]
+    assert [name for (name,) in box.rows(columns % "y")] == ["id", "a", "sl_start_ts", "sl_end_ts"]
