@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from engine_help import Sandbox, make
@@ -23,6 +24,8 @@ DELETE FROM {{ tableFullName }} WHERE EXISTS
   (SELECT 1 FROM SL_INCOMING WHERE {{ renderStrategyKeyJoinCondition(tableFullName, 'SL_INCOMING', strategyKey) }});
 INSERT INTO {{ tableFullName }} ({{ tableColumnsCsv }}) SELECT {{ renderTableColumns('SL_INCOMING', tableColumnNames) }} FROM SL_INCOMING;
 """
+
+OWN: Any = "the template of a project"
 
 
 @pytest.fixture
@@ -167,11 +170,11 @@ def test_the_templates_of_another_database_are_rejected(box: Sandbox) -> None:
 @pytest.mark.parametrize(
     ("strategy", "first"),
     [
-        (Strategy("MINE", key=("id",), dedupe=True, template="x"), "UPSERT_BY_KEY"),
-        (Strategy("MINE", key=("id",), timestamp="at", dedupe=True, template="x"), "UPSERT_BY_KEY_AND_TIMESTAMP"),
-        (Strategy("MINE", key=("id",), template="x"), "APPEND"),
-        (Strategy("MINE", dedupe=True, template="x"), "APPEND"),
-        (Strategy("OVERWRITE", template="x"), "OVERWRITE"),
+        (Strategy("MINE", key=("id",), dedupe=True, template=OWN), "UPSERT_BY_KEY"),
+        (Strategy("MINE", key=("id",), timestamp="at", dedupe=True, template=OWN), "UPSERT_BY_KEY_AND_TIMESTAMP"),
+        (Strategy("MINE", key=("id",), template=OWN), "APPEND"),
+        (Strategy("MINE", dedupe=True, template=OWN), "APPEND"),
+        (Strategy("OVERWRITE", template=OWN), "OVERWRITE"),
     ],
 )
 def test_the_first_rows_of_a_table_are_written_without_its_template(strategy: Strategy, first: str) -> None:
@@ -196,7 +199,7 @@ def test_a_strategy_without_a_key_has_the_primary_key(box: Sandbox) -> None:
 def test_columns_of_a_strategy_that_do_not_exist_are_named(strategy: Strategy, said: str) -> None:
     with pytest.raises(BadSetting, match=said):
         check_columns(strategy, ["id", "a"], "d.x")
-    check_columns(replace(strategy, template="x"), ["id", "a"], "d.x")
+    check_columns(replace(strategy, template=OWN), ["id", "a"], "d.x")
 
 
 @pytest.mark.parametrize(
