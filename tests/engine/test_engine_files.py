@@ -144,7 +144,7 @@ def test_only_files_that_wait_for_the_archive_stay_recorded(box: Sandbox, monkey
     box.load("s")
     warnings = [line for level, line in box.log if level == "warning"]
     assert [line.split(" was loaded by")[0].rpartition("/")[2] for line in warnings] == ["orders1.csv", "orders3.csv"]
-    assert all(line.endswith("could not archive it; archived now") for line in warnings)
+    assert all(line.endswith("could not archive it; it is archived now") for line in warnings)
     assert box.files("archive") == [f"s/{name}" for name in files]
     assert box.rows("select count(*) from duckdb_tables() where schema_name = 'starlake_dagster_engine'") == [(0,)]
 
@@ -218,7 +218,7 @@ def test_a_file_that_is_not_archived_stays_when_it_was_written_to(box: Sandbox, 
     with monkeypatch.context() as patch:
         patch.setattr(journal, "archive_file", write_and_archive)
         result = box.load("s", {"orders.csv": GOOD}, check=False)
-    assert "something was written to the file after it was loaded (+6 bytes): that is not in s.orders" in (result.reason or "")
+    assert "the file was written to after it was loaded (+6 bytes); the change is not in s.orders" in (result.reason or "")
     assert box.files("ingesting") == ["s/orders.csv"]
 
 
