@@ -113,15 +113,13 @@ def _convert_text(table: Table, typed: TypedAttribute, column: str, checked: boo
 
 def _check_settings(table: Table, typed: TypedAttribute, masked: privacy.Masking | None) -> None:
     attribute = typed.attribute
-    place = table.origin.locate(_get_key(table, attribute))
     if attribute.trim and attribute.trim not in (*_TRIMS, "NONE"):
-        raise BadSetting(place, f"attribute '{attribute.name}': trim '{attribute.trim}' is not one of LEFT, RIGHT, BOTH, NONE")
-    if masked is not None and not masked.sql and masked.makes_text and not typed.is_text:
-        raise BadSetting(
-            place,
-            f"attribute '{attribute.name}': privacy {masked.name} returns a string, which a column of type {typed.type} cannot hold; "
-            "use type string",
-        )
+        reason = f"trim '{attribute.trim}' is not one of LEFT, RIGHT, BOTH, NONE"
+    elif masked is not None and not masked.sql and masked.makes_text and not typed.is_text:
+        reason = f"privacy {masked.name} returns a string, which a column of type {typed.type} cannot hold; use type string"
+    else:
+        return
+    raise BadSetting(table.origin.locate(_get_key(table, attribute)), f"attribute '{attribute.name}': {reason}")
 
 
 def _get_key(table: Table, attribute: Attribute) -> str:
