@@ -119,7 +119,7 @@ def _shorten_error(error: BaseException) -> str:
         cause = str(error.__cause__ or "").split("\n", 1)[0]
         return cause[:200] if cause.startswith("Missing ") else "a quote, a comment or a character cannot be read"
     text = _TOKEN_IN_MESSAGE.sub(r"'\1'", text)
-    text = _CLASS_IN_MESSAGE.sub(r"something is missing in \1", text)
+    text = _CLASS_IN_MESSAGE.sub("something is missing", text)
     return text[:200] if text and not _INNER_NAME.search(text) else "it is not valid SQL"
 
 
@@ -128,7 +128,7 @@ _INNER_NAME = re.compile(
     r"<class |sqlglot|TokenType|token_type|NoneType|object has no attribute|\bexp\.|unexpected keyword argument|not subscriptable"
 )
 """Matches messages about sqlglot's or Python's internals, which do not help the author of the SQL."""
-_CLASS_IN_MESSAGE = re.compile(r"Required keyword: '\w+' missing for <class '[\w.]*?(\w+)'>")
+_CLASS_IN_MESSAGE = re.compile(r"Required keyword: '\w+' missing for <class '[\w.]*'>")
 
 
 class _TreeWalk:

@@ -1,5 +1,7 @@
 """Tables in functions, models, scripts before the query, and SQL with missing names."""
 
+import re
+
 import pytest
 from project_folder import ProjectFolder
 
@@ -89,3 +91,11 @@ def test_names_of_created_tables() -> None:
         'create table a(i int); create or replace temporary view `b.c` as select 1; drop table x; create table if not exists d."e" (i int)'
     )
     assert find_created_tables(script) == {("a",), ("b.c",), ("d", "e")}
+
+
+@pytest.mark.parametrize("sql", ["select a from x.y where <<< b ( group by a", "select * from ml.predict(model x.y, (select 1))"])
+def test_messages_have_no_names_of_the_parsers_classes(sql: str) -> None:
+    _, (problem,) = find_references(sql, "duckdb", "x.sql")
+    assert re.search(r"SQL \((something is missing|Expecting \)|it is not valid SQL)", problem.message)
+    assert "Predict" not in problem.message
+    assert "Bitwise" not in problem.message
