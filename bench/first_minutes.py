@@ -88,6 +88,25 @@ def set_dag_ref(attempt: Attempt, found: "re.Match[str]") -> str:
     return f"dagRef: {', '.join(name for name in names.values() if name)} ({', '.join(changed)})" if changed else ""
 
 
+def write_dag_configs(attempt: Attempt, found: "re.Match[str]") -> str:
+    """Write a DAG config for each proposed template, and set ``dagRef`` to it."""
+    templates = {kind: template for template, kind in re.findall(r"with the template '((load|transform)/[\w.]+)'", found.string)}
+    for kind, template in templates.items():
+        path = attempt.project / "metadata/dags" / f"{kind}_with_dagster.sl.yml"
+        path.parent.mkdir(exist_ok=True)
+        dag = f'  comment: {kind}s\n  template: {template}\n  filename: "{kind}_{{{{domain}}}}.py"\n'
+        path.write_text(f"version: 1\ndag:\n{dag}", encoding="utf-8")
+
+    def change(text: str) -> str:
+        lines = "".join(f"    {kind}: {kind}_with_dagster\n" for kind in templates)
+        return re.sub(r"^application:.*\n", lambda found: f"{found[0]}  dagRef:\n{lines}", text, count=1, flags=re.M)
+
+    if not templates:
+        return ""
+    attempt.edit("metadata/application.sl.yml", change)
+    return f"metadata/dags: {', '.join(templates.values())}; dagRef (metadata/application.sl.yml)"
+
+
 def set_variable(attempt: Attempt, found: "re.Match[str]") -> str:
     """Set a missing variable to a DAG config, or to the first connection."""
     name = found[2]
@@ -152,7 +171,8 @@ PROPOSALS: Mapping[str, Act] = {
     r"variable '(\w+)' is '\{\{(\w+)\}\}', and \w+ is not set; set it": set_variable,
     r"connectionRef '(\{\{)(\w+)\}\}': the variable \w+ is not set": set_variable,
     r"expected a mapping \('expect: ...'\)": write_expectations,
-    r"assets? ha(?:s|ve) no job: .*set (?:it|dagRef) to (?:one of )?'?(?!a )\w+": set_dag_ref,
+    r"assets? ha(?:s|ve) no job: .*set (?:it|dagRef) to (?:one of )?'?(?!its )\w+": set_dag_ref,
+    r"write a DAG config with the template '": write_dag_configs,
     r"connection '(\w+)' is \w+ and takes .*: set connectionRef of this sink to (\w+)": set_sink_connection,
     r"\(--executor duckdb\)": set_option("--executor duckdb"),
     r"DuckDB files only: add one to application.connections": add_connection,
