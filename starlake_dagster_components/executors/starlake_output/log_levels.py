@@ -7,7 +7,8 @@ from ..outcomes import Level
 RECORD = re.compile(
     r"""^\W{0,2}(?:\d[\d/.:,TZ+-]*\s+){0,3}      # date and time
         (?:\[[^\]]*\]\s+)?                       # thread
-        \[?(TRACE|DEBUG|INFO|WARN|WARNING|ERROR|FATAL|SEVERE)\]?(?=[\s:])\s*:?\s*(?:([\w.$]+):\s)?(.*)$""",
+        \[?(TRACE|DEBUG|INFO|WARN|WARNING|ERROR|FATAL|SEVERE)\]?(?=[\s:])\s*:?\s*
+        (?:([\w.$]+(?=:)|(?:\w+\.)+[A-Z][\w$]*(?=\s-\s))(?::|\s-)\s)?(.*)$""",
     re.VERBOSE | re.DOTALL,
 )
 """The first line of a record: level, class, message."""
@@ -29,7 +30,8 @@ _LEVELS: dict[str, Level] = {
 def parse_level(line: str) -> tuple[Level, str]:
     """Return the level and the message of a log line. A line without a level has the level ``info``.
 
-    Starlake's layout is ``26/01/31 10:00:00 INFO Class: message``. Other layouts of log4j and JUL are also supported.
+    Starlake's layout is ``26/01/31 10:00:00 INFO Class: message``. Other layouts of log4j (its default is
+    ``10:00:00.123 [main] INFO ai.starlake.Class - message``) and JUL are also supported.
     """
     match = RECORD.match(line)
     if match:

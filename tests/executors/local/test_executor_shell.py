@@ -152,9 +152,10 @@ sys.exit(1)
     assert result.reason == "Conversion Error Original Line: bad;Bob"
 
 
-def test_a_program_that_only_logged_an_error_gives_that_as_its_reason(tmp_path: Path, watched: Watched) -> None:
-    text = "import sys\nprint('26/11/22 10:00:00 ERROR Main: first')\nprint('26/11/22 10:00:00 ERROR Main: second')\nsys.exit(1)"
-    assert run(script(tmp_path, text), watched, tmp_path).reason == "first"
+@pytest.mark.parametrize("layout", ["26/11/22 10:00:00 ERROR Main: {}", "10:00:00.123 [main] ERROR ai.starlake.job.Main$ - {}"])
+def test_a_program_that_only_logged_an_error_gives_that_as_its_reason(tmp_path: Path, watched: Watched, layout: str) -> None:
+    text = f"import sys\nprint({layout.format('s.t - first')!r})\nprint({layout.format('second')!r})\nsys.exit(1)"
+    assert run(script(tmp_path, text), watched, tmp_path).reason == "s.t - first"
 
 
 def test_carriage_returns_end_lines_and_a_missing_line_end_does_not_matter(tmp_path: Path, watched: Watched) -> None:
