@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Literal, TypeVar
 
-from ..errors import Location, Problem, suggest_name
+from ..errors import Location, Problem, ProblemList, suggest_name
 from ..project.model import DagConfig
 from .crons import InvalidCron, check_cron
 from .pipeline import Kind, PreLoadStrategy
@@ -153,8 +153,10 @@ REPLACED = {"load_dependencies": "run_dependencies_first", "run_dependencies": "
 
 def check_names(config: DagConfig, kind: Kind) -> list[Problem]:
     """Return a warning for each option that is unknown, outdated, unsupported, or for the other kind of DAG."""
-    problems = []
+    problems = ProblemList()
     for name in config.options:
+        if problems.is_full(config.origin.file):
+            break
         where = config.origin.locate(f"options.{name}")
         option = OPTIONS.get(name)
         if name in REPLACED:

@@ -20,6 +20,12 @@ def test_an_unknown_option_is_a_warning_with_the_closest_known() -> None:
     ]
 
 
+def test_of_thousands_of_unknown_options_the_first_are_reported() -> None:
+    found = load(**{f"option{number}": "x" for number in range(3000)})
+    assert len(found) == 201
+    assert any(message.endswith("the file has more than 200 warnings; the rest are not shown") for message in found)
+
+
 @pytest.mark.parametrize("dead", ["load_dependencies", "run_dependencies"])
 def test_a_dead_option_names_the_one_that_replaced_it(dead: str) -> None:
     assert transform(**{dead: "True"}) == [
