@@ -129,7 +129,7 @@ def check_options(given: Given, options: Mapping[str, str], where: Callable[[str
     name = given.job_name or _read_text(options, JOB_NAME)
     if not name:
         similar = [key for key in options if suggest_name(key, [JOB_NAME])]
-        hint = f" (is '{similar[0]}' meant to be it?)" if similar else ""
+        hint = f" (is '{similar[0]}' a misspelling of it?)" if similar else ""
         report(
             JOB_NAME,
             f"the executor cloud_run needs the name of the Cloud Run job: set {JOB_NAME} in the options of this DAG config, "

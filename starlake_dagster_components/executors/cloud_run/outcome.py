@@ -199,7 +199,7 @@ def _fetch_exit_code(ended: Ended) -> int | None:
     try:
         code = call_until_answered(ask, doing="list the tasks of", resource=ended.state.name, log=ended.log, cancelled=None, seconds=60.0)
     except StarlakeError as error:
-        ended.log("debug", f"the exit code is not known: {error}")
+        ended.log("debug", f"the exit code is unknown: {error}")
         code = None
     return code if code is not None else ended.state.exit_code
 

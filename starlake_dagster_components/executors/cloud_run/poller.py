@@ -187,7 +187,7 @@ class _Group:
             if now - watch.answered > SILENCE:
                 watch.fail(CommandError(f"no answer about {watch.name} for {SILENCE:g} s: {summarize_error(error)}"))
             elif self._failures in (3, 10) or (self._failures == 1 and self._denied_since is not None):
-                watch.log("warning", f"Cloud Run does not report the state of {watch.name}: {summarize_error(error)}; going on")
+                watch.log("warning", f"Cloud Run does not report the state of {watch.name}: {summarize_error(error)}; it is asked again")
 
     def _may_pass(self, error: BaseException) -> bool:
         """Return whether a rejected query was allowed before, or may be allowed soon. Then executions are not given up immediately."""

@@ -222,7 +222,9 @@ class _Run:
             delay = backoff.choose_delay()
             if time.monotonic() + delay > end:
                 raise CommandError(f"cannot start the job {self.job} for {self.settings.start_timeout:g} s: {problem}")
-            self.report("debug", f"cannot start {self.job} yet ({read_status(problem) if problem else 'no name'}); again in {delay:.1f} s")
+            self.report(
+                "debug", f"cannot start {self.job} yet ({read_status(problem) if problem else 'no name'}); retrying in {delay:.1f} s"
+            )
             pause(delay, cancelled)
 
     def _look_for_unanswered(self, problem: BaseException | None) -> ExecutionState | None:

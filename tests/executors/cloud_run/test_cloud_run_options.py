@@ -80,7 +80,7 @@ def test_a_missing_job_name_is_an_error_with_its_place_and_the_way_out() -> None
     assert message.startswith("metadata/dags/load.sl.yml:7: ")
     assert "set cloud_run_job_name in the options of this DAG config, or job_name in the component's executor" in message
     (similar,) = messages(cloud_run_jobname="sl")
-    assert "is 'cloud_run_jobname' meant to be it?" in similar
+    assert "is 'cloud_run_jobname' a misspelling of it?" in similar
     assert messages(Given(job_name="starlake")) == []
 
 
