@@ -119,6 +119,8 @@ class Session:
         if connection is None:
             who = f"{node.full_name}: " if node else ""
             known = ", ".join(sorted(self.project.application.connections)) or "none"
+            if node and (name := self.project.find_connection_name(node)):
+                raise NotFound(f"{who}unknown connection '{name}' (known: {known})")
             raise NotFound(f"{who}no connection: set application.connectionRef to one of application.connections (known: {known})")
         path = connection.duckdb_path
         at = connection.origin.locate("options.url")

@@ -116,6 +116,14 @@ def test_connections_that_are_not_duckdb_files(box: Sandbox, url: str, said: str
     assert said in (result.reason or "")
 
 
+def test_an_unknown_connection_of_a_sink_fails_that_task_and_is_named(box: Sandbox) -> None:
+    box.task("kpi.out", "select 1 as x", "  sink: { connectionRef: nowhere }\n")
+    box.task("kpi.other", "select 1 as x")
+    result = box.run("transform", "--name", "kpi.out", check=False)
+    assert (result.exit_code, result.reason) == (1, "kpi.out: unknown connection 'nowhere' (known: duckdb, second)")
+    assert box.run("transform", "--name", "kpi.other").exit_code == 0
+
+
 def test_a_database_that_another_program_has_open(box: Sandbox) -> None:
     box.table("sales", "orders", "{ name: id, type: long }").stage("sales", {"orders.csv": "id\n1\n"})
     code = "import duckdb, sys, time; c = duckdb.connect(sys.argv[1]); print('open', flush=True); time.sleep(60)"
