@@ -4,13 +4,13 @@ import re
 from collections.abc import Iterator
 
 from ..errors import Location, Problem
+from .templating import substitute
 from .variables import Variables
 from .yaml_source import YamlDocument
 
 _KEY = re.compile(r"(?:^|\.)(?:dagRef(?:\.load|\.transform)?|schedule|connectionRef|directory)$")
 _CONNECTION = re.compile(r"(?:application\.)?connections\.([^.\[]+)$")
 _NAMES = ("dagRef", "schedule", "connectionRef", "directory")
-_REFERENCE = re.compile(r"\{\{\s*([A-Za-z_][\w.]*)\s*\}\}")
 _VARIABLE = re.compile(r"\{\{\s*([A-Za-z_][\w.]*)")
 
 
@@ -44,7 +44,7 @@ def find_empty_references(name: str, text: str, document: YamlDocument, variable
         if short == "schedule":
             yield Problem(Location(name, number), "warning", f"{message}, so there is no schedule")
         elif short == "directory":
-            folder = _REFERENCE.sub(lambda found: variables.values.get(found[1], ""), written)
+            folder = substitute(written, {**variables.values, **dict.fromkeys(unset, "")})
             yield Problem(Location(name, number), "warning", f"{message}, so the folder is '{folder or '.'}'")
         elif short == "connectionRef":
             choice = name_connections(document)
