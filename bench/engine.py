@@ -18,7 +18,7 @@ import duckdb
 
 from starlake_dagster_components.cancellation_event import Cancelled
 from starlake_dagster_components.engine import run_command
-from starlake_dagster_components.project import read_project
+from starlake_dagster_components.project.reader import read_project
 
 APPLICATION = """version: 1
 application:

@@ -41,7 +41,7 @@ from starlake_dagster_components.definitions.build import prepare_graph
 from starlake_dagster_components.executors.base import Invocation
 from starlake_dagster_components.executors.local.shell import ShellExecutor
 from starlake_dagster_components.settings import Settings
-from starlake_dagster_components.step_executor import starlake_step_executor
+from starlake_dagster_components.step_executor.definition import starlake_step_executor
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SLEEP = 0.2

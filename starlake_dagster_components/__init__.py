@@ -31,30 +31,7 @@ if TYPE_CHECKING:
     from .executors.local.shell import ShellExecutor as ShellExecutor
     from .load import load_definitions_from_starlake_project as load_definitions_from_starlake_project
     from .settings import Settings as Settings
-    from .step_executor import starlake_step_executor as starlake_step_executor
-
-__all__ = [
-    "CloudRunExecutor",
-    "Command",
-    "CommandCancelled",
-    "CommandResult",
-    "DagsterShellExecutor",
-    "DuckDBExecutor",
-    "InvalidProject",
-    "InvalidSetting",
-    "Invocation",
-    "ProjectNotFound",
-    "Settings",
-    "ShellExecutor",
-    "StarlakeError",
-    "StarlakeExecutor",
-    "StarlakeNode",
-    "StarlakeProjectComponent",
-    "StarlakeTranslator",
-    "load_definitions_from_starlake_project",
-    "starlake_step_executor",
-    "table_of",
-]
+    from .step_executor.definition import starlake_step_executor as starlake_step_executor
 
 _HOMES = {
     "CloudRunExecutor": "executors.cloud_run",
@@ -75,9 +52,10 @@ _HOMES = {
     "StarlakeProjectComponent": "component",
     "StarlakeTranslator": "definitions.translator",
     "load_definitions_from_starlake_project": "load",
-    "starlake_step_executor": "step_executor",
+    "starlake_step_executor": "step_executor.definition",
     "table_of": "definitions.asset_tables",
 }
+__all__ = list(_HOMES)
 
 
 def __getattr__(name: str) -> Any:

@@ -3,7 +3,8 @@
 import textwrap
 from pathlib import Path
 
-from starlake_dagster_components.project import Project, read_project
+from starlake_dagster_components.project.model import Project
+from starlake_dagster_components.project.reader import read_project
 
 
 class ProjectFolder:

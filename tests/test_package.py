@@ -48,7 +48,7 @@ def test_the_wheel_imports_without_google_duckdb_and_java(wheel: Path, tmp_path:
         "import starlake_dagster_components as package\n"
         f"assert package.__file__.startswith({str(tmp_path)!r}), package.__file__\n"
         "for name in package.__all__: getattr(package, name)\n"
-        "from starlake_dagster_components.executors import EXECUTORS\n"
+        "from starlake_dagster_components.executors.registry import import_executors\nimport_executors()\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={"PATH": ""}, cwd=tmp_path, check=False)
     assert done.returncode == 0, done.stderr

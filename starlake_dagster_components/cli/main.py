@@ -258,7 +258,7 @@ def dependencies(project: Path, tasks: tuple[str, ...], output: str, **given: st
     --format json prints the JSON of `starlake dag-generate`, and --format diagram that of `starlake lineage --json`.
     """
     from ..definitions.build import prepare_graph
-    from ..pipelines import build_dependency_diagram, build_dependency_tree, format_starlake_json
+    from ..pipelines.dependency_trees import build_dependency_diagram, build_dependency_tree, format_starlake_json
 
     plan, _, problems = prepare_graph(project, make_settings(given))
     if output == "diagram":

@@ -11,7 +11,7 @@ from pydantic.fields import FieldInfo
 from ..cache import OFF
 from ..definitions.nodes import StarlakeNode
 from ..errors import InvalidSetting
-from ..executors import EXECUTORS
+from ..executors.registry import import_executors
 from ..settings import SharedSettings, get_setting
 from ..settings.selection import check_op_rules
 from ..settings.values import check_field
@@ -38,7 +38,7 @@ class StepExecutorFields(BaseModel):
 _YAML_TYPES: Mapping[str, Any] = {
     # A discriminated union of plain models, because Dagster silently picks the wrong class from a union of Resolvables. Any other mapping
     # is accepted as well, because check_executor has better messages.
-    "executor": Annotated[Union[tuple(EXECUTORS.values())], Field(discriminator="type")] | dict[str, Any] | None,  # noqa: UP007
+    "executor": Annotated[Union[tuple(import_executors().values())], Field(discriminator="type")] | dict[str, Any] | None,  # noqa: UP007
     "step_executor": StepExecutorFields | dict[str, Any] | str | None,
     "cache": str | bool | None,
     "secrets": dict[str, Any] | None,

@@ -20,10 +20,10 @@ class StarlakeProjectParams(BaseModel):
     @classmethod
     def _is_known(cls, executor: str | None) -> str | None:
         from ..errors import describe_unknown
-        from ..executors import EXECUTORS
+        from ..executors.registry import EXECUTOR_TYPES
 
-        if executor and executor not in EXECUTORS:
-            raise ValueError(describe_unknown("executor", executor, EXECUTORS))
+        if executor and executor not in EXECUTOR_TYPES:
+            raise ValueError(describe_unknown("executor", executor, EXECUTOR_TYPES))
         return executor or None
 
 

@@ -20,7 +20,7 @@ from ..pipelines.pipeline import Pipeline, Plan
 from ..pipelines.plan_loading import Loaded, load_plan
 from ..project.model import EMPTY
 from ..settings import Settings
-from ..step_executor import starlake_step_executor
+from ..step_executor.definition import starlake_step_executor
 from ..version import __version__
 from .assets import build_assets
 from .dagster_limits import find_tag_problems

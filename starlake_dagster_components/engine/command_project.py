@@ -6,7 +6,8 @@ import threading
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping
 
-from ..project import Project, read_project
+from ..project.model import Project
+from ..project.reader import read_project
 from .arguments import Arguments
 
 _KEPT = 8

@@ -9,7 +9,7 @@ from ..cancellation_event import Cancelled
 from ..errors import CommandCancelled, InvalidProject, ProjectNotFound, StarlakeError
 from ..failed_sql import is_permanent
 from ..full_disk import explain_full_disk
-from ..project import Project
+from ..project.model import Project
 from ..project.variables import make_date_variables
 from .arguments import Arguments, parse_arguments
 from .command_project import list_files, select_project

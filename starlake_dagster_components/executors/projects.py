@@ -78,7 +78,7 @@ def _list_stats(paths: Iterable[Path]) -> Iterable[tuple[str, int, int]]:
 
 
 def _read_project(root: str, profile: str | None, environ: Mapping[str, str], options: Mapping[str, str]) -> Project:
-    from ..project import read_project
+    from ..project.reader import read_project
 
     return read_project(root, profile=profile, environ=environ, options=options)
 

@@ -12,7 +12,8 @@ from starlake_dagster_components.cache import Cache
 from starlake_dagster_components.commands import RunContext, build_transform_command
 from starlake_dagster_components.definitions.build import build_definitions, prepare_graph
 from starlake_dagster_components.definitions.inspect.explain import explain_name
-from starlake_dagster_components.pipelines import Plan, load_plan
+from starlake_dagster_components.pipelines.pipeline import Plan
+from starlake_dagster_components.pipelines.plan_loading import load_plan
 from starlake_dagster_components.project.model import Table, Task
 
 

@@ -11,7 +11,8 @@ from typing import Any
 import duckdb
 
 from starlake_dagster_components.engine import EngineResult, run_command
-from starlake_dagster_components.project import Project, read_project
+from starlake_dagster_components.project.model import Project
+from starlake_dagster_components.project.reader import read_project
 
 APPLICATION = """version: 1
 application:

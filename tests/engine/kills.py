@@ -69,7 +69,7 @@ def deliver(root: Path, kind: str, number: int) -> None:
 def work(root: str, begin: int, steps: list[tuple[str, int]]) -> None:
     """Run steps, and record in a file which have begun and ended. This runs in the process that is killed."""
     from starlake_dagster_components.engine import run_command
-    from starlake_dagster_components.project import read_project
+    from starlake_dagster_components.project.reader import read_project
 
     folder = Path(root)
     project = read_project(folder)

@@ -13,7 +13,7 @@ from engine_help import Sandbox, make
 from sqlglot.dialects import Dialects
 
 import starlake_dagster_components.engine as engine
-from starlake_dagster_components.project import read_project
+from starlake_dagster_components.project.reader import read_project
 
 ODD = ('a"b', "a'b", "a.b", "a b", "é", "1st", "a-b", "a;b", "--x", "/*", "$1", "?", "%s", "{x}", "x" * 60)
 """Names that only quotes make possible."""

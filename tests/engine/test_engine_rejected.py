@@ -81,7 +81,7 @@ def test_the_audit_names_a_task_by_its_own_name(box: Sandbox) -> None:
 
 
 def _read_tasks(box: Sandbox) -> "tuple[Task, ...]":
-    from starlake_dagster_components.project import read_project
+    from starlake_dagster_components.project.reader import read_project
 
     return read_project(box.root).tasks
 

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from starlake_dagster_components.pipelines import plan_project
 from starlake_dagster_components.pipelines.pipeline import Plan
-from starlake_dagster_components.project import read_project
+from starlake_dagster_components.pipelines.plan import plan_project
 from starlake_dagster_components.project.file_patterns import compile_pattern
 from starlake_dagster_components.project.model import Attribute, Project
+from starlake_dagster_components.project.reader import read_project
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "tallow_lane"
 README = (EXAMPLE / "README.md").read_text(encoding="utf-8")

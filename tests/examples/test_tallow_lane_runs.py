@@ -10,9 +10,9 @@ import pytest
 
 from starlake_dagster_components.cli.selection import order_jobs
 from starlake_dagster_components.engine import run_command
-from starlake_dagster_components.pipelines import plan_project
 from starlake_dagster_components.pipelines.pipeline import Pipeline, Plan
-from starlake_dagster_components.project import read_project
+from starlake_dagster_components.pipelines.plan import plan_project
+from starlake_dagster_components.project.reader import read_project
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "tallow_lane"
 ROWS = re.findall(r"^\| `([\w.]+)` \| (\d+) \| (\d+) \|$", (EXAMPLE / "README.md").read_text(encoding="utf-8"), re.MULTILINE)

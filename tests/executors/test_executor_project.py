@@ -27,8 +27,8 @@ from starlake_dagster_components.executors.duckdb import DuckDBExecutor
 from starlake_dagster_components.executors.local.dagster_shell import DagsterShellExecutor
 from starlake_dagster_components.executors.local.shell import ShellExecutor
 from starlake_dagster_components.pipelines.pipeline import Pipeline, PreLoad
-from starlake_dagster_components.project import read_project
 from starlake_dagster_components.project.model import DagConfig
+from starlake_dagster_components.project.reader import read_project
 
 FILES = {
     "metadata/application.sl.yml": """

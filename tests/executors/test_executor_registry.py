@@ -7,10 +7,12 @@ import pytest
 from dagster.components.resolved.errors import ResolutionException
 
 from starlake_dagster_components import StarlakeProjectComponent
-from starlake_dagster_components.executors import EXECUTORS
 from starlake_dagster_components.executors.base import StarlakeExecutor
 from starlake_dagster_components.executors.local.shell import ShellExecutor
+from starlake_dagster_components.executors.registry import import_executors
 from starlake_dagster_components.testing import RecordingExecutor
+
+EXECUTORS = import_executors()
 
 
 def resolve(yaml: str, **scope: object) -> StarlakeExecutor:
@@ -83,8 +85,8 @@ def test_importing_the_executors_needs_no_optional_package() -> None:
 import sys
 for name in ("google", "grpc", "duckdb", "dagster_shell", "sqlglot"):
     sys.modules[name] = None
-from starlake_dagster_components.executors import EXECUTORS
-for kind in EXECUTORS.values():
+from starlake_dagster_components.executors.registry import import_executors
+for kind in import_executors().values():
     kind.model_json_schema()
 """
     subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True)

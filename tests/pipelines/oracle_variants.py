@@ -9,10 +9,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from starlake_dagster_components.pipelines import Plan, plan_project
 from starlake_dagster_components.pipelines.dag_templates import read_template
-from starlake_dagster_components.project import read_project
+from starlake_dagster_components.pipelines.pipeline import Plan
+from starlake_dagster_components.pipelines.plan import plan_project
 from starlake_dagster_components.project.model import DagConfig
+from starlake_dagster_components.project.reader import read_project
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"
 DAGSTER = {"load": "load/dagster__scheduled_table__shell.py.j2", "transform": "transform/dagster__scheduled_task__shell.py.j2"}

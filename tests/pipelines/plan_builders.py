@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from starlake_dagster_components.errors import Location, Problem
-from starlake_dagster_components.pipelines import Plan, plan_project
+from starlake_dagster_components.pipelines.pipeline import Plan
+from starlake_dagster_components.pipelines.plan import plan_project
 from starlake_dagster_components.project.dependency_files import read_dependency_files
 from starlake_dagster_components.project.model import (
     Application,

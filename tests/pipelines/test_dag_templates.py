@@ -5,7 +5,7 @@ from plan_builders import LOAD, TRANSFORM, dag, jobs, messages, plan, table, tas
 from project_folder import ProjectFolder
 
 from starlake_dagster_components.pipelines.dag_templates import DAGSTER_TEMPLATES, Template, read_template
-from starlake_dagster_components.project import read_project
+from starlake_dagster_components.project.reader import read_project
 
 INCLUDES = """
 # mine

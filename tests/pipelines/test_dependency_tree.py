@@ -9,7 +9,8 @@ from plan_builders import plan as plan_with_jobs
 from plan_builders import table, task
 
 from starlake_dagster_components.errors import UnknownName
-from starlake_dagster_components.pipelines import Plan, build_dependency_diagram, build_dependency_tree, format_starlake_json
+from starlake_dagster_components.pipelines.dependency_trees import build_dependency_diagram, build_dependency_tree, format_starlake_json
+from starlake_dagster_components.pipelines.pipeline import Plan
 from starlake_dagster_components.project.model import Attribute, Freshness, WriteStrategy
 
 
@@ -164,7 +165,7 @@ def test_written_values_can_be_read_back(made: Plan, write, tmp_path: Path) -> N
     (tmp_path / "metadata/dependencies.json").write_text(format_starlake_json(write(made)))
     from dataclasses import replace
 
-    from starlake_dagster_components.pipelines import plan_project
+    from starlake_dagster_components.pipelines.plan import plan_project
     from starlake_dagster_components.project.dependency_files import read_dependency_files
 
     project = made.project

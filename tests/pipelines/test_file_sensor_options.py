@@ -6,7 +6,8 @@ import pytest
 from plan_builders import dag, plan, table
 from project_folder import ProjectFolder
 
-from starlake_dagster_components.pipelines import Pipeline, load_plan
+from starlake_dagster_components.pipelines.pipeline import Pipeline
+from starlake_dagster_components.pipelines.plan_loading import load_plan
 from starlake_dagster_components.pipelines.waiting_files import TableFiles, WaitingFolder, list_waiting_folders, match_tables, name_ack_file
 
 

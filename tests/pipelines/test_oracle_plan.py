@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from oracle_variants import Variant, variants
 
-from starlake_dagster_components.pipelines import Pipeline, Plan, build_dependency_tree
+from starlake_dagster_components.pipelines.dependency_trees import build_dependency_tree
+from starlake_dagster_components.pipelines.pipeline import Pipeline, Plan
 from starlake_dagster_components.pipelines.schedule_presets import get_schedule_text
 
 VARIANTS = list(variants())

@@ -5,7 +5,7 @@ from dataclasses import replace
 from plan_builders import TRANSFORM, dag, jobs, messages, plan, project, table, task
 
 from starlake_dagster_components.errors import Location, Problem
-from starlake_dagster_components.pipelines import plan_project
+from starlake_dagster_components.pipelines.plan import plan_project
 
 
 def test_the_own_dag_ref_overrides_that_of_the_application() -> None:

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from plan_builders import messages, table, task
 from plan_builders import plan as plan_with_jobs
 
-from starlake_dagster_components.pipelines import Plan
 from starlake_dagster_components.pipelines.json_documents import InvalidJson, Lines, parse_json
+from starlake_dagster_components.pipelines.pipeline import Plan
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from plan_builders import TRANSFORM, dag, jobs, messages, plan, table, task
 
-from starlake_dagster_components.pipelines import build_dependency_tree
+from starlake_dagster_components.pipelines.dependency_trees import build_dependency_tree
 
 DIFFERENCES: dict[str, Callable[[], None]] = {}
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "differences.md"

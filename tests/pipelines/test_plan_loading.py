@@ -17,10 +17,12 @@ from project_folder import ProjectFolder
 
 from starlake_dagster_components.cache import Cache
 from starlake_dagster_components.errors import ProjectNotFound
-from starlake_dagster_components.pipelines import Plan, load_plan, plan_project
-from starlake_dagster_components.pipelines.plan_loading import Loaded
-from starlake_dagster_components.project import disk, read_project
+from starlake_dagster_components.pipelines.pipeline import Plan
+from starlake_dagster_components.pipelines.plan import plan_project
+from starlake_dagster_components.pipelines.plan_loading import Loaded, load_plan
+from starlake_dagster_components.project import disk
 from starlake_dagster_components.project.model import EMPTY, Project
+from starlake_dagster_components.project.reader import read_project
 
 Load = Callable[..., Loaded]
 
@@ -289,7 +291,7 @@ def test_an_entry_of_the_administrator_serves_everybody_from_a_folder_that_canno
         if folder != folder.parent and folder.stat().st_uid == 0:
             folder.chmod(folder.stat().st_mode | 0o055)
     code = (
-        "import os, sys; from starlake_dagster_components.pipelines import load_plan;"
+        "import os, sys; from starlake_dagster_components.pipelines.plan_loading import load_plan;"
         "from starlake_dagster_components.cache import Cache, make_entry_name; make_entry_name(); os.setgid(65534); os.setuid(65534);"
         "found = load_plan(sys.argv[1], environ={}, cache=Cache(sys.argv[2])); print(found.from_cache, found.reason)"
     )
@@ -336,12 +338,13 @@ def test_no_project_is_an_error_with_and_without_something_kept(shop: ProjectFol
 def test_neither_yaml_of_tables_nor_sql_is_parsed_again(shop: ProjectFolder, load: Load, cache: Cache) -> None:
     load()
     code = (
-        "import sys; from starlake_dagster_components.pipelines import load_plan; from starlake_dagster_components.cache import Cache;"
+        "import sys; from starlake_dagster_components.pipelines.plan_loading import load_plan;"
+        "from starlake_dagster_components.cache import Cache;"
         "assert load_plan(sys.argv[1], environ={}, cache=Cache(sys.argv[2])).from_cache;"
         "own = 'starlake_dagster_components.'; print(*sorted(m[len(own):] for m in sys.modules if m.startswith(own)))"
     )
     done = subprocess.run([sys.executable, "-c", code, shop.root, cache.folder], capture_output=True, text=True, check=True)
-    parts = {"project.loads", "project.transforms", "project.sql.quick", "pipelines.plan", "pipelines.dag_options"}
+    parts = {"project.load_domains", "project.transform_tasks", "project.sql.quick", "pipelines.plan", "pipelines.dag_options"}
     assert parts & set(done.stdout.split()) == set()
 
 

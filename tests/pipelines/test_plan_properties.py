@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from plan_builders import LOAD, TRANSFORM, dag, plan, table, task
 
-from starlake_dagster_components.pipelines import Plan
 from starlake_dagster_components.pipelines.job_names import RESERVED
+from starlake_dagster_components.pipelines.pipeline import Plan
 from starlake_dagster_components.pipelines.schedule_presets import get_schedule_text
 
 NAMES = st.sampled_from(["a", "b", "orders", "Items", "config", "x_1", "none"])

@@ -5,8 +5,10 @@ from typing import Any
 
 from plan_builders import jobs, messages
 
-from starlake_dagster_components.pipelines import Plan, build_dependency_tree, format_starlake_json, plan_project
-from starlake_dagster_components.project import read_project
+from starlake_dagster_components.pipelines.dependency_trees import build_dependency_tree, format_starlake_json
+from starlake_dagster_components.pipelines.pipeline import Plan
+from starlake_dagster_components.pipelines.plan import plan_project
+from starlake_dagster_components.project.reader import read_project
 
 
 def planned(folder: Any, environ: dict[str, str] | None = None, **settings: Any) -> Plan:

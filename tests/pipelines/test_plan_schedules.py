@@ -4,7 +4,7 @@ import pytest
 from plan_builders import TRANSFORM, dag, messages, plan, table, task
 
 from starlake_dagster_components.errors import InvalidSetting
-from starlake_dagster_components.pipelines import Plan
+from starlake_dagster_components.pipelines.pipeline import Plan
 
 
 def crons(made: Plan) -> dict[str, str | None]:

@@ -6,7 +6,7 @@ import pytest
 from plan_builders import messages, table, task
 from plan_builders import plan as plan_with_jobs
 
-from starlake_dagster_components.pipelines import Plan
+from starlake_dagster_components.pipelines.pipeline import Plan
 
 ORDERS = table("shop.orders", final="mart.o")
 

@@ -2,8 +2,8 @@
 
 from project_folder import ProjectFolder
 
-from starlake_dagster_components.project import read_project
 from starlake_dagster_components.project.model import Table, Task
+from starlake_dagster_components.project.reader import read_project
 
 
 def test_settings_of_the_file_beat_the_environment(folder: ProjectFolder) -> None:

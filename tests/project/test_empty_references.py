@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import pytest
 from project_folder import ProjectFolder
 
-from starlake_dagster_components.pipelines import load_plan
+from starlake_dagster_components.pipelines.plan_loading import load_plan
 
 
 def problems(shop: ProjectFolder, environ: Mapping[str, str] | None = None) -> list[str]:

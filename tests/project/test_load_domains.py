@@ -4,8 +4,8 @@ from datetime import timedelta
 
 from project_folder import ProjectFolder, list_messages, read
 
-from starlake_dagster_components.project import Project, read_project
-from starlake_dagster_components.project.model import Table
+from starlake_dagster_components.project.model import Project, Table
+from starlake_dagster_components.project.reader import read_project
 
 TABLE = "version: 1\ntable: {name: %s, pattern: '%s.*', attributes: []}\n"
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from project_folder import ProjectFolder
 
-from starlake_dagster_components.project import read_project
 from starlake_dagster_components.project.file_patterns import compile_pattern
 from starlake_dagster_components.project.pattern_samples import find_literal_prefix, make_samples
+from starlake_dagster_components.project.reader import read_project
 
 TABLE = "version: 1\ntable:\n  name: %s\n  pattern: %s.csv\n  attributes: [{name: id}]\n"
 

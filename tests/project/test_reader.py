@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from project_folder import ProjectFolder
 
 from starlake_dagster_components.errors import InvalidProject, Location, Problem, ProjectNotFound
-from starlake_dagster_components.project import Project, read_project
+from starlake_dagster_components.project.model import Project
+from starlake_dagster_components.project.reader import read_project
 
 DATES = (
     "sl_date",
@@ -218,7 +219,7 @@ def test_problems_are_raised_together(folder: ProjectFolder) -> None:
 
 def test_reading_starts_no_heavy_import(shop: ProjectFolder) -> None:
     code = (
-        "import sys; before = set(sys.modules); from starlake_dagster_components.project import read_project; "
+        "import sys; before = set(sys.modules); from starlake_dagster_components.project.reader import read_project; "
         f"p = read_project({str(shop.root)!r}, environ={{}}); assert len(p.tasks) == 2; "
         "print([m for m in ('dagster', 'duckdb', 'sqlglot', 'google', 'jinja2') if m in sys.modules.keys() - before])"
     )

@@ -8,7 +8,7 @@ from project_folder import ProjectFolder
 
 from starlake_dagster_components import load_definitions_from_starlake_project
 from starlake_dagster_components.errors import InvalidProject
-from starlake_dagster_components.project import read_project
+from starlake_dagster_components.project.reader import read_project
 from starlake_dagster_components.project.schema_check import find_schema_violations
 
 TABLE = {"name": "orders", "pattern": "orders.*", "attributes": [{"name": "id", "type": "long", "required": True}]}

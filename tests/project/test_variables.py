@@ -2,7 +2,8 @@
 
 from project_folder import ProjectFolder
 
-from starlake_dagster_components.project import Project, read_project
+from starlake_dagster_components.project.model import Project
+from starlake_dagster_components.project.reader import read_project
 from starlake_dagster_components.project.sql.sections import render_task
 
 

@@ -17,7 +17,8 @@ from typing import Any
 import dagster as dg
 
 from starlake_dagster_components.errors import CommandCancelled
-from starlake_dagster_components.step_executor import get_cancellation, get_printer, run_cancellable, starlake_step_executor
+from starlake_dagster_components.step_executor.cancellation import get_cancellation, get_printer, run_cancellable
+from starlake_dagster_components.step_executor.definition import starlake_step_executor
 
 
 def folder() -> Path:

@@ -12,7 +12,7 @@ from typing import Any
 import dagster as dg
 
 from starlake_dagster_components import load_definitions_from_starlake_project
-from starlake_dagster_components.executors import EXECUTORS
+from starlake_dagster_components.executors.registry import import_executors
 from starlake_dagster_components.step_executor.names import find_step_executor
 
 JOB = "all_tables"
@@ -128,7 +128,7 @@ def definitions(project: str, commands: str, steps: str) -> dg.Definitions:
     fields, step_fields = json.loads(commands), json.loads(steps)
     return load_definitions_from_starlake_project(
         project,
-        executor=EXECUTORS[fields["type"]].model_validate(fields),
+        executor=import_executors()[fields["type"]].model_validate(fields),
         step_executor=find_step_executor(step_fields["type"], step_fields.get("config")),
     )
 

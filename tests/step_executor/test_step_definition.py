@@ -13,7 +13,7 @@ import step_jobs
 
 from starlake_dagster_components.component import StarlakeProjectComponent
 from starlake_dagster_components.errors import InvalidSetting
-from starlake_dagster_components.step_executor import starlake_step_executor
+from starlake_dagster_components.step_executor.definition import starlake_step_executor
 from starlake_dagster_components.step_executor.names import find_step_executor
 
 

@@ -13,7 +13,7 @@ import pytest
 import step_jobs
 from step_jobs import ran, resolve
 
-from starlake_dagster_components.step_executor import starlake_step_executor
+from starlake_dagster_components.step_executor.definition import starlake_step_executor
 
 NUMBER = 12
 _lock = threading.Lock()

@@ -15,7 +15,7 @@ from ...failed_sql import is_permanent
 from ...pipelines.pipeline import Pipeline
 from ...project.model import Task
 from ...settings import Settings
-from ...step_executor import get_printer, run_cancellable
+from ...step_executor.cancellation import get_printer, run_cancellable
 from ..graph import AssetGraph
 from ..nodes import StarlakeNode
 from ..partitions import find_interval_of_run, is_for_partitions

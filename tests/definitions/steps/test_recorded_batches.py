@@ -13,8 +13,8 @@ from test_recorded_starlake import LOADS, Model, deliver, load_recording
 
 from starlake_dagster_components import ShellExecutor
 from starlake_dagster_components.cli.run import run_headless
-from starlake_dagster_components.project import read_project
 from starlake_dagster_components.project.model import Domain
+from starlake_dagster_components.project.reader import read_project
 from starlake_dagster_components.settings import Settings
 
 DAG = """version: 1

@@ -13,7 +13,7 @@ from starlake_playback import Loader, Mode, Program
 from test_recorded_starlake import EXECUTORS, Shop, deliver, load_recording
 
 from starlake_dagster_components.commands import Command
-from starlake_dagster_components.project import read_project
+from starlake_dagster_components.project.reader import read_project
 
 pytestmark = pytest.mark.slow
 

@@ -21,7 +21,7 @@ from starlake_dagster_components.errors import CommandError
 from starlake_dagster_components.executors.base import CommandResult
 from starlake_dagster_components.executors.local.dagster_shell import DagsterShellExecutor
 from starlake_dagster_components.executors.local.shell import ShellExecutor
-from starlake_dagster_components.project import read_project
+from starlake_dagster_components.project.reader import read_project
 
 EXECUTORS = {"shell": ShellExecutor, "dagster_shell": DagsterShellExecutor}
 pytestmark = pytest.mark.slow

@@ -5,7 +5,7 @@ import re
 import pytest
 from project_folder import ProjectFolder
 
-from starlake_dagster_components.project import read_project
+from starlake_dagster_components.project.reader import read_project
 from starlake_dagster_components.project.sql.references import find_created_tables, find_references
 
 

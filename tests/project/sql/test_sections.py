@@ -3,8 +3,8 @@
 import pytest
 from project_folder import ProjectFolder
 
-from starlake_dagster_components.project import read_project
 from starlake_dagster_components.project.model import Connection
+from starlake_dagster_components.project.reader import read_project
 from starlake_dagster_components.project.sql.references import find_dialect, find_references
 from starlake_dagster_components.project.sql.sections import SqlPart, render_task, split_sections, strip_comments
 from starlake_dagster_components.project.templating import TemplateError
