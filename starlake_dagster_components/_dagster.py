@@ -6,7 +6,6 @@ a warning (see ``step_executor.definition``). ``tests/test_private_dagster.py`` 
 are used to load a code location.
 """
 
-import inspect
 from collections.abc import Iterator, Sequence
 from logging import Handler, Logger
 from typing import Any
@@ -70,6 +69,8 @@ from dagster._core.storage.local_compute_log_manager import LocalComputeLogManag
 from dagster._utils.error import serializable_error_info_from_exc_info as serializable_error_info_from_exc_info
 from dagster_shared.error import SerializableErrorInfo as SerializableErrorInfo
 
+from ._dagster_check import Attributes, Parameters, find_changes, reject_changes
+
 run_hooks = _trigger_hook
 
 
@@ -84,7 +85,7 @@ def narrow_plan_to_step(plan: ExecutionPlan, step: ExecutionStep) -> ExecutionPl
     return plan._replace(step_handles_to_execute=[step.handle])
 
 
-_PARAMETERS: tuple[tuple[Any, str, tuple[str, ...]], ...] = (
+_PARAMETERS: Parameters = (
     (
         ActiveExecution,
         "__init__",
@@ -128,9 +129,7 @@ _PARAMETERS: tuple[tuple[Any, str, tuple[str, ...]], ...] = (
     ),
     (run_hooks, "", ("step_context", "step_event_list")),
 )
-"""The functions and methods that are called, with the names of the parameters that are passed."""
-
-_ATTRIBUTES: tuple[tuple[type, tuple[str, ...]], ...] = (
+_ATTRIBUTES: Attributes = (
     (
         ActiveExecution,
         (
@@ -164,25 +163,10 @@ _ATTRIBUTES: tuple[tuple[type, tuple[str, ...]], ...] = (
     (RetryMode, ("from_config", "for_inner_plan")),
     (StepDependencyConfig, ("from_config",)),
 )
-"""The attributes and methods that are used."""
 
 
-def find_changes() -> Iterator[str]:
-    """Yield a message for each required name that this release of Dagster lacks."""
-    for owner, method, parameters in _PARAMETERS:
-        name = f"{owner.__module__}.{owner.__qualname__}" + (f".{method}" if method else "")
-        called = getattr(owner, method, None) if method else owner
-        if called is None:
-            yield f"{name} does not exist"
-            continue
-        known = inspect.signature(called).parameters
-        for parameter in parameters:
-            if parameter not in known:
-                yield f"{name} has no parameter '{parameter}'"
-    for owner, attributes in _ATTRIBUTES:
-        for attribute in attributes:
-            if not hasattr(owner, attribute):
-                yield f"{owner.__module__}.{owner.__qualname__} has no '{attribute}'"
+def _find_changes() -> Iterator[str]:
+    yield from find_changes(_PARAMETERS, _ATTRIBUTES)
     metadata: Any = {}
     try:
         get_log_handlers(DagsterLogManager(dagster_handler=DagsterLogHandler(metadata=metadata, loggers=[], handlers=[])))
@@ -190,10 +174,4 @@ def find_changes() -> Iterator[str]:
         yield f"dagster._core.log_manager: {error}"
 
 
-def _check_dagster() -> None:
-    found = list(find_changes())
-    if found:
-        raise ImportError(f"dagster {dagster.__version__} is not supported: {'; '.join(found)}")
-
-
-_check_dagster()
+reject_changes(_find_changes())

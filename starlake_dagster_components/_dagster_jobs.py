@@ -6,10 +6,6 @@ ImportError with the name, and Dagster's own way to build jobs is used, which is
 """
 
 import inspect
-from collections.abc import Iterator
-from typing import Any
-
-import dagster
 
 # The graph of all assets, and the graph of one job's assets.
 from dagster._core.definitions.assets.graph.asset_graph import AssetGraph as AssetGraph
@@ -22,12 +18,15 @@ from dagster._core.definitions.assets.job.asset_job import build_asset_job as bu
 # The result of define_asset_job, and the base class of our own class.
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition as UnresolvedAssetJobDefinition
 
-_PARAMETERS: tuple[tuple[Any, tuple[str, ...]], ...] = (
-    (AssetNode.__init__, ("self", "key", "parent_keys", "child_keys", "assets_def", "check_keys")),
-    (JobScopedAssetGraph.__init__, ("self", "asset_nodes_by_key", "assets_defs_by_check_key", "source_asset_graph")),
-    (UnresolvedAssetJobDefinition.resolve, ("self", "asset_graph", "default_executor_def", "resource_defs")),
+from ._dagster_check import Attributes, Parameters, find_changes, reject_changes
+
+_PARAMETERS: Parameters = (
+    (AssetNode, "__init__", ("key", "parent_keys", "child_keys", "assets_def", "check_keys")),
+    (JobScopedAssetGraph, "__init__", ("asset_nodes_by_key", "assets_defs_by_check_key", "source_asset_graph")),
+    (UnresolvedAssetJobDefinition, "resolve", ("asset_graph", "default_executor_def", "resource_defs")),
     (
         build_asset_job,
+        "",
         (
             "name",
             "asset_graph",
@@ -43,34 +42,13 @@ _PARAMETERS: tuple[tuple[Any, tuple[str, ...]], ...] = (
         ),
     ),
 )
-"""The functions that are called, with the names of the parameters that are passed."""
-
-_ATTRIBUTES: tuple[tuple[type, tuple[str, ...]], ...] = (
+_ATTRIBUTES: Attributes = (
     (AssetGraph, ("assets_def_for_key", "get")),
     (AssetNode, ("check_keys", "is_partitioned")),
 )
 
 
-def find_changes() -> Iterator[str]:
-    """Yield a message for each required name that this release of Dagster lacks."""
-    for function, parameters in _PARAMETERS:
-        known = inspect.signature(function).parameters
-        for parameter in parameters:
-            if parameter not in known:
-                yield f"{function.__module__}.{function.__qualname__} has no parameter '{parameter}'"
-    for owner, attributes in _ATTRIBUTES:
-        for attribute in attributes:
-            if not hasattr(owner, attribute):
-                yield f"{owner.__module__}.{owner.__qualname__} has no '{attribute}'"
-
-
-def _check_dagster() -> None:
-    found = list(find_changes())
-    if found:
-        raise ImportError(f"dagster {dagster.__version__} is not supported: {'; '.join(found)}")
-
-
-_check_dagster()
+reject_changes(find_changes(_PARAMETERS, _ATTRIBUTES))
 
 JOBS_HAVE_OWNERS = "owners" in inspect.signature(build_asset_job).parameters
 """True since Dagster 1.13."""
