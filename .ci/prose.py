@@ -34,7 +34,7 @@ WORDING = {
     r"\bwhat (?:stands|is told)\b": "a noun",
     r"\bpassed over\b": "ignored, skipped",
     r"\bgo(?:es|ne)? for good\b": "is permanent",
-    r"\bcancell(?:ed|ing)\b(?!:|\]|\})": "canceled, canceling",
+    r"\bcancell(?:ed|ing)\b": "canceled, canceling",
     r"(?<!not )\bsay whether\b": "return whether",
     r"\bhand(?:s|ed)? over\b": "pass on",
     r"\b(?:cannot|can|to) be had\b": "cannot be read, is not known",

@@ -25,9 +25,9 @@ import grpc
 from cloud_run_server import CloudRunServer
 from injected_faults import Fault, some
 
-from starlake_dagster_components.cancellation_event import Cancelled
+from starlake_dagster_components.cancellation_event import Canceled
 from starlake_dagster_components.commands import Command
-from starlake_dagster_components.errors import CommandCancelled, CommandError
+from starlake_dagster_components.errors import CommandCanceled, CommandError
 from starlake_dagster_components.executors.base import CommandResult, Invocation
 from starlake_dagster_components.executors.cloud_run import CloudRunExecutor
 
@@ -51,8 +51,8 @@ def command(effects: Path, step: str, *, lasts: float = 0.3, code: int = 0) -> C
     return Command("transform", ("--name", step), "/project", environment=environment)
 
 
-def invocation(step: str, attempt: int = 0, cancelled: Cancelled | None = None) -> Invocation:
-    return Invocation(log=lambda level, line: None, cancelled=cancelled or Cancelled(), run_id="run", step_key=step, attempt=attempt)
+def invocation(step: str, attempt: int = 0, canceled: Canceled | None = None) -> Invocation:
+    return Invocation(log=lambda level, line: None, canceled=canceled or Canceled(), run_id="run", step_key=step, attempt=attempt)
 
 
 def effects_of(effects: Path) -> Counter[str]:
@@ -190,24 +190,24 @@ def cancels(each: int = 10, seed: int = 3) -> dict[str, object]:
         with tempfile.TemporaryDirectory() as folder, CloudRunServer(faults=faults) as server:
             server.add_job(command=COMMAND)
             runner = executor(server.address)
-            cancelled_in_time = 0
+            canceled_in_time = 0
             waits = []
             for number in range(each):
-                step, cancelled = f"step{number}", Cancelled()
-                timer = threading.Timer(chance.uniform(*moment), cancelled.set)
+                step, canceled = f"step{number}", Canceled()
+                timer = threading.Timer(chance.uniform(*moment), canceled.set)
                 timer.start()
                 begun = time.monotonic()
                 try:
-                    result = runner.run(command(Path(folder, "effects"), step, lasts=30), invocation(step, cancelled=cancelled))
+                    result = runner.run(command(Path(folder, "effects"), step, lasts=30), invocation(step, canceled=canceled))
                     wrong.append(f"{name}: {result}")
-                except CommandCancelled:
-                    cancelled_in_time += 1
+                except CommandCanceled:
+                    canceled_in_time += 1
                 waits.append(time.monotonic() - begun)
                 timer.cancel()
                 left = [e.short for e in server.running]
                 if left:
                     wrong.append(f"{name}: {left} still run")
-            outcome[name] = {"cancelled": cancelled_in_time, "executions": len(server.all()), "longest": round(max(waits), 1)}
+            outcome[name] = {"canceled": canceled_in_time, "executions": len(server.all()), "longest": round(max(waits), 1)}
     return {"each": each, **outcome, "wrong": wrong}
 
 
@@ -265,7 +265,7 @@ def quota(loads: int = 100, a_minute: int = 60) -> dict[str, object]:
 
         def one(number: int) -> tuple[bool, bool]:
             lines: list[str] = []
-            ran = Invocation(lambda level, line: lines.append(line), cancelled=Cancelled(), run_id="run", step_key=f"load{number}")
+            ran = Invocation(lambda level, line: lines.append(line), canceled=Canceled(), run_id="run", step_key=f"load{number}")
             result = runner.run(Command("load", ("--tables", f"t{number}"), "/project"), ran)
             return result.counters is not None and result.counters.input == 3, any("row counts" in line for line in lines)
 

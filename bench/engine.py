@@ -16,7 +16,7 @@ from pathlib import Path
 
 import duckdb
 
-from starlake_dagster_components.cancellation_event import Cancelled
+from starlake_dagster_components.cancellation_event import Canceled
 from starlake_dagster_components.engine import run_command
 from starlake_dagster_components.project.reader import read_project
 
@@ -83,7 +83,7 @@ def command(root: Path, project: object, *argv: str) -> None:
         environ={**os.environ, "SL_ROOT": str(root)},
         out=lambda line: None,
         log=lambda level, line: problems.append(line) if level in ("warning", "error") else None,
-        cancelled=Cancelled(),
+        canceled=Canceled(),
         project=project,  # type: ignore[arg-type]
     )
     if result.exit_code or problems:

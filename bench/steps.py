@@ -35,7 +35,7 @@ import dagster as dg
 from bench.process_tree import Tree, run_tree
 from bench.synthetic import write_project
 from starlake_dagster_components import load_definitions_from_starlake_project
-from starlake_dagster_components.cancellation_event import Cancelled
+from starlake_dagster_components.cancellation_event import Canceled
 from starlake_dagster_components.commands import RunContext, build_load_command
 from starlake_dagster_components.definitions.build import prepare_graph
 from starlake_dagster_components.executors.base import Invocation
@@ -154,7 +154,7 @@ def _in_one_step(root: str, settings: Settings, at_a_time: int) -> dg.JobDefinit
             table = tables[key]
             invocation = Invocation(
                 log=lambda level, line: getattr(context.log, level)(f"{table.name}: {line}"),
-                cancelled=Cancelled(),
+                canceled=Canceled(),
                 run_id=context.run.run_id,
                 step_key=table.name,
             )

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .definitions.asset_tables import table_of as table_of
     from .definitions.nodes import StarlakeNode as StarlakeNode
     from .definitions.translator import StarlakeTranslator as StarlakeTranslator
+    from .errors import CommandCanceled as CommandCanceled
     from .errors import CommandCancelled as CommandCancelled
     from .errors import InvalidProject as InvalidProject
     from .errors import InvalidSetting as InvalidSetting
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "CloudRunExecutor": "executors.cloud_run",
     "Command": "commands",
+    "CommandCanceled": "errors",
     "CommandCancelled": "errors",
     "CommandResult": "executors.base",
     "DagsterShellExecutor": "executors.local.dagster_shell",

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 
-class Cancelled(threading.Event):
+class Canceled(threading.Event):
     """An event that calls functions when it is set. If a signal handler sets it, they run in the main thread."""
 
     def __init__(self) -> None:

@@ -9,9 +9,9 @@
     ├── InvalidSetting           a setting of the component, the environment, or the command line is invalid
     ├── MissingDependency        an optional package is required but not installed
     ├── CommandError             a Starlake command could not be started, or was interrupted
-    │   ├── CommandCancelled     ... because the run was canceled
+    │   ├── CommandCanceled      ... because the run was canceled
     │   └── CommandTimeout       ... because it ran longer than allowed
-    └── EngineError              an error of the embedded DuckDB engine (see ``engine/errors.py`` for its subclasses)
+    └── EngineError              an error of the embedded DuckDB engine (see ``engine/engine_errors.py`` for its subclasses)
 
 Messages say what is wrong, where (``file:line``), what was expected, and how to fix it.
 """
@@ -183,8 +183,12 @@ class CommandError(StarlakeError):
         self.trail: Any = None
 
 
-class CommandCancelled(CommandError):
+class CommandCanceled(CommandError):
     """A Starlake command was stopped because its run was canceled."""
+
+
+CommandCancelled = CommandCanceled
+"""An earlier spelling, for executors of users."""
 
 
 class CommandTimeout(CommandError):

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from .errors import CommandCancelled, CommandError, CommandTimeout
+from .errors import CommandCanceled, CommandError, CommandTimeout
 from .lock_folders import choose_lock_folder, remove_abandoned_locks
 
 INHERITED_LOCKS = "STARLAKE_DAGSTER_LOCKS"
@@ -52,7 +52,7 @@ _ONCE = "step"
 def lock_database(
     path: str | os.PathLike[str],
     *,
-    cancelled: threading.Event | None = None,
+    canceled: threading.Event | None = None,
     log: LockLog | None = None,
     holder: str = "",
     seconds: float | None = None,
@@ -63,29 +63,29 @@ def lock_database(
 
     Args:
         path: the database file, which need not exist. Paths that lead to the same file share a lock.
-        cancelled: event that ends the wait.
+        canceled: event that ends the wait.
         log: receives a message if the lock is not free.
         holder: description of the holder, shown to those who wait for it.
         seconds: maximum time to wait; None = no limit. A lock that is free is taken however late this process gets to it.
 
     Raises:
-        CommandCancelled: ``cancelled`` was set while waiting.
+        CommandCanceled: ``canceled`` was set while waiting.
         CommandTimeout: the time is over.
         CommandError: the lock file cannot be created.
     """
     real = os.path.realpath(path)
-    with hold_lock(f"database {real}", beside=os.path.dirname(real), cancelled=cancelled, log=log, holder=holder, seconds=seconds):
+    with hold_lock(f"database {real}", beside=os.path.dirname(real), canceled=canceled, log=log, holder=holder, seconds=seconds):
         yield
 
 
 @contextlib.contextmanager
 def lock_databases(
-    paths: Iterable[str], *, cancelled: threading.Event | None = None, log: LockLog | None = None, holder: str = ""
+    paths: Iterable[str], *, canceled: threading.Event | None = None, log: LockLog | None = None, holder: str = ""
 ) -> Iterator[None]:
     """Lock several DuckDB files, always in the same order, so that two commands cannot deadlock. See :func:`lock_database`."""
     with contextlib.ExitStack() as stack:
         for path in sorted({os.path.realpath(p) for p in paths}):
-            stack.enter_context(lock_database(path, cancelled=cancelled, log=log, holder=holder))
+            stack.enter_context(lock_database(path, canceled=canceled, log=log, holder=holder))
         yield
 
 
@@ -94,7 +94,7 @@ def hold_lock(
     name: str,
     *,
     beside: str | os.PathLike[str] | None = None,
-    cancelled: threading.Event | None = None,
+    canceled: threading.Event | None = None,
     log: LockLog | None = None,
     holder: str = "",
     single_use: bool = False,
@@ -105,7 +105,7 @@ def hold_lock(
     Args:
         name: a kind, a space, and any text, such as ``step a of run b``.
         beside: the folder of the data that the lock protects; None = only this user writes the data.
-        cancelled: event that ends the wait.
+        canceled: event that ends the wait.
         log: receives a message if the lock is not free.
         holder: description of the holder, shown to those who wait for it.
         single_use: whether to remove the lock's file afterward, for names that are used only once.
@@ -118,7 +118,7 @@ def hold_lock(
     path = choose_lock_folder(beside) / key
     if single_use:
         remove_abandoned_locks(path.parent, f"{_ONCE}-*.lock", _take_file)
-    waiting = _Waiting(name, path, cancelled, log, seconds)
+    waiting = _Waiting(name, path, canceled, log, seconds)
     gate = _find_gate(key)
     # Threads of this process wait for each other without polling. Only locks of other processes are polled.
     waiting.wait_until(lambda pause: gate.acquire(timeout=pause))
@@ -226,10 +226,10 @@ if hasattr(os, "register_at_fork"):
 class _Waiting:
     """A wait for a lock that can be canceled. After a moment, it logs who holds the lock."""
 
-    def __init__(self, name: str, path: Path, cancelled: threading.Event | None, log: LockLog | None, seconds: float | None) -> None:
+    def __init__(self, name: str, path: Path, canceled: threading.Event | None, log: LockLog | None, seconds: float | None) -> None:
         self._name = name
         self._path = path
-        self._cancelled = cancelled
+        self._canceled = canceled
         self._log = log
         self._end = None if seconds is None else time.monotonic() + seconds
         self._announced = False
@@ -242,13 +242,13 @@ class _Waiting:
             sleep: whether to sleep between calls, because ``take`` does not wait.
 
         Raises:
-            CommandCancelled: the wait was canceled.
+            CommandCanceled: the wait was canceled.
             CommandTimeout: it took too long.
         """
         pause = _SHORTEST_PAUSE
         while True:
-            if self._cancelled is not None and self._cancelled.is_set():
-                raise CommandCancelled(f"canceled while waiting for {self._name}")
+            if self._canceled is not None and self._canceled.is_set():
+                raise CommandCanceled(f"canceled while waiting for {self._name}")
             # Looked up before the attempt: on a busy machine, this process may get to its first attempt only when the time is over.
             is_over = self._end is not None and time.monotonic() >= self._end
             taken = take(pause)
@@ -258,8 +258,8 @@ class _Waiting:
             if is_over:
                 raise CommandTimeout(f"waited too long for {self._name}{_describe_holder(_read_note(self._path))}")
             self._announce(pause)
-            if sleep and self._cancelled is not None:
-                self._cancelled.wait(pause)
+            if sleep and self._canceled is not None:
+                self._canceled.wait(pause)
             elif sleep:
                 time.sleep(pause)
             pause = min(pause * 1.5, _LONGEST_PAUSE)

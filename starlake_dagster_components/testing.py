@@ -22,7 +22,7 @@ from typing import Literal
 from pydantic import Field, PrivateAttr
 
 from .commands import Command, Verb
-from .errors import CommandCancelled
+from .errors import CommandCanceled
 from .executors.base import CommandResult, Invocation, StarlakeExecutor, TableResult
 
 Answer = CommandResult | BaseException | Callable[[Command, Invocation], CommandResult]
@@ -81,10 +81,10 @@ class RecordingExecutor(StarlakeExecutor):
         """Record a command, and return its result.
 
         Raises:
-            CommandCancelled: the run was canceled.
+            CommandCanceled: the run was canceled.
         """
-        if invocation.cancelled.is_set():
-            raise CommandCancelled("the run was canceled before the command was started")
+        if invocation.canceled.is_set():
+            raise CommandCanceled("the run was canceled before the command was started")
         with self._lock:
             self._commands.append(command)
             self._invocations.append(invocation)

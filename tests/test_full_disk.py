@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from project_folder import ProjectFolder
 
-from starlake_dagster_components.cancellation_event import Cancelled
+from starlake_dagster_components.cancellation_event import Canceled
 from starlake_dagster_components.engine import run_command
 from starlake_dagster_components.full_disk import explain_full_disk
 from starlake_dagster_components.step_executor.output import FileOutput
@@ -79,7 +79,7 @@ def test_the_embedded_engine_says_which_disk_is_full(mount: Callable[[str], Path
         environ={**os.environ, "SL_ROOT": str(root)},
         out=said.append,
         log=lambda level, line: said.append(line),
-        cancelled=Cancelled(),
+        canceled=Canceled(),
     )
     assert result.exit_code == 1
     assert result.reason is not None

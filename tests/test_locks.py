@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from starlake_dagster_components import locks
-from starlake_dagster_components.errors import CommandCancelled, CommandError, CommandTimeout
+from starlake_dagster_components.errors import CommandCanceled, CommandError, CommandTimeout
 from starlake_dagster_components.lock_folders import choose_lock_folder
 from starlake_dagster_components.locks import lock_database, lock_databases
 
@@ -124,10 +124,10 @@ def test_a_lock_ends_with_the_process_that_holds_it(tmp_path: Path) -> None:
 
 
 def test_waiting_ends_when_the_run_is_canceled(tmp_path: Path) -> None:
-    cancelled = threading.Event()
+    canceled = threading.Event()
     with start_holder(tmp_path / "a.db"):
-        threading.Timer(0.2, cancelled.set).start()
-        with pytest.raises(CommandCancelled, match="waiting for database"), lock_database(tmp_path / "a.db", cancelled=cancelled):
+        threading.Timer(0.2, canceled.set).start()
+        with pytest.raises(CommandCanceled, match="waiting for database"), lock_database(tmp_path / "a.db", canceled=canceled):
             pytest.fail("another process holds it")
 
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from starlake_dagster_components.cancellation_event import Cancelled
+from starlake_dagster_components.cancellation_event import Canceled
 from starlake_dagster_components.commands import Command
-from starlake_dagster_components.errors import CommandCancelled, CommandTimeout
+from starlake_dagster_components.errors import CommandCanceled, CommandTimeout
 from starlake_dagster_components.executors.base import CommandResult, Invocation
 from starlake_dagster_components.testing import RecordingExecutor
 
@@ -14,11 +14,11 @@ def load(table: str = "orders") -> Command:
     return Command("load", arguments, "/p")
 
 
-def invocation(cancelled: bool = False) -> Invocation:
-    event = Cancelled()
-    if cancelled:
+def invocation(canceled: bool = False) -> Invocation:
+    event = Canceled()
+    if canceled:
         event.set()
-    return Invocation(log=lambda level, line: None, cancelled=event, run_id="run-1")
+    return Invocation(log=lambda level, line: None, canceled=event, run_id="run-1")
 
 
 def test_commands_are_remembered_and_done() -> None:
@@ -58,15 +58,15 @@ def test_a_function_may_do_what_a_command_does() -> None:
         return CommandResult(0, row_count=3)
 
     executor = RecordingExecutor().on("load", "orders", work)
-    cancelled = Cancelled()
-    result = executor.run(load(), Invocation(log=lambda level, line: lines.append(line), cancelled=cancelled))
+    canceled = Canceled()
+    result = executor.run(load(), Invocation(log=lambda level, line: lines.append(line), canceled=canceled))
     assert (result.row_count, lines) == (3, ["loading orders"])
 
 
 def test_a_canceled_run_starts_nothing() -> None:
     executor = RecordingExecutor()
-    with pytest.raises(CommandCancelled):
-        executor.run(load(), invocation(cancelled=True))
+    with pytest.raises(CommandCanceled):
+        executor.run(load(), invocation(canceled=True))
     assert executor.commands == ()
 
 

@@ -5,7 +5,7 @@ import signal
 import sys
 import threading
 
-from ..errors import CommandCancelled
+from ..errors import CommandCanceled
 from ..masking import mask_text
 
 _LEVELS = {"trace": 0, "debug": 10, "info": 20, "warn": 30, "warning": 30, "error": 40, "fatal": 50, "off": 60}
@@ -21,16 +21,16 @@ def main(argv: list[str] | None = None) -> int:
     if not arguments or arguments[0] in ("help", "--help", "-h"):
         sys.stdout.write(f"{_HELP}\n")
         return 0
-    from ..cancellation_event import Cancelled
+    from ..cancellation_event import Canceled
     from .run import run_command
 
     threshold = _LEVELS.get(os.environ.get("SL_LOG_LEVEL", "error").lower(), 40)
-    cancelled = Cancelled()
+    canceled = Canceled()
     received: list[int] = []
 
     def stop(number: int, _frame: object) -> None:
         received.append(number)
-        cancelled.set()
+        canceled.set()
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
@@ -48,8 +48,8 @@ def main(argv: list[str] | None = None) -> int:
 
     def run() -> None:
         try:
-            ended.append(run_command(arguments, environ=os.environ, out=print_line, log=log, cancelled=cancelled).exit_code)
-        except CommandCancelled:
+            ended.append(run_command(arguments, environ=os.environ, out=print_line, log=log, canceled=canceled).exit_code)
+        except CommandCanceled:
             log("error", "canceled")
             ended.append(128 + (received[0] if received else signal.SIGTERM))
 

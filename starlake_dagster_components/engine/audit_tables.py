@@ -98,7 +98,7 @@ def _insert_rows(
 
 def write_rows_elsewhere(session: Session, path: Path, entries: Sequence[Entry], checks: Sequence[Checks] = ()) -> None:
     """Write rows to a database that is not open."""
-    with open_database(path, cancelled=None, log=session.log) as database, database.begin_transaction():
+    with open_database(path, canceled=None, log=session.log) as database, database.begin_transaction():
         write_rows(session, database, entries, checks)
 
 

@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 import duckdb
 
-from ..cancellation_event import Cancelled
-from ..errors import CommandCancelled
+from ..cancellation_event import Canceled
+from ..errors import CommandCanceled
 from ..locks import LockLog, lock_databases
 from .connection_options import ConnectionSetup
 from .duckdb_errors import explain_error
@@ -71,13 +71,13 @@ class Database:
         last: the last statement that was run.
     """
 
-    def __init__(self, path: Path, catalog: str, lent: Instance, cancelled: Cancelled | None, others: Sequence[str] = ()) -> None:
+    def __init__(self, path: Path, catalog: str, lent: Instance, canceled: Canceled | None, others: Sequence[str] = ()) -> None:
         self.path = path
         self.catalog = catalog
         self.connection = lent.connection
         self._lent = lent
         self._others = others
-        self._cancelled = cancelled
+        self._canceled = canceled
         self.last = ""
         self._large = False
         self._threads = os.cpu_count() or 1
@@ -88,24 +88,24 @@ class Database:
 
         Raises:
             duckdb.Error: the statement failed.
-            CommandCancelled: the command was canceled in the meantime.
+            CommandCanceled: the command was canceled in the meantime.
         """
-        if cancellable and self._cancelled is not None and self._cancelled.is_set():
-            raise CommandCancelled("the command was canceled")
+        if cancellable and self._canceled is not None and self._canceled.is_set():
+            raise CommandCanceled("the command was canceled")
         self.last = sql
         if _CHANGES_NOTHING.match(sql) is None:
             self._entries = None
         try:
             return self.connection.execute(sql)
         except duckdb.InterruptException as error:
-            raise CommandCancelled("the command was canceled") from error
+            raise CommandCanceled("the command was canceled") from error
 
     def fetch_rows(self, sql: str) -> list[tuple[Any, ...]]:
         """Run a query and return all its rows."""
         try:
             return self.execute(sql).fetchall()
         except duckdb.InterruptException as error:
-            raise CommandCancelled("the command was canceled") from error
+            raise CommandCanceled("the command was canceled") from error
 
     def fetch_count(self, sql: str) -> int:
         """Run a statement whose result is one number (a count query, or an INSERT, UPDATE or DELETE), and return it."""
@@ -250,7 +250,7 @@ def open_database(
     path: Path,
     *,
     also: Sequence[Path] = (),
-    cancelled: Cancelled | None = None,
+    canceled: Canceled | None = None,
     log: LockLog | None = None,
     holder: str = "",
     setup: ConnectionSetup | None = None,
@@ -260,23 +260,23 @@ def open_database(
     Args:
         path: the file; created if it does not exist.
         also: other files to read from: attached read-only under their own names, which come after that of the file in the search path.
-        cancelled: ends the wait and running statements when set.
+        canceled: ends the wait and running statements when set.
         log: receives a line if the command has to wait.
         holder: description of this command, shown to the commands that wait for it.
         setup: options of the connection; None = DuckDB's defaults.
 
     Raises:
-        CommandCancelled: ``cancelled`` was set.
+        CommandCanceled: ``canceled`` was set.
         DatabaseFailed: the file cannot be opened, or an option of the connection does not work.
     """
     setup = setup or ConnectionSetup()
     others = [other for other in also if other != path]
     attached = [file for action in setup.actions if (file := action.attached_file)]
     with contextlib.ExitStack() as stack:
-        stack.enter_context(lock_databases([*(str(p) for p in (path, *others)), *attached], cancelled=cancelled, log=log, holder=holder))
+        stack.enter_context(lock_databases([*(str(p) for p in (path, *others)), *attached], canceled=canceled, log=log, holder=holder))
         lent = stack.enter_context(lend_instance())
         path.parent.mkdir(parents=True, exist_ok=True)
-        waiting = _Waiting(cancelled, log)
+        waiting = _Waiting(canceled, log)
         catalog = _attach(lent.connection, path, waiting, taken=set(), read_only=setup.read_only is not None)
         stack.callback(_detach, lent, [catalog])
         taken = {catalog.lower()}
@@ -286,7 +286,7 @@ def open_database(
             taken.add(name.lower())
             names.append(name)
             stack.callback(_detach, lent, [name])
-        database = Database(path, catalog, lent, cancelled, others=tuple(names))
+        database = Database(path, catalog, lent, canceled, others=tuple(names))
         database.execute(f"USE {quote(catalog)}")
         # Errors then contain the position in the statement.
         database.execute("SET errors_as_json = true")
@@ -294,8 +294,8 @@ def open_database(
             _prepare_for_small(lent.connection)
         else:
             database.expect_large()
-        if cancelled is not None:
-            stack.enter_context(interrupt_when(cancelled, lent.connection))
+        if canceled is not None:
+            stack.enter_context(interrupt_when(canceled, lent.connection))
         _set_up(database, setup, lent)
         yield database
 
@@ -350,8 +350,8 @@ def _follow_use(database: Database, setup: ConnectionSetup) -> None:
 class _Waiting:
     """Waits a few seconds for another program, or another connection of this process, to close a file."""
 
-    def __init__(self, cancelled: Cancelled | None, log: LockLog | None) -> None:
-        self._cancelled = cancelled
+    def __init__(self, canceled: Canceled | None, log: LockLog | None) -> None:
+        self._canceled = canceled
         self._log = log
         self._until: float | None = None
 
@@ -359,14 +359,14 @@ class _Waiting:
         """Wait a moment, and return whether to try again.
 
         Raises:
-            CommandCancelled: the command was canceled meanwhile.
+            CommandCanceled: the command was canceled meanwhile.
         """
         if self._until is None:
             self._until = time.monotonic() + WAIT_FOR_OTHERS
             if self._log is not None:
                 self._log("info", f"waiting for the database {path}: {reason}")
-        if self._cancelled is not None and self._cancelled.is_set():
-            raise CommandCancelled(f"canceled while waiting for the database {path}")
+        if self._canceled is not None and self._canceled.is_set():
+            raise CommandCanceled(f"canceled while waiting for the database {path}")
         time.sleep(_PAUSE)
         return time.monotonic() < self._until
 

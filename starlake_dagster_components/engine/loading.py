@@ -128,13 +128,13 @@ def _load_database(session: Session, arguments: Arguments, path: Path, domains: 
         setup = session.set_up(connection)
         if setup.read_only:
             raise DatabaseReadOnly(f"{setup.read_only}: connection '{setup.name}' is read-only")
-        with open_database(path, cancelled=session.cancelled, log=session.log, holder=f"load of {names}", setup=setup) as database:
+        with open_database(path, canceled=session.canceled, log=session.log, holder=f"load of {names}", setup=setup) as database:
             for recovered in journal.recover_files(database, Path(session.project.areas.unresolved)):
                 _report_recovered(session, recovered, domains, loads)
             writer = Writer(session, database, loads, entries, checks, archived=not arguments.in_place)
             try:
                 for group in _form_groups(session, arguments, domains):
-                    session.check_cancelled()
+                    session.check_canceled()
                     writer.load_group(group)
             finally:
                 writer.close()

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-from ..cancellation_event import Cancelled
-from ..errors import CommandCancelled, InvalidProject, ProjectNotFound, StarlakeError
+from ..cancellation_event import Canceled
+from ..errors import CommandCanceled, InvalidProject, ProjectNotFound, StarlakeError
 from ..failed_sql import is_permanent
 from ..full_disk import explain_full_disk
 from ..project.model import Project
@@ -41,7 +41,7 @@ def run_command(
     environ: Mapping[str, str],
     out: Out,
     log: LogLine,
-    cancelled: Cancelled | None = None,
+    canceled: Canceled | None = None,
     project: Project | None = None,
     strict: bool = False,
 ) -> EngineResult:
@@ -52,7 +52,7 @@ def run_command(
         environ: environment of the command: ``SL_ROOT``, ``SL_ENV``, ``SL_JOB_ID``, settings.
         out: receives each line that Starlake would print on stdout.
         log: receives the level and text of each line that Starlake would write to its log.
-        cancelled: event that ends the command; unfinished work is discarded.
+        canceled: event that ends the command; unfinished work is discarded.
         strict: whether to reject what Starlake's command line rejects; otherwise there is a warning.
         project: the project, if it has already been read. It is read again only if the command's options or environment change it.
 
@@ -60,7 +60,7 @@ def run_command(
         The result. A failure is a result, not an exception. Its message is also logged.
 
     Raises:
-        CommandCancelled: ``cancelled`` was set.
+        CommandCanceled: ``canceled`` was set.
     """
     try:
         arguments = parse_arguments(argv)
@@ -68,10 +68,10 @@ def run_command(
         log("error", str(error))
         return EngineResult(1, reason=str(error), retry=False)
     try:
-        session = _open_session(arguments, environ, out, log, cancelled, project, strict)
+        session = _open_session(arguments, environ, out, log, canceled, project, strict)
         _report_rejected_files(session, arguments)
         return _run_verb(session, arguments)
-    except CommandCancelled:
+    except CommandCanceled:
         raise
     except StarlakeError as error:
         reason = explain_full_disk(error) or str(error)
@@ -94,7 +94,7 @@ def _open_session(
     environ: Mapping[str, str],
     out: Out,
     log: LogLine,
-    cancelled: Cancelled | None,
+    canceled: Canceled | None,
     project: Project | None,
     strict: bool,
 ) -> Session:
@@ -111,7 +111,7 @@ def _open_session(
         log=log,
         began=began,
         scheduled=parse_scheduled_date(arguments.scheduled_date, make_local(began, zone), zone),
-        cancelled=cancelled,
+        canceled=canceled,
         options=arguments.options,
         zone=zone,
         strict=strict,

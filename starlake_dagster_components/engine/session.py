@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from ..cancellation_event import Cancelled
-from ..errors import CommandCancelled
+from ..cancellation_event import Canceled
+from ..errors import CommandCanceled
 from ..project.model import Connection, Project, Table, Task
 from .connection_options import ConnectionSetup, read_setup
 from .engine_errors import BadSetting, NotFound, NotSupported
@@ -45,7 +45,7 @@ class Session:
         variables: variables of the project's files: its own, the date, the command's options.
         out: receives stdout.
         log: receives the log.
-        cancelled: set if the command must end.
+        canceled: set if the command must end.
         began: time at which the command began.
         scheduled: ``--scheduledDate``, or else the time at which the command began, as a local time without a zone.
         zone: name of the zone of local times; None = that of the process.
@@ -61,7 +61,7 @@ class Session:
     log: LogLine
     began: datetime
     scheduled: datetime
-    cancelled: Cancelled | None = None
+    canceled: Canceled | None = None
     options: Mapping[str, str] = field(default_factory=dict)
     zone: str | None = None
     strict: bool = False
@@ -95,10 +95,10 @@ class Session:
         """
         return read_setup(connection, self.zone)
 
-    def check_cancelled(self) -> None:
-        """Raise CommandCancelled if the command was canceled."""
-        if self.cancelled is not None and self.cancelled.is_set():
-            raise CommandCancelled("the command was canceled")
+    def check_canceled(self) -> None:
+        """Raise CommandCanceled if the command was canceled."""
+        if self.canceled is not None and self.canceled.is_set():
+            raise CommandCanceled("the command was canceled")
 
     def make_job_id(self, name: str) -> str:
         """Return the job ID of the audit rows: that of the environment, or else the name and the time. Starlake: JobBase.applicationId."""

@@ -6,14 +6,14 @@ from collections.abc import Iterator
 
 import duckdb
 
-from ..cancellation_event import Cancelled
+from ..cancellation_event import Canceled
 
 _PAUSE = 0.1
 """Seconds between two interrupts: DuckDB ignores one that arrives between two statements."""
 
 
 @contextlib.contextmanager
-def interrupt_when(cancelled: Cancelled, connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+def interrupt_when(canceled: Canceled, connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
     """Interrupt every statement that the connection runs in the ``with`` block once the event is set.
 
     A thread is started only then.
@@ -31,7 +31,7 @@ def interrupt_when(cancelled: Cancelled, connection: duckdb.DuckDBPyConnection) 
         threads.append(thread)
         thread.start()
 
-    with cancelled.notify(begin):
+    with canceled.notify(begin):
         try:
             yield
         finally:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import duckdb
 
-from ..errors import CommandCancelled, EngineError, Location, StarlakeError
+from ..errors import CommandCanceled, EngineError, Location, StarlakeError
 from ..project.model import TableReference, Task, WriteStrategy
 from ..project.sinks import find_materialization
 from ..project.sql.references import find_dialect, find_references
@@ -73,7 +73,7 @@ def run_transform(session: Session, arguments: Arguments) -> Transformed:
         for line in tree.lines:
             session.out(line)
         for one in tree.order:
-            session.check_cancelled()
+            session.check_canceled()
             done.row_count = done.written = None
             if not _run_task(session, arguments, one, done):
                 break
@@ -88,7 +88,7 @@ def _run_task(session: Session, arguments: Arguments, task: Task, done: Transfor
     work = _Work(session, arguments, task, entry)
     try:
         work.run(done)
-    except CommandCancelled:
+    except CommandCanceled:
         raise
     except StarlakeError as error:
         done.failures.append(error)
@@ -129,7 +129,7 @@ class _Work:
         if setup.read_only and not self._arguments.interactive:
             raise DatabaseReadOnly(f"{setup.read_only}: task {task.full_name}: connection '{setup.name}' is read-only")
         holder = f"transform of {task.full_name}"
-        with open_database(self._path, also=others, cancelled=session.cancelled, log=session.log, holder=holder, setup=setup) as database:
+        with open_database(self._path, also=others, canceled=session.canceled, log=session.log, holder=holder, setup=setup) as database:
             main = self._read_main_script(sections)
             if self._arguments.interactive:
                 self._set_search_path(database, references)

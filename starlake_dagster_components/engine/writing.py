@@ -9,7 +9,7 @@ from pathlib import Path
 
 import duckdb
 
-from ..errors import CommandCancelled, EngineError, StarlakeError
+from ..errors import CommandCanceled, EngineError, StarlakeError
 from ..project.model import Table
 from ..project.sql.sections import SqlPart
 from ..project.templating import TemplateError, render
@@ -177,7 +177,7 @@ class Writer:
             if group.error is not None:
                 raise group.error
             loaded, files = self._load_group(group, logical)
-        except CommandCancelled:
+        except CommandCanceled:
             raise
         except StarlakeError as error:
             self._record_failure(group, logical, error)
@@ -264,7 +264,7 @@ class Writer:
         collected = len(group.files) > 1 and chosen.needs_whole_batch
         accepted = rejected = filtered = 0
         for index, file in enumerate(group.files):
-            session.check_cancelled()
+            session.check_canceled()
             read = describe_source(session, table, self._attributes, file, scratch)
             if queries := list_hash_queries(session, table, self._attributes, read):
                 fill_hashes(database, queries, scratch)

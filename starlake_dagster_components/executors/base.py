@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 from pydantic import ConfigDict
 
-from ..cancellation_event import Cancelled
+from ..cancellation_event import Canceled
 from ..errors import Problem
 from ..pipelines.pipeline import Pipeline
 from .outcomes import Counters as Counters
@@ -106,7 +106,7 @@ class Invocation:
 
     Attributes:
         log: receives the messages of the executor, and the output if there is no ``output``.
-        cancelled: set when the run is canceled. The executor then ends the command, waits for its end, and raises CommandCancelled.
+        canceled: set when the run is canceled. The executor then ends the command, waits for its end, and raises CommandCanceled.
         run_id: Dagster's run.
         step_key: Dagster's step.
         attempt: number of earlier attempts of this step, from 0.
@@ -120,7 +120,7 @@ class Invocation:
     """
 
     log: Log
-    cancelled: Cancelled
+    canceled: Canceled
     run_id: str = ""
     step_key: str = ""
     attempt: int = 0
@@ -129,6 +129,11 @@ class Invocation:
     since: datetime | None = None
     earlier_runs: tuple[str, ...] = ()
     output: Log | None = None
+
+    @property
+    def cancelled(self) -> Canceled:
+        """An earlier spelling of ``canceled``, for executors of users."""
+        return self.canceled
 
     @property
     def log_output(self) -> Log:
@@ -154,7 +159,7 @@ class StarlakeExecutor(dg.Model, ABC):
             The result of the command. A failed command is a result, not an exception.
 
         Raises:
-            CommandCancelled: ``invocation.cancelled`` was set; nothing of the command is still running.
+            CommandCanceled: ``invocation.canceled`` was set; nothing of the command is still running.
             CommandTimeout: it ran longer than the executor allows; nothing of it is still running.
             CommandError: it could not be started or followed.
         """

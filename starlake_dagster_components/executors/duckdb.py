@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from ..cancellation_event import Cancelled
+from ..cancellation_event import Canceled
 from ..commands import Command, LoadTable
-from ..errors import CommandCancelled, CommandTimeout, Location, MissingDependency, Problem, Severity, StarlakeError
+from ..errors import CommandCanceled, CommandTimeout, Location, MissingDependency, Problem, Severity, StarlakeError
 from ..masking import Mask
 from ..pipelines.pipeline import Pipeline
 from ..project.sinks import find_section_key, find_sink
@@ -77,7 +77,7 @@ class DuckDBExecutor(StarlakeExecutor):
 
         Raises:
             MissingDependency: the package ``duckdb`` is not installed.
-            CommandCancelled: the run was canceled; nothing was written.
+            CommandCanceled: the run was canceled; nothing was written.
             CommandTimeout: it ran longer than ``timeout``; nothing was written.
         """
         if importlib.util.find_spec("duckdb") is None:
@@ -110,13 +110,13 @@ class DuckDBExecutor(StarlakeExecutor):
         mask = command.mask(self.env)
         lines = _Lines(invocation.log)
         invocation.log("info", f"running {command.shown.partition(' ')[2]} with the embedded engine")
-        with _end_when(invocation.cancelled, self.timeout) as cancelled:
+        with _end_when(invocation.canceled, self.timeout) as canceled:
             result = run_command(
                 command.argv,
                 environ=environment,
                 out=lambda line: lines.take("info", mask(line)),
                 log=lambda level, line: lines.take(level, mask(line)),
-                cancelled=cancelled,
+                canceled=canceled,
                 project=self._read_project(command, environment),
                 strict=self.strict,
             )
@@ -239,19 +239,19 @@ class _Lines:
 
 
 @contextlib.contextmanager
-def _end_when(cancelled: Cancelled, timeout: float | None) -> Iterator[Cancelled]:
+def _end_when(canceled: Canceled, timeout: float | None) -> Iterator[Canceled]:
     """Yield the event that ends the command: cancellation, or the time limit.
 
     Raises:
-        CommandTimeout: instead of CommandCancelled, if the time limit was reached.
+        CommandTimeout: instead of CommandCanceled, if the time limit was reached.
     """
     if timeout is None:
-        yield cancelled
+        yield canceled
         return
-    either, timed_out = Cancelled(), threading.Event()
+    either, timed_out = Canceled(), threading.Event()
 
     def end_in_time() -> None:
-        if not cancelled.is_set():
+        if not canceled.is_set():
             timed_out.set()
             either.set()
 
@@ -259,9 +259,9 @@ def _end_when(cancelled: Cancelled, timeout: float | None) -> Iterator[Cancelled
     timer.daemon = True
     timer.start()
     try:
-        with cancelled.notify(either.set):
+        with canceled.notify(either.set):
             yield either
-    except CommandCancelled as error:
+    except CommandCanceled as error:
         if timed_out.is_set():
             text = f"the command ran longer than {timeout:g} seconds and was interrupted (setting 'timeout' of the executor)"
             raise CommandTimeout(text) from error

@@ -9,8 +9,8 @@ from weakref import WeakValueDictionary
 
 import dagster as dg
 
-from ..cancellation_event import Cancelled
-from ..errors import CommandCancelled
+from ..cancellation_event import Canceled
+from ..errors import CommandCanceled
 from .definition import GRACE_SECONDS
 from .output import LogCap
 from .running import find_running_step, get_identity, has_retry_policy
@@ -20,13 +20,13 @@ T = TypeVar("T")
 _POLL_SECONDS = 0.25
 """Signals may be delivered to any thread; the main thread notices them when it next wakes up."""
 
-_events: "WeakValueDictionary[tuple[str, str], Cancelled]" = WeakValueDictionary()
+_events: "WeakValueDictionary[tuple[str, str], Canceled]" = WeakValueDictionary()
 _interrupted_runs: set[str] = set()
 """Runs of this process that were canceled under Dagster's executors. Dagster's in-process executor continues such a run if the
 interrupted step has a retry policy; commands that it starts then end at once."""
 
 
-def get_cancellation(context: Any) -> Cancelled:
+def get_cancellation(context: Any) -> Canceled:
     """Return the event that is set when a step's run is canceled.
 
     A body that requests the event must watch it: under this package's executor, it does not get a
@@ -42,15 +42,15 @@ def get_cancellation(context: Any) -> Cancelled:
     step = find_running_step(context)
     if step is not None:
         step.cooperative = True
-        return step.cancelled
+        return step.canceled
     run_id, _ = identity = get_identity(context)
-    event = _events.setdefault(identity, Cancelled())
+    event = _events.setdefault(identity, Canceled())
     if run_id in _interrupted_runs:
         event.set()
     return event
 
 
-def run_cancellable(context: Any, call: Callable[[Cancelled], T]) -> T:
+def run_cancellable(context: Any, call: Callable[[Canceled], T]) -> T:
     """Run a long call that ends when an event is set, so that canceling the run ends it under every executor.
 
     Under this package's executor, it is called directly. Dagster's executors raise interrupts anywhere in the main
@@ -69,25 +69,25 @@ def run_cancellable(context: Any, call: Callable[[Cancelled], T]) -> T:
         Failure: the run was canceled, the step has a retry policy, and Dagster's executor would otherwise retry it.
         Exception: any exception of the call.
     """
-    cancelled = get_cancellation(context)
+    canceled = get_cancellation(context)
     if find_running_step(context) is None and threading.current_thread() is threading.main_thread():
-        return _run_in_thread(context, call, cancelled)
+        return _run_in_thread(context, call, canceled)
     try:
-        return call(cancelled)
-    except CommandCancelled as error:
-        if cancelled.is_set():
+        return call(canceled)
+    except CommandCanceled as error:
+        if canceled.is_set():
             raise dg.DagsterExecutionInterruptedError(str(error)) from error
         raise
 
 
-def _run_in_thread(context: Any, call: Callable[[Cancelled], T], cancelled: Cancelled) -> T:
+def _run_in_thread(context: Any, call: Callable[[Canceled], T], canceled: Canceled) -> T:
     """Call a function in a thread while the main thread waits for its result or for an interrupt."""
     _check_run_is_active(context)
     result: Future[T] = Future()
 
     def run() -> None:
         try:
-            result.set_result(call(cancelled))
+            result.set_result(call(canceled))
         except BaseException as error:  # noqa: BLE001 -- raised again in the step's own thread
             result.set_exception(error)
 
@@ -97,15 +97,15 @@ def _run_in_thread(context: Any, call: Callable[[Cancelled], T], cancelled: Canc
         while thread.is_alive():
             thread.join(_POLL_SECONDS)
         return result.result()
-    except (dg.DagsterExecutionInterruptedError, KeyboardInterrupt, CommandCancelled) as interrupt:
-        if isinstance(interrupt, CommandCancelled) and not cancelled.is_set():
+    except (dg.DagsterExecutionInterruptedError, KeyboardInterrupt, CommandCanceled) as interrupt:
+        if isinstance(interrupt, CommandCanceled) and not canceled.is_set():
             raise
         _interrupted_runs.add(get_identity(context)[0])
-        cancelled.set()
+        canceled.set()
         thread.join(GRACE_SECONDS)
         if has_retry_policy(context):
             raise dg.Failure("the run was canceled", allow_retries=False) from interrupt
-        if isinstance(interrupt, CommandCancelled):
+        if isinstance(interrupt, CommandCanceled):
             raise dg.DagsterExecutionInterruptedError(str(interrupt)) from interrupt
         raise
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import dagster as dg
 
-from ..cancellation_event import Cancelled
+from ..cancellation_event import Canceled
 from .output import StepOutput
 
 
@@ -16,8 +16,8 @@ class RunningStep:
     Attributes:
         run_id: Dagster's run.
         key: Dagster's step key.
-        cancelled: set when the run is canceled.
-        cooperative: whether the body has requested ``cancelled``; if not, it is interrupted as in a separate process.
+        canceled: set when the run is canceled.
+        cooperative: whether the body has requested ``canceled``; if not, it is interrupted as in a separate process.
         output: receives the step's printed output.
         started: whether an event shows that the step has started.
         settled: whether an event shows how the attempt ended.
@@ -27,7 +27,7 @@ class RunningStep:
     def __init__(self, run_id: str, key: str) -> None:
         self.run_id = run_id
         self.key = key
-        self.cancelled = Cancelled()
+        self.canceled = Canceled()
         self.cooperative = False
         self.output: StepOutput | None = None
         self.started = False
@@ -59,7 +59,7 @@ class RunningStep:
         """
         with self.writing:
             first, self._entered = not self._entered, True
-            if self.cancelled.is_set() and not self.in_hooks and (first or not (self.cooperative or self._interrupted)):
+            if self.canceled.is_set() and not self.in_hooks and (first or not (self.cooperative or self._interrupted)):
                 self._interrupted = True
                 raise dg.DagsterExecutionInterruptedError
             self._in_user_code = True
@@ -72,7 +72,7 @@ class RunningStep:
     def interrupt(self) -> bool:
         """Raise DagsterExecutionInterruptedError in the body, like a signal in a step's own process.
 
-        Only a body that has not requested ``cancelled`` gets it, once, and only while it runs its own code. A body that waits inside
+        Only a body that has not requested ``canceled`` gets it, once, and only while it runs its own code. A body that waits inside
         a C function gets it when the function returns.
 
         Returns:

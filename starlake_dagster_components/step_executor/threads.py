@@ -245,7 +245,7 @@ class _Execution:
         retry = self._retries.pop(running.key, None)
         if retry is not None and self._deadline is not None:
             # Dagster also applies retry policies to interrupted steps. Without this event, the UI would show the step as waiting forever.
-            yield from self._report_cancelled_step(running, "the run was canceled, so the step is not retried")
+            yield from self._report_canceled_step(running, "the run was canceled, so the step is not retried")
         elif retry is not None:
             self._active.handle_event(retry)
         elif not running.settled:
@@ -260,7 +260,7 @@ class _Execution:
             self._active.verify_complete(self._context, running.key)
         elif self._deadline is not None:
             if running.started:
-                yield from self._report_cancelled_step(running, "the step was canceled")
+                yield from self._report_canceled_step(running, "the step was canceled")
         else:
             info = _describe_error(error)
             yield dg.DagsterEvent.engine_event(
@@ -303,7 +303,7 @@ class _Execution:
         self._deadline = time.monotonic() + self._options.cancel_grace_seconds
         self._to_interrupt = list(self._running.values())
         for running in self._to_interrupt:
-            running.cancelled.set()
+            running.canceled.set()
 
     def _abandon(self) -> Iterator[dg.DagsterEvent]:
         """Report steps that did not end in time; their threads end with the process."""
@@ -316,12 +316,12 @@ class _Execution:
         for running in list(self._running.values()):
             running.abandoned = True
             if running.started and not running.settled:
-                yield from self._report_cancelled_step(
+                yield from self._report_canceled_step(
                     running, f"the step did not end within {self._options.cancel_grace_seconds:g}s after it was canceled"
                 )
         self._running.clear()
 
-    def _report_cancelled_step(self, running: RunningStep, why: str) -> Iterator[dg.DagsterEvent]:
+    def _report_canceled_step(self, running: RunningStep, why: str) -> Iterator[dg.DagsterEvent]:
         error = SerializableErrorInfo(message=f"{why}\n", stack=[], cls_name="DagsterExecutionInterruptedError")
         event = dg.DagsterEvent.step_failure_event(
             self._context.for_step(self._active.get_step_by_key(running.key)),

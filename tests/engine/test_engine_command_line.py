@@ -12,12 +12,12 @@ import duckdb
 import pytest
 from engine_help import Sandbox, make
 
-from starlake_dagster_components.cancellation_event import Cancelled
+from starlake_dagster_components.cancellation_event import Canceled
 from starlake_dagster_components.engine import run_command
 from starlake_dagster_components.engine.arguments import parse_arguments
 from starlake_dagster_components.engine.engine_errors import BadArguments
 from starlake_dagster_components.engine.sqltext import split_statements
-from starlake_dagster_components.errors import CommandCancelled
+from starlake_dagster_components.errors import CommandCanceled
 
 ENGINE = (sys.executable, "-m", "starlake_dagster_components.engine")
 
@@ -168,7 +168,7 @@ def test_commands_of_several_threads_wait_for_each_other(box: Sandbox) -> None:
             environ={"SL_ROOT": str(box.root)},
             out=lambda line: None,
             log=lambda level, line: None,
-            cancelled=Cancelled(),
+            canceled=Canceled(),
             project=project,
         )
         codes.append(result.exit_code)
@@ -187,15 +187,15 @@ SLOW = "select count(*) as n from range(100000000) a, range(100000) b where a.ra
 
 def test_a_canceled_command_ends_soon_and_leaves_nothing(box: Sandbox) -> None:
     box.task("kpi.slow", SLOW)
-    cancelled = Cancelled()
-    threading.Timer(0.5, cancelled.set).start()
-    with pytest.raises(CommandCancelled):
+    canceled = Canceled()
+    threading.Timer(0.5, canceled.set).start()
+    with pytest.raises(CommandCanceled):
         run_command(
             ["transform", "--name", "kpi.slow"],
             environ={"SL_ROOT": str(box.root)},
             out=lambda line: None,
             log=lambda level, line: None,
-            cancelled=cancelled,
+            canceled=canceled,
         )
     with duckdb.connect(str(box.root / "datasets/duckdb.db")) as connection:
         assert connection.execute("select table_name from duckdb_tables()").fetchall() == []

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 from engine_help import APPLICATION, Sandbox, make
 
-from starlake_dagster_components.cancellation_event import Cancelled
+from starlake_dagster_components.cancellation_event import Canceled
 from starlake_dagster_components.engine import batch_select, formats, journal, run_command, writing
 from starlake_dagster_components.engine.areas import Identity
 from starlake_dagster_components.engine.scratch import Scratch, remove_abandoned
-from starlake_dagster_components.errors import CommandCancelled
+from starlake_dagster_components.errors import CommandCanceled
 
 ID_NAME = """{ name: id, type: long }
 { name: name, type: string }"""
@@ -149,7 +149,7 @@ def test_only_files_that_wait_for_the_archive_stay_recorded(box: Sandbox, monkey
     assert box.rows("select count(*) from duckdb_tables() where schema_name = 'starlake_dagster_engine'") == [(0,)]
 
 
-class Unnoticed(Cancelled):
+class Unnoticed(Canceled):
     """A cancellation that interrupts no statement: what runs is finished."""
 
     @contextlib.contextmanager
@@ -161,20 +161,20 @@ class Unnoticed(Cancelled):
 def test_a_canceled_load_forgets_the_files_that_were_archived(
     box: Sandbox, monkeypatch: pytest.MonkeyPatch, refused: tuple[str, ...]
 ) -> None:
-    cancelled = Unnoticed()
+    canceled = Unnoticed()
     count = journal.count_added_bytes
 
     def cancel_and_count(file: journal.LoadedFile, now: Path | None) -> int | None:
         if file.path.name == "zones.csv":
-            cancelled.set()
+            canceled.set()
         return count(file, now)
 
     box.stage("s", {"orders.csv": GOOD, "zones.csv": GOOD, "zones2.csv": GOOD})
     with monkeypatch.context() as patch:
         refuse_to_archive(patch, *refused)
         patch.setattr(journal, "count_added_bytes", cancel_and_count)
-        with pytest.raises(CommandCancelled):
-            run_command(["load"], environ={"SL_ROOT": str(box.root)}, out=box.out.append, log=lambda *_: None, cancelled=cancelled)
+        with pytest.raises(CommandCanceled):
+            run_command(["load"], environ={"SL_ROOT": str(box.root)}, out=box.out.append, log=lambda *_: None, canceled=canceled)
     tables = box.rows("select count(*) from duckdb_tables() where schema_name = 'starlake_dagster_engine'")
     assert tables == [(1,) if refused else (0,)]
     if refused:

@@ -19,9 +19,9 @@ from typing import Any, Literal, Protocol
 
 import pytest
 
-from starlake_dagster_components.cancellation_event import Cancelled
+from starlake_dagster_components.cancellation_event import Canceled
 from starlake_dagster_components.commands import Command
-from starlake_dagster_components.errors import CommandCancelled, CommandTimeout
+from starlake_dagster_components.errors import CommandCanceled, CommandTimeout
 from starlake_dagster_components.executors.base import CommandResult, Counters, Invocation, Level, StarlakeExecutor
 
 Limit = Literal[
@@ -95,7 +95,7 @@ class Watched:
 
     lines: list[tuple[Level, str]] = field(default_factory=list)
     reported: dict[str, Any] = field(default_factory=dict)
-    cancelled: Cancelled = field(default_factory=Cancelled)
+    canceled: Canceled = field(default_factory=Canceled)
     on_line: Callable[[str], None] = lambda line: None
 
     def log(self, level: Level, line: str) -> None:
@@ -108,7 +108,7 @@ class Watched:
 
     def invocation(self, **changes: Any) -> Invocation:
         values: dict[str, Any] = {"run_id": f"run-{os.getpid()}", "step_key": "kpi_top", "report": self.reported.update}
-        return Invocation(log=self.log, cancelled=self.cancelled, **{**values, **changes})
+        return Invocation(log=self.log, canceled=self.canceled, **{**values, **changes})
 
 
 def until(condition: Callable[[], Any], seconds: float = 180.0) -> None:
@@ -228,8 +228,8 @@ class ExecutorContract:
     def test_lines_come_while_the_command_runs(self, harness: Harness, watched: Watched) -> None:
         self.needs(harness, "output", "cancel")
         harness.behave(Behavior(output=(("out", "started\n"),), hang=True))
-        watched.on_line = lambda line: watched.cancelled.set() if line == "started" else None
-        with pytest.raises(CommandCancelled):
+        watched.on_line = lambda line: watched.canceled.set() if line == "started" else None
+        with pytest.raises(CommandCanceled):
             harness.executor().run(harness.command(), watched.invocation())
         assert not harness.running()
 
@@ -243,7 +243,7 @@ class ExecutorContract:
             nonlocal seen
             seen += line.startswith("line ")
 
-        result = harness.executor().run(harness.command(), Invocation(log=count_line, cancelled=watched.cancelled))
+        result = harness.executor().run(harness.command(), Invocation(log=count_line, canceled=watched.canceled))
         assert seen == count
         assert result.tail[-1] == f"line {count}"
         assert len(result.tail) <= 200
@@ -281,19 +281,19 @@ class ExecutorContract:
 
         def cancel() -> None:
             until(harness.seen)
-            watched.cancelled.set()
+            watched.canceled.set()
 
-        canceller = threading.Thread(target=cancel)
-        canceller.start()
-        with pytest.raises(CommandCancelled):
+        canceler = threading.Thread(target=cancel)
+        canceler.start()
+        with pytest.raises(CommandCanceled):
             harness.executor().run(harness.command(), watched.invocation())
-        canceller.join()
+        canceler.join()
         assert not harness.running()
 
     def test_a_canceled_run_starts_nothing(self, harness: Harness, watched: Watched) -> None:
         harness.behave(Behavior())
-        watched.cancelled.set()
-        with pytest.raises(CommandCancelled):
+        watched.canceled.set()
+        with pytest.raises(CommandCanceled):
             harness.executor().run(harness.command(), watched.invocation())
         assert harness.seen() == []
 

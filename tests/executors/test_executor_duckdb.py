@@ -18,7 +18,7 @@ from starlake_dagster_components.commands import Command
 from starlake_dagster_components.engine.engine_errors import NotSupported
 from starlake_dagster_components.engine.result import EngineResult, ExpectationOutcome, TableLoad
 from starlake_dagster_components.engine.session import Session
-from starlake_dagster_components.errors import CommandCancelled, Location, MissingDependency
+from starlake_dagster_components.errors import CommandCanceled, Location, MissingDependency
 from starlake_dagster_components.executors import duckdb as executor_module
 from starlake_dagster_components.executors.base import Counters, ExpectationResult, StarlakeExecutor
 from starlake_dagster_components.executors.duckdb import DuckDBExecutor
@@ -80,11 +80,11 @@ class EngineHarness:
         environ: Mapping[str, str],
         out: Callable[[str], None],
         log: Callable[[Any, str], None],
-        cancelled: threading.Event | None = None,
+        canceled: threading.Event | None = None,
         project: Project | None = None,
         strict: bool = False,
     ) -> EngineResult:
-        assert cancelled is not None
+        assert canceled is not None
         self.strict = strict
         self._inside += 1
         try:
@@ -100,8 +100,8 @@ class EngineHarness:
             for number in range(1, behavior.lines + 1):
                 out(f"line {number}")
             while behavior.hang:
-                if cancelled.wait(0.05):
-                    raise CommandCancelled("cancelled")
+                if canceled.wait(0.05):
+                    raise CommandCanceled("canceled")
             loaded = TableLoad("sales.orders", 120, 118, 2, ("file:/data/orders 1.csv",), row_count=400)
             return EngineResult(
                 behavior.exit_code,

@@ -21,7 +21,7 @@ from starlake_dagster_components.commands import (
     build_stage_command,
     build_transform_command,
 )
-from starlake_dagster_components.errors import CommandCancelled
+from starlake_dagster_components.errors import CommandCanceled
 from starlake_dagster_components.executors.base import CommandResult, ExpectationResult, StarlakeExecutor
 from starlake_dagster_components.executors.duckdb import DuckDBExecutor
 from starlake_dagster_components.executors.local.dagster_shell import DagsterShellExecutor
@@ -229,13 +229,13 @@ def test_commands_at_the_same_time_on_one_database(shop: Shop) -> None:
 def test_canceling_a_slow_statement_leaves_nothing(shop: Shop) -> None:
     def cancel() -> None:
         until(lambda: (shop.root / "datasets" / "shop.db").exists())
-        threading.Timer(0.5, shop.watched.cancelled.set).start()
+        threading.Timer(0.5, shop.watched.canceled.set).start()
 
-    canceller = threading.Thread(target=cancel)
-    canceller.start()
-    with pytest.raises(CommandCancelled):
+    canceler = threading.Thread(target=cancel)
+    canceler.start()
+    with pytest.raises(CommandCanceled):
         shop.transform("kpi.slow")
-    canceller.join()
+    canceler.join()
     assert shop.rows("select table_name from information_schema.tables where table_schema = 'kpi'") == []
 
 

@@ -95,3 +95,12 @@ for kind in import_executors().values():
 def test_locks_cost_no_import_of_dagster() -> None:
     code = "import sys, starlake_dagster_components.locks; sys.exit('dagster' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_earlier_spelling_of_canceled_still_works() -> None:
+    import starlake_dagster_components as package
+    from starlake_dagster_components.cancellation_event import Canceled
+
+    canceled = Canceled()
+    assert package.Invocation(log=lambda level, text: None, canceled=canceled).cancelled is canceled
+    assert package.CommandCancelled is package.CommandCanceled

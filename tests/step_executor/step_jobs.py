@@ -16,7 +16,7 @@ from typing import Any
 
 import dagster as dg
 
-from starlake_dagster_components.errors import CommandCancelled
+from starlake_dagster_components.errors import CommandCanceled
 from starlake_dagster_components.step_executor.cancellation import get_cancellation, get_printer, run_cancellable
 from starlake_dagster_components.step_executor.definition import starlake_step_executor
 
@@ -39,13 +39,13 @@ def mark(name: str) -> None:
     (folder() / name).touch()
 
 
-def wait_for(name: str, cancelled: threading.Event | None = None) -> None:
+def wait_for(name: str, canceled: threading.Event | None = None) -> None:
     path = folder() / name
     deadline = time.monotonic() + 600
     while not path.exists():
-        if cancelled is not None and cancelled.wait(0.02):
-            raise CommandCancelled("it was cancelled")
-        if cancelled is None:
+        if canceled is not None and canceled.wait(0.02):
+            raise CommandCanceled("it was canceled")
+        if canceled is None:
             time.sleep(0.02)
         if time.monotonic() > deadline:
             raise TimeoutError(name)
@@ -240,13 +240,13 @@ def watches_event(context: dg.AssetExecutionContext) -> None:
     process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"])
     (folder() / "watched_pid").write_text(str(process.pid))
 
-    def wait(cancelled: threading.Event) -> None:
+    def wait(canceled: threading.Event) -> None:
         mark("watches_event_runs")
-        cancelled.wait()
+        canceled.wait()
         process.send_signal(signal.SIGTERM)
         process.wait()
-        mark("watches_event_cancelled")
-        raise CommandCancelled("the command was ended")
+        mark("watches_event_canceled")
+        raise CommandCanceled("the command was ended")
 
     run_cancellable(context, wait)
 

@@ -37,12 +37,12 @@ def is_alive(pid: int) -> bool:
     return "Z" not in Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1][:3]
 
 
-def check_cancelled(instance: dg.DagsterInstance, run_id: str, work: Path) -> None:
+def check_canceled(instance: dg.DagsterInstance, run_id: str, work: Path) -> None:
     events = events_of(instance, run_id)
     ends = {step: kind for step, kind, _ in events if kind in ("STEP_SUCCESS", "STEP_FAILURE", "STEP_UP_FOR_RETRY")}
     assert ends == {"finished_before": "STEP_SUCCESS", "watches_event": "STEP_FAILURE", "interrupted_in_python": "STEP_FAILURE"}
     assert not [e for e in events if e[0] == "after_watches_event" and e[1] == "STEP_START"]
-    assert (work / "watches_event_cancelled").exists()
+    assert (work / "watches_event_canceled").exists()
     assert (work / "interrupted_in_python_interrupted").exists()
     assert not is_alive(int((work / "watched_pid").read_text()))
     sources = {
@@ -68,7 +68,7 @@ def test_signal_to_the_run_process(instance: dg.DagsterInstance, work: Path, sta
     process.send_signal(signal_)
     until(lambda: instance.get_run_by_id(run.run_id).is_finished, "the end of the run")
     assert instance.get_run_by_id(run.run_id).status == dg.DagsterRunStatus.CANCELED
-    check_cancelled(instance, run.run_id, work)
+    check_canceled(instance, run.run_id, work)
     process.wait(600)
 
 
@@ -82,7 +82,7 @@ def test_terminated_as_the_ui_does_it(instance: dg.DagsterInstance, work: Path, 
     web.terminate(run_id)
     until(lambda: instance.get_run_by_id(run_id).is_finished, "the end of the run")
     assert instance.get_run_by_id(run_id).status == dg.DagsterRunStatus.CANCELED
-    check_cancelled(instance, run_id, work)
+    check_canceled(instance, run_id, work)
 
 
 def test_step_that_ignores_its_cancellation(instance: dg.DagsterInstance, work: Path, start: Start) -> None:
@@ -124,7 +124,7 @@ def test_under_dagsters_executors(instance: dg.DagsterInstance, work: Path, star
     process.send_signal(signal.SIGTERM)
     until(lambda: instance.get_run_by_id(run.run_id).is_finished, "the end of the run")
     assert instance.get_run_by_id(run.run_id).status == dg.DagsterRunStatus.CANCELED
-    until(lambda: (work / "watches_event_cancelled").exists(), "the end of the command")
+    until(lambda: (work / "watches_event_canceled").exists(), "the end of the command")
     assert not is_alive(int((work / "watched_pid").read_text()))
     assert step_jobs.executions()["watches_event"] == 1  # although it has a retry policy, which Dagster respects when it interrupts
     process.wait(600)
@@ -138,7 +138,7 @@ def test_without_cancellation_the_event_is_never_set(instance: dg.DagsterInstanc
         event = step_jobs.get_cancellation(context)
         assert event is step_jobs.get_cancellation(context)
         found.append(event.is_set())
-        assert step_jobs.run_cancellable(context, lambda cancelled: cancelled is event)
+        assert step_jobs.run_cancellable(context, lambda canceled: canceled is event)
 
     assert dg.materialize([looks]).success
     looks(dg.build_asset_context())
@@ -148,7 +148,7 @@ def test_without_cancellation_the_event_is_never_set(instance: dg.DagsterInstanc
 def test_errors_of_the_call_arrive(work: Path) -> None:
     @dg.asset
     def fails(context: dg.AssetExecutionContext) -> None:
-        def call(cancelled: threading.Event) -> None:
+        def call(canceled: threading.Event) -> None:
             raise KeyError("from the call")
 
         step_jobs.run_cancellable(context, call)

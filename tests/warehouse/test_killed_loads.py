@@ -12,7 +12,7 @@ from postgres_starlake import AUDIT
 from project_folder import ProjectFolder
 
 from starlake_dagster_components.commands import Command, LoadFiles, LoadTable, RunContext, build_load_command
-from starlake_dagster_components.errors import CommandCancelled
+from starlake_dagster_components.errors import CommandCanceled
 from starlake_dagster_components.executors.base import CommandResult
 from starlake_dagster_components.executors.local.guarded import run_locally
 from starlake_dagster_components.executors.starlake_output.load_log import LoadLines
@@ -122,11 +122,11 @@ def test_a_canceled_load_says_which_file_is_set_aside(books: Books) -> None:
     watched = Watched()
 
     def run(command: Command) -> CommandResult:
-        error = CommandCancelled("canceled")
+        error = CommandCanceled("canceled")
         error.trail = books.load("a1.csv", rows=2, last_rows=2)
         raise error
 
-    with pytest.raises(CommandCancelled) as caught:
+    with pytest.raises(CommandCanceled) as caught:
         run_locally(books.build_command(tables="ab"), watched.invocation(), run)
     assert {name: table.outcome for name, table in caught.value.tables.items()} == {"a": "failed", "b": "open"}
     assert [line for level, line in watched.lines if level == "error"] == [

@@ -6,9 +6,9 @@ from typing import Any
 
 import dagster as dg
 
-from ...cancellation_event import Cancelled
+from ...cancellation_event import Canceled
 from ...commands import Command, RunContext
-from ...errors import CommandCancelled, InvalidSetting, StarlakeError
+from ...errors import CommandCanceled, InvalidSetting, StarlakeError
 from ...executors.base import CommandResult, Counters, Invocation, Level
 from ...executors.starlake_output.audit_rows import is_failed_expectation
 from ...failed_sql import is_permanent
@@ -185,18 +185,18 @@ class StepCommands:
         executor = self._settings.get_executor(pipeline)
         assert executor is not None
         try:
-            return run_cancellable(context, lambda cancelled: executor.run(command, self._build_invocation(context, cancelled)))
-        except CommandCancelled as cancelled:
-            raise dg.Failure(f"cancelled: {cancelled}", allow_retries=False) from cancelled
+            return run_cancellable(context, lambda canceled: executor.run(command, self._build_invocation(context, canceled)))
+        except CommandCanceled as canceled:
+            raise dg.Failure(f"canceled: {canceled}", allow_retries=False) from canceled
 
-    def _build_invocation(self, context: dg.AssetExecutionContext, cancelled: Cancelled) -> Invocation:
+    def _build_invocation(self, context: dg.AssetExecutionContext, canceled: Canceled) -> Invocation:
         history = self.find_history(context)
         key = get_step_key(context)
         log = _Log(context)
         return Invocation(
             log=log,
             output=_OutputLog(context, log, self._settings.event_log_level),
-            cancelled=cancelled,
+            canceled=canceled,
             run_id=context.run.run_id,
             step_key=key,
             attempt=context.op_execution_context.retry_number,

@@ -337,8 +337,8 @@ class _Load:
             tables = error.tables if isinstance(error, CommandTimeout) else _fail_all(batch, error, retry)
             result = CommandResult(code, reason=str(error), retry=retry, tables=tables)
             return _Ended(command, result, measure_seconds(), self._executor, error)
-        except (dg.DagsterExecutionInterruptedError, dg.Failure) as cancelled:
-            known: Mapping[str, TableResult] = getattr(cancelled.__cause__, "tables", {}) if len(batch) > 1 else {}
+        except (dg.DagsterExecutionInterruptedError, dg.Failure) as canceled:
+            known: Mapping[str, TableResult] = getattr(canceled.__cause__, "tables", {}) if len(batch) > 1 else {}
             ended = _Ended(command, CommandResult(1), measure_seconds(), self._executor)
             for member in batch:
                 if member.table.name in known and known[member.table.name].outcome == "loaded":

@@ -97,7 +97,7 @@ def call_until_answered(
     doing: str,
     resource: str,
     log: Log,
-    cancelled: threading.Event | None,
+    canceled: threading.Event | None,
     seconds: float,
     longest_delay: float = LAST_DELAY,
 ) -> T:
@@ -108,12 +108,12 @@ def call_until_answered(
         doing: the action, for messages.
         resource: the full name of the job or execution.
         log: receives a message about each temporary failure.
-        cancelled: ends the wait when set; None = only the time limit ends it.
+        canceled: ends the wait when set; None = only the time limit ends it.
         seconds: the time limit in seconds.
         longest_delay: the maximum delay between two tries, in seconds.
 
     Raises:
-        Interrupted: ``cancelled`` was set.
+        Interrupted: ``canceled`` was set.
         CommandError: it failed permanently, or until the time limit.
     """
     from google.api_core import exceptions
@@ -133,16 +133,16 @@ def call_until_answered(
             log("debug", f"cannot {doing} {resource} yet ({read_status(error)}); retrying in {delay:.1f} s")
         except GoogleAuthError as error:
             raise explain_missing_credentials(str(error)) from error
-        pause(delay, cancelled)
+        pause(delay, canceled)
 
 
-def pause(seconds: float, cancelled: threading.Event | None) -> None:
+def pause(seconds: float, canceled: threading.Event | None) -> None:
     """Wait.
 
     Raises:
-        Interrupted: ``cancelled`` is set.
+        Interrupted: ``canceled`` is set.
     """
-    if cancelled is None:
+    if canceled is None:
         time.sleep(seconds)
-    elif cancelled.wait(seconds):
+    elif canceled.wait(seconds):
         raise Interrupted

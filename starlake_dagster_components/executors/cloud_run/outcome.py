@@ -65,7 +65,7 @@ def judge_execution(ended: Ended) -> CommandResult:
         return _judge_success(ended)
     # The middle of the output has the statement that failed, and tells which exception belongs to which file.
     output = _fetch_output(ended, whole=ended.command.verb in ("load", "transform"))
-    if state.cancelled:
+    if state.canceled:
         reason = f"Cloud Run execution {state.short_name} was canceled from outside ({state.message or state.reason})"
         return _build_failure(ended, 1, reason, output)
     code = _fetch_exit_code(ended)
@@ -197,7 +197,7 @@ def _fetch_exit_code(ended: Ended) -> int | None:
         return None
 
     try:
-        code = call_until_answered(ask, doing="list the tasks of", resource=ended.state.name, log=ended.log, cancelled=None, seconds=60.0)
+        code = call_until_answered(ask, doing="list the tasks of", resource=ended.state.name, log=ended.log, canceled=None, seconds=60.0)
     except StarlakeError as error:
         ended.log("debug", f"the exit code is unknown: {error}")
         code = None

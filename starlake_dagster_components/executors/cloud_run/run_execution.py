@@ -9,7 +9,7 @@ from typing import Any
 import dagster as dg
 
 from ...commands import Command
-from ...errors import CommandCancelled, CommandError, CommandTimeout, StarlakeError
+from ...errors import CommandCanceled, CommandError, CommandTimeout, StarlakeError
 from ..attempts import number_attempt
 from ..base import CommandResult, Invocation, Level
 from ..starlake_output.process_output import Output
@@ -98,7 +98,7 @@ class _Run:
             state = self._follow_execution(state)
         except Interrupted:
             self._cancel_all()
-            raise CommandCancelled(f"{self.command.verb} was canceled before it ran") from None
+            raise CommandCanceled(f"{self.command.verb} was canceled before it ran") from None
         except CommandError as error:
             hidden = self.mask(str(error))
             if hidden != str(error):
@@ -119,18 +119,18 @@ class _Run:
     def _obtain_execution(self, attempted_here: bool) -> ExecutionState:
         """Return the execution to follow: an existing one of this command, or a new one."""
         invocation = self.invocation
-        matches = self._find_matches(invocation.cancelled)
+        matches = self._find_matches(invocation.canceled)
         self.looked = True
         chosen = self._choose_execution(matches)
         lost_before_answer = (invocation.attempt > 0 or invocation.earlier_runs) and not matches and not attempted_here
         if chosen is None and lost_before_answer:
             # The earlier worker may have died between the start of an execution and its appearance in the API.
             self.in_doubt = True
-            chosen = self._wait_for_execution(invocation.cancelled)
+            chosen = self._wait_for_execution(invocation.canceled)
             self.in_doubt = False
         return chosen or self._start_execution()
 
-    def _find_matches(self, cancelled: threading.Event | None) -> list[Match]:
+    def _find_matches(self, canceled: threading.Event | None) -> list[Match]:
         """Return all executions of this command, in this run and in those that it continues."""
         invocation = self.invocation
         families = [self.id.get_family(run_id) for run_id in (self.id.run_id, *invocation.earlier_runs)]
@@ -140,7 +140,7 @@ class _Run:
             doing="list the executions of",
             resource=self.job,
             log=self.report,
-            cancelled=cancelled,
+            canceled=canceled,
             seconds=self.settings.start_timeout,
         )
 
@@ -166,15 +166,15 @@ class _Run:
         place = choose_sentinel(self.settings, self.command, state.command_id)
         return place is not None and sentinel.has_sentinel(place, self.connection)
 
-    def _wait_for_execution(self, cancelled: threading.Event | None) -> ExecutionState | None:
+    def _wait_for_execution(self, canceled: threading.Event | None) -> ExecutionState | None:
         """Look for an execution that may be about to appear, until the time limit of the settings."""
         end = time.monotonic() + self.settings.start_settle
         step = min(2.0, self.settings.start_settle / 4)
         while True:
-            chosen = self._choose_execution(self._find_matches(cancelled))
+            chosen = self._choose_execution(self._find_matches(canceled))
             if chosen or time.monotonic() + step > end:
                 return chosen
-            pause(step, cancelled)
+            pause(step, canceled)
 
     def _start_execution(self) -> ExecutionState:
         """Start an execution.
@@ -185,7 +185,7 @@ class _Run:
         from google.api_core import exceptions
         from google.auth.exceptions import GoogleAuthError
 
-        cancelled = self.invocation.cancelled
+        canceled = self.invocation.canceled
         request = build_run_request(
             self.job,
             build_arguments(self.settings, self.command, self.id.text),
@@ -196,7 +196,7 @@ class _Run:
         backoff = Backoff()
         end = time.monotonic() + self.settings.start_timeout
         while True:
-            if cancelled.is_set():
+            if canceled.is_set():
                 raise Interrupted
             self.in_doubt = True
             problem: BaseException | None = None
@@ -225,7 +225,7 @@ class _Run:
             self.report(
                 "debug", f"cannot start {self.job} yet ({read_status(problem) if problem else 'no name'}); retrying in {delay:.1f} s"
             )
-            pause(delay, cancelled)
+            pause(delay, canceled)
 
     def _look_for_unanswered(self, problem: BaseException | None) -> ExecutionState | None:
         try:
@@ -278,7 +278,7 @@ class _Run:
             if state.finished:
                 return state
             watch = Watch(state.name, self.target.interval, self.report)
-            stack.enter_context(self.invocation.cancelled.notify(watch.wake.set))
+            stack.enter_context(self.invocation.canceled.notify(watch.wake.set))
             group = stack.enter_context(find_poller().watch_execution(self.connection, self.job, watch))
             deadline = self._compute_deadline(state)
             while not watch.is_over():
@@ -286,9 +286,9 @@ class _Run:
                 watch.wake.clear()
                 if watch.is_over():
                     break
-                if self.invocation.cancelled.is_set():
+                if self.invocation.canceled.is_set():
                     self._cancel_execution(watch, group.poll_soon)
-                    raise CommandCancelled(f"Cloud Run execution {state.short_name} was canceled with the run")
+                    raise CommandCanceled(f"Cloud Run execution {state.short_name} was canceled with the run")
                 if deadline is not None and time.monotonic() >= deadline:
                     self._cancel_execution(watch, group.poll_soon)
                     raise CommandTimeout(
@@ -360,7 +360,7 @@ class _Run:
                 doing="cancel",
                 resource=name,
                 log=self.report,
-                cancelled=None,
+                canceled=None,
                 seconds=self.settings.cancel_timeout,
                 longest_delay=CANCEL_DELAY,
             )

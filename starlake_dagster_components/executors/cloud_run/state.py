@@ -22,7 +22,7 @@ class ExecutionState:
         created: when it was created, in seconds since 1970.
         finished: whether nothing of it is running any longer.
         succeeded: whether all its tasks succeeded. True only together with ``finished``.
-        cancelled: whether it was canceled.
+        canceled: whether it was canceled.
         running: number of running tasks.
         retried: number of tasks that Cloud Run ran more than once.
         max_retries: how often Cloud Run may run a failing task again.
@@ -35,7 +35,7 @@ class ExecutionState:
     created: float = 0.0
     finished: bool = False
     succeeded: bool = False
-    cancelled: bool = False
+    canceled: bool = False
     running: int = 0
     retried: int = 0
     max_retries: int = 0
@@ -93,7 +93,7 @@ def read_message(message: Any) -> ExecutionState:
         created=message.create_time.seconds + message.create_time.nanos / 1e9,
         finished=finished,
         succeeded=succeeded,
-        cancelled=bool(message.cancelled_count) or _read_reason(completed) in ("CANCELLED", "CANCELLING", "DELETED"),
+        canceled=bool(message.cancelled_count) or _read_reason(completed) in ("CANCELLED", "CANCELLING", "DELETED"),
         running=message.running_count,
         retried=message.retried_count,
         max_retries=message.template.max_retries,

@@ -15,7 +15,7 @@ from typing import Literal
 from pydantic import Field
 
 from ...commands import Command
-from ...errors import CommandCancelled, CommandError, CommandTimeout, MissingDependency, Problem
+from ...errors import CommandCanceled, CommandError, CommandTimeout, MissingDependency, Problem
 from ...pipelines.pipeline import Pipeline
 from ..base import Invocation
 from ..starlake_output.process_output import Output
@@ -53,7 +53,7 @@ class DagsterShellExecutor(ShellExecutor):
     def _run_program(self, program: str, command: Command, invocation: Invocation, environment: Mapping[str, str], output: Output) -> int:
         execute = _import_execute()
         with tempfile.TemporaryDirectory(prefix="starlake-shell-") as folder:
-            watch = _Watch(Path(folder, "pid"), invocation.cancelled, self.timeout, self.grace_period, partial(output.report, "warning"))
+            watch = _Watch(Path(folder, "pid"), invocation.canceled, self.timeout, self.grace_period, partial(output.report, "warning"))
             watch.start()
             try:
                 _, exit_code = execute(
@@ -96,13 +96,13 @@ class _Watch(threading.Thread):
     """Ends the command if it is canceled or takes too long, because dagster-shell itself only waits."""
 
     def __init__(
-        self, pid_file: Path, cancelled: threading.Event, timeout: float | None, grace: float, report: Callable[[str], None]
+        self, pid_file: Path, canceled: threading.Event, timeout: float | None, grace: float, report: Callable[[str], None]
     ) -> None:
         super().__init__(name="starlake-dagster-shell", daemon=True)
         self.pid_file = pid_file
         self.ended_because: CommandError | None = None
         self._pid: int | None = None
-        self._cancelled = cancelled
+        self._canceled = canceled
         self._timeout = timeout
         self._grace = grace
         self._report = report
@@ -130,8 +130,8 @@ class _Watch(threading.Thread):
             if not self.started and not self.read_pid():
                 continue
             assert self._pid is not None
-            if self._cancelled.is_set():
-                self.ended_because = CommandCancelled("the run was canceled; the Starlake process was ended")
+            if self._canceled.is_set():
+                self.ended_because = CommandCanceled("the run was canceled; the Starlake process was ended")
             elif end is not None and time.monotonic() >= end:
                 text = f"the command ran longer than {self._timeout:g} seconds and was ended (setting 'timeout' of the executor)"
                 self.ended_because = CommandTimeout(text)

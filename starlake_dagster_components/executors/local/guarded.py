@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from ...commands import Command
-from ...errors import CommandCancelled, CommandError
+from ...errors import CommandCanceled, CommandError
 from ...locks import hold_lock, lock_databases
 from ..attempts import number_attempt
 from ..base import CommandResult, Counters, Invocation, TableResult
@@ -41,23 +41,23 @@ def run_locally(command: Command, invocation: Invocation, run: Run, *, trusted: 
         trusted: whether the program takes care of its files and reports all failures by its exit code, as the embedded engine does.
 
     Raises:
-        CommandCancelled: the run was canceled while the command waited, before anything was started.
+        CommandCanceled: the run was canceled while the command waited, before anything was started.
         Exception: whatever ``run`` raises.
     """
-    if invocation.cancelled.is_set():
-        raise CommandCancelled("the run was canceled before the command was started")
+    if invocation.canceled.is_set():
+        raise CommandCanceled("the run was canceled before the command was started")
     command = number_attempt(command, invocation.attempt)
     holder = f"{command.verb} of run {invocation.run_id}, step {invocation.step_key}" if invocation.run_id else command.verb
     with contextlib.ExitStack() as stack:
         files: FilesOfLoad | None = None
         if command.files is not None and not trusted:
-            files = stack.enter_context(hold_files(command.files, log=invocation.log, cancelled=invocation.cancelled, holder=holder))
+            files = stack.enter_context(hold_files(command.files, log=invocation.log, canceled=invocation.canceled, holder=holder))
             _put_back_old(files, invocation)
         if invocation.run_id:
             first = invocation.earlier_runs[-1] if invocation.earlier_runs else invocation.run_id
             step = f"step {invocation.step_key} of run {first}"
-            stack.enter_context(hold_lock(step, cancelled=invocation.cancelled, log=invocation.log, holder=holder, single_use=True))
-        stack.enter_context(lock_databases(command.databases, cancelled=invocation.cancelled, log=invocation.log, holder=holder))
+            stack.enter_context(hold_lock(step, canceled=invocation.canceled, log=invocation.log, holder=holder, single_use=True))
+        stack.enter_context(lock_databases(command.databases, canceled=invocation.canceled, log=invocation.log, holder=holder))
         watched = _Watched(command, files, invocation)
         try:
             result = run(command)

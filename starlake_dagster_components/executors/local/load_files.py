@@ -152,22 +152,22 @@ class FilesOfLoad:
 
 
 @contextlib.contextmanager
-def hold_files(files: LoadFiles, *, log: Log, cancelled: threading.Event, holder: str = "") -> Iterator[FilesOfLoad]:
+def hold_files(files: LoadFiles, *, log: Log, canceled: threading.Event, holder: str = "") -> Iterator[FilesOfLoad]:
     """Lock the files of some tables, so that loads of the same tables on this machine wait for each other.
 
     Args:
         files: the folders and the patterns of the tables.
         log: receives messages about what is done, and a line if another load has the lock.
-        cancelled: ends the wait when set.
+        canceled: ends the wait when set.
         holder: description of this load, which others log while they wait.
 
     Raises:
-        CommandCancelled: ``cancelled`` was set while waiting.
+        CommandCanceled: ``canceled`` was set while waiting.
     """
     prefix = _lock_prefix(files.ingesting)
     with contextlib.ExitStack() as stack:
         for pattern in sorted(set(files.patterns)):
-            stack.enter_context(locks.hold_lock(prefix + pattern, beside=files.ingesting, cancelled=cancelled, log=log, holder=holder))
+            stack.enter_context(locks.hold_lock(prefix + pattern, beside=files.ingesting, canceled=canceled, log=log, holder=holder))
         yield FilesOfLoad(files, log)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO
 
 from ... import locks
-from ...errors import CommandCancelled, CommandError, CommandTimeout
+from ...errors import CommandCanceled, CommandError, CommandTimeout
 from ..starlake_output.process_output import Stream
 
 Feed = Callable[[Stream, bytes], None]
@@ -32,7 +32,7 @@ def run_process(
     folder: str,
     environment: Mapping[str, str],
     feed: Feed,
-    cancelled: threading.Event,
+    canceled: threading.Event,
     timeout: float | None = None,
     grace: float = 20.0,
     report: Callable[[str], None] = lambda text: None,
@@ -47,7 +47,7 @@ def run_process(
         folder: its working directory.
         environment: its complete environment.
         feed: receives the output.
-        cancelled: ends the program when set.
+        canceled: ends the program when set.
         timeout: the time limit in seconds; None = no limit.
         grace: seconds between SIGTERM and SIGKILL.
         report: receives messages about what is done to the processes.
@@ -56,7 +56,7 @@ def run_process(
         The exit code; ``128 + n`` if signal n ended the program.
 
     Raises:
-        CommandCancelled: ``cancelled`` was set.
+        CommandCanceled: ``canceled`` was set.
         CommandTimeout: it ran longer than ``timeout``.
         CommandError: it could not be started.
     """
@@ -65,7 +65,7 @@ def run_process(
     try:
         with _Pipes(process, feed) as pipes:
             try:
-                _follow_process(process, pipes, cancelled, timeout)
+                _follow_process(process, pipes, canceled, timeout)
             finally:
                 pipes.ending = True
                 _end_process(process, pipes, grace, report)
@@ -179,11 +179,11 @@ class _Pipes:
             self._feed = lambda stream, data: None
 
 
-def _follow_process(process: "subprocess.Popen[bytes]", pipes: _Pipes, cancelled: threading.Event, timeout: float | None) -> None:
+def _follow_process(process: "subprocess.Popen[bytes]", pipes: _Pipes, canceled: threading.Event, timeout: float | None) -> None:
     end = None if timeout is None else time.monotonic() + timeout
     while process.poll() is None:
-        if cancelled.is_set():
-            raise CommandCancelled("the run was canceled; the Starlake process was ended")
+        if canceled.is_set():
+            raise CommandCanceled("the run was canceled; the Starlake process was ended")
         rest = _LOOK if end is None else end - time.monotonic()
         if rest <= 0:
             raise CommandTimeout(f"the command ran longer than {timeout:g} seconds and was ended (setting 'timeout' of the executor)")

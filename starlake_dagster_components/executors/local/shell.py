@@ -91,7 +91,7 @@ class ShellExecutor(StarlakeExecutor):
         """Run one command as a process; see :meth:`StarlakeExecutor.run`.
 
         Raises:
-            CommandCancelled: the run was canceled; no process of the command is left.
+            CommandCanceled: the run was canceled; no process of the command is left.
             CommandTimeout: it ran longer than ``timeout``; no process of the command is left.
             CommandError: the program does not exist or cannot be started.
         """
@@ -156,7 +156,7 @@ class ShellExecutor(StarlakeExecutor):
                 folder=command.project,
                 environment=environment,
                 feed=output.feed,
-                cancelled=invocation.cancelled,
+                canceled=invocation.canceled,
                 timeout=self.timeout,
                 grace=self.grace_period,
                 report=partial(output.report, "warning"),

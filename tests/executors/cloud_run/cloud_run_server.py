@@ -71,7 +71,7 @@ class Execution:
         self.exit_code: int | None = None
         self.term_signal: int | None = None
         self.attempts = 0
-        self.cancelled = threading.Event()
+        self.canceled = threading.Event()
         self.timed_out = False
         self.deleted = False
         self.done = threading.Event()
@@ -85,12 +85,12 @@ class Execution:
 
     def run(self) -> None:
         try:
-            if self.cancelled.wait(self.server.start_delay):
+            if self.canceled.wait(self.server.start_delay):
                 return
             for attempt in range(self.job.max_retries + 1):
                 self.attempts = attempt + 1
                 self._attempt()
-                if self.exit_code == 0 or self.cancelled.is_set():
+                if self.exit_code == 0 or self.canceled.is_set():
                     return
         finally:
             self.completed = time.time()
@@ -99,7 +99,7 @@ class Execution:
 
     def _attempt(self) -> None:
         with self.lock:
-            if self.cancelled.is_set():
+            if self.canceled.is_set():
                 return
             self.started = self.started or time.time()
             try:
@@ -134,7 +134,7 @@ class Execution:
         self.kill(signal.SIGKILL)
 
     def cancel(self) -> None:
-        self.cancelled.set()
+        self.canceled.set()
         self.kill(signal.SIGTERM)
         killer = threading.Timer(self.server.grace, self.kill, [signal.SIGKILL])
         killer.daemon = True
@@ -148,25 +148,25 @@ class Execution:
 
     @property
     def succeeded(self) -> bool:
-        return self.done.is_set() and not self.cancelled.is_set() and self.exit_code == 0
+        return self.done.is_set() and not self.canceled.is_set() and self.exit_code == 0
 
     def message(self) -> Any:
         done = self.done.is_set()
-        cancelled = self.cancelled.is_set()
+        canceled = self.canceled.is_set()
         now = datetime.now(timezone.utc)
         completed = Condition(type_="Completed", last_transition_time=now)
         if not done:
             completed.state = Condition.State.CONDITION_RECONCILING
-            if cancelled:
+            if canceled:
                 completed.execution_reason = Condition.ExecutionReason.CANCELLING
         elif self.succeeded:
             completed.state = Condition.State.CONDITION_SUCCEEDED
             completed.message = "Execution completed successfully in 1s."
         else:
             completed.state = Condition.State.CONDITION_FAILED
-            completed.execution_reason = Condition.ExecutionReason.CANCELLED if cancelled else Condition.ExecutionReason.NON_ZERO_EXIT_CODE
+            completed.execution_reason = Condition.ExecutionReason.CANCELLED if canceled else Condition.ExecutionReason.NON_ZERO_EXIT_CODE
             what = "The configured timeout was reached." if self.timed_out else "The container exited with an error."
-            completed.message = "Execution was cancelled." if cancelled else f"Task {self.short}-task0 failed with message: {what}"
+            completed.message = "Execution was canceled." if canceled else f"Task {self.short}-task0 failed with message: {what}"
         execution = run_v2.Execution(
             name=self.name,
             uid=str(uuid.uuid5(uuid.NAMESPACE_URL, self.name)),
@@ -177,8 +177,8 @@ class Execution:
             task_count=self.task_count,
             running_count=int(not done and self.started is not None),
             succeeded_count=int(self.succeeded),
-            failed_count=int(done and not cancelled and not self.succeeded),
-            cancelled_count=int(done and cancelled),
+            failed_count=int(done and not canceled and not self.succeeded),
+            cancelled_count=int(done and canceled),
             retried_count=int(self.attempts > 1),
             reconciling=not done,
             log_uri=f"https://console.cloud.google.com/logs/viewer?execution={self.short}",
@@ -287,7 +287,7 @@ class CloudRunServer:
         self._grpc.stop(None).wait(5)
         for execution in list(self.executions.values()):
             if execution.running:
-                execution.cancelled.set()
+                execution.canceled.set()
                 execution.kill(signal.SIGKILL)
                 execution.done.wait(5)
 

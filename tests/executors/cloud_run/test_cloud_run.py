@@ -15,7 +15,7 @@ from contract import Watched, a_command, until
 from injected_faults import Fault, some
 
 from starlake_dagster_components.commands import Command
-from starlake_dagster_components.errors import CommandCancelled, CommandError, CommandTimeout
+from starlake_dagster_components.errors import CommandCanceled, CommandError, CommandTimeout
 from starlake_dagster_components.executors.cloud_run import poller
 
 Status = grpc.StatusCode
@@ -319,11 +319,11 @@ def test_canceling_leaves_no_execution(server: CloudRunServer, effects: Path, wa
 
     def cancel() -> None:
         until(waits[moment])
-        watched.cancelled.set()
+        watched.canceled.set()
 
     thread = threading.Thread(target=cancel)
     thread.start()
-    with pytest.raises(CommandCancelled):
+    with pytest.raises(CommandCanceled):
         an_executor(server).run(effect(effects, LASTS=60), watched.invocation())
     thread.join()
     assert not server.running
@@ -336,11 +336,11 @@ def test_canceling_is_retried_when_the_api_rejects_it_at_first(server: CloudRunS
 
     def cancel() -> None:
         until(lambda: counted(effects))
-        watched.cancelled.set()
+        watched.canceled.set()
 
     thread = threading.Thread(target=cancel)
     thread.start()
-    with pytest.raises(CommandCancelled):
+    with pytest.raises(CommandCanceled):
         an_executor(server).run(effect(effects, LASTS=60), watched.invocation())
     thread.join()
     assert not server.running
@@ -351,14 +351,14 @@ def test_an_execution_that_cannot_be_canceled_is_named(server: CloudRunServer, e
 
     def cancel() -> None:
         until(lambda: counted(effects))
-        watched.cancelled.set()
+        watched.canceled.set()
 
     thread = threading.Thread(target=cancel)
     thread.start()
     with pytest.raises(CommandError, match=r"could not be canceled.*gcloud run jobs executions cancel starlake-") as error:
         an_executor(server).run(effect(effects, LASTS=60), watched.invocation())
     thread.join()
-    assert not isinstance(error.value, CommandCancelled)
+    assert not isinstance(error.value, CommandCanceled)
 
 
 def test_an_exception_in_the_waiting_thread_cancels_what_it_started(server: CloudRunServer, effects: Path, watched: Watched) -> None:

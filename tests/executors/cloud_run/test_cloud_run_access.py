@@ -46,13 +46,13 @@ def python(code: str, *rejected: str, **environment: str) -> str:
 
 
 RUN = """
-from starlake_dagster_components.cancellation_event import Cancelled
+from starlake_dagster_components.cancellation_event import Canceled
 from starlake_dagster_components.commands import Command
 from starlake_dagster_components.errors import StarlakeError
 from starlake_dagster_components.executors.base import Invocation
 from starlake_dagster_components.executors.cloud_run import CloudRunExecutor
 try:
-    CloudRunExecutor(job_name="starlake").run(Command("load", (), "/p"), Invocation(lambda level, line: None, Cancelled()))
+    CloudRunExecutor(job_name="starlake").run(Command("load", (), "/p"), Invocation(lambda level, line: None, Canceled()))
 except StarlakeError as error:
     print(type(error).__name__, error)
 """

@@ -24,7 +24,7 @@ def read(state: Any = None, reason: Any = None, message: str = "", **fields: Any
 
 
 @pytest.mark.parametrize(
-    ("fields", "finished", "succeeded", "cancelled"),
+    ("fields", "finished", "succeeded", "canceled"),
     [
         ({}, False, False, False),
         ({"state": State.CONDITION_RECONCILING, "running_count": 1}, False, False, False),
@@ -42,9 +42,9 @@ def read(state: Any = None, reason: Any = None, message: str = "", **fields: Any
         ({"delete_time": NOW}, True, False, False),
     ],
 )
-def test_an_end_is_a_success_only_when_everything_says_so(fields: Any, finished: bool, succeeded: bool, cancelled: bool) -> None:
+def test_an_end_is_a_success_only_when_everything_says_so(fields: Any, finished: bool, succeeded: bool, canceled: bool) -> None:
     state = read(**fields)
-    assert (state.finished, state.succeeded, state.cancelled) == (finished, succeeded, cancelled)
+    assert (state.finished, state.succeeded, state.canceled) == (finished, succeeded, canceled)
 
 
 def test_the_state_of_an_execution() -> None:

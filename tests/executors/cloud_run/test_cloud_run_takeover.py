@@ -18,7 +18,7 @@ from cloud_run_server import CloudRunServer
 from contract import Watched, until
 from injected_faults import Fault
 
-from starlake_dagster_components.errors import CommandCancelled
+from starlake_dagster_components.errors import CommandCanceled
 from starlake_dagster_components.executors.base import CommandResult, Invocation
 
 WORKERS = """
@@ -229,8 +229,8 @@ def test_canceling_the_retry_cancels_what_the_lost_worker_had_started(server: Cl
     until(lambda: counted(effects))
     process.kill()
     watched = Watched()
-    watched.cancelled.set()
-    with pytest.raises(CommandCancelled):
+    watched.canceled.set()
+    with pytest.raises(CommandCanceled):
         retry(server, effects, watched=watched, LASTS=60.0)
     assert not server.running
 
@@ -246,7 +246,7 @@ def test_only_one_of_two_executions_of_a_command_continues(server: CloudRunServe
     assert retry(server, effects, watched=watched, LASTS=3).exit_code == 0
     first, second = server.all()
     assert first.succeeded
-    assert second.cancelled.is_set()
+    assert second.canceled.is_set()
     assert any(level == "warning" and second.short in text for level, text in watched.lines)
 
 

@@ -10,7 +10,7 @@ from contract import ExecutorContract, Limit, Watched, a_command
 from program import alive
 from test_executor_shell import ShellHarness, cancel_when, pids, script, starts_children
 
-from starlake_dagster_components.errors import CommandCancelled, CommandError, MissingDependency
+from starlake_dagster_components.errors import CommandCanceled, CommandError, MissingDependency
 from starlake_dagster_components.executors.base import StarlakeExecutor
 from starlake_dagster_components.executors.local.dagster_shell import DagsterShellExecutor
 from starlake_dagster_components.pipelines.pipeline import Pipeline
@@ -47,10 +47,10 @@ def test_only_the_program_s_own_lines_are_shown(tmp_path: Path, watched: Watched
 
 def test_canceling_ends_the_children_too(tmp_path: Path, watched: Watched) -> None:
     program = script(tmp_path, starts_children("time.sleep(600)") + "time.sleep(600)")
-    canceller = cancel_when(watched, lambda: len(pids(tmp_path)) == 2)
-    with pytest.raises(CommandCancelled):
+    canceler = cancel_when(watched, lambda: len(pids(tmp_path)) == 2)
+    with pytest.raises(CommandCanceled):
         run(program, watched, tmp_path)
-    canceller.join()
+    canceler.join()
     assert [alive(pid) for pid in pids(tmp_path)] == [False, False]
 
 

@@ -13,9 +13,9 @@ import pytest
 from contract import Behavior, Watched, a_command, until
 from program import Program
 
-from starlake_dagster_components.cancellation_event import Cancelled
+from starlake_dagster_components.cancellation_event import Canceled
 from starlake_dagster_components.commands import Audit, Command, LoadFiles, Target
-from starlake_dagster_components.errors import CommandCancelled, CommandError
+from starlake_dagster_components.errors import CommandCanceled, CommandError
 from starlake_dagster_components.executors.base import CommandResult
 from starlake_dagster_components.executors.local.load_files import hold_files
 from starlake_dagster_components.executors.local.shell import ShellExecutor
@@ -229,7 +229,7 @@ def test_files_are_moved_between_file_systems_too(shop: Shop, monkeypatch: pytes
     monkeypatch.setattr(os, "link", link_within)
     shop.put("orders-1.csv", "1", area="ingesting")
     os.utime(shop.folder("ingesting") / "orders-1.csv", (1_000_000_000, 1_000_000_000))
-    with hold_files(shop.command().files, log=shop.watched.log, cancelled=Cancelled()) as files:  # type: ignore[arg-type]
+    with hold_files(shop.command().files, log=shop.watched.log, canceled=Canceled()) as files:  # type: ignore[arg-type]
         assert files.put_back(files.list_left()) == ["orders-1.csv"]
     assert shop.names("ingesting") == []
     assert shop.names("stage") == ["orders-1.csv"], "and no part of a copy"
@@ -240,7 +240,7 @@ def test_a_file_of_the_same_name_size_and_time_is_another_one_if_its_content_is(
     for area, content in (("ingesting", "1"), ("stage", "2")):
         shop.put("orders-1.csv", content, area=area)
         os.utime(shop.folder(area) / "orders-1.csv", (1_000_000_000, 1_000_000_000))
-    with hold_files(shop.command().files, log=shop.watched.log, cancelled=Cancelled()) as files:  # type: ignore[arg-type]
+    with hold_files(shop.command().files, log=shop.watched.log, canceled=Canceled()) as files:  # type: ignore[arg-type]
         (name,) = files.put_back(files.list_left())
     assert name != "orders-1.csv"
     assert sorted(shop.names("stage")) == sorted(["orders-1.csv", name])
@@ -266,8 +266,8 @@ def test_a_canceled_load_puts_its_file_back(shop: Shop, tmp_path: Path) -> None:
     )
     program.chmod(0o755)
     shop.put("orders-1.csv", "1")
-    shop.watched.on_line = lambda line: shop.watched.cancelled.set() if line == "moved" else None
-    with pytest.raises(CommandCancelled):
+    shop.watched.on_line = lambda line: shop.watched.canceled.set() if line == "moved" else None
+    with pytest.raises(CommandCanceled):
         shop.load(program=str(program))
     assert (shop.names("stage"), shop.names("ingesting")) == (["orders-1.csv"], [])
 
@@ -306,14 +306,14 @@ def test_a_load_of_another_table_that_accepts_the_same_file_does_not_take_it(sho
     inside = threading.Event()
 
     def other() -> None:
-        with hold_files(shop.command().files, log=Watched().log, cancelled=Cancelled()):  # type: ignore[arg-type]
+        with hold_files(shop.command().files, log=Watched().log, canceled=Canceled()):  # type: ignore[arg-type]
             inside.set()
             done.wait()
 
     thread = threading.Thread(target=other)
     thread.start()
     inside.wait()
-    with hold_files(wide, log=shop.watched.log, cancelled=Cancelled()) as files:  # type: ignore[arg-type]
+    with hold_files(wide, log=shop.watched.log, canceled=Canceled()) as files:  # type: ignore[arg-type]
         assert files.list_left() == []
         done.set()
         thread.join()

@@ -15,7 +15,7 @@ from contract import Behavior, ExecutorContract, Limit, Seen, Watched, a_command
 from program import Program, alive
 
 from starlake_dagster_components.commands import Command, LoadTable
-from starlake_dagster_components.errors import CommandCancelled, CommandError, CommandTimeout
+from starlake_dagster_components.errors import CommandCanceled, CommandError, CommandTimeout
 from starlake_dagster_components.executors.base import StarlakeExecutor
 from starlake_dagster_components.executors.local.shell import ShellExecutor
 
@@ -181,7 +181,7 @@ def test_a_hundred_megabytes_of_output_need_little_memory(tmp_path: Path) -> Non
     program = script(tmp_path, "import os\nline = b'y' * 99 + b'\\n'\nfor i in range(1000):\n    os.write(1, line * 1000)")
     measure = f"""
 import resource
-from starlake_dagster_components.cancellation_event import Cancelled
+from starlake_dagster_components.cancellation_event import Canceled
 from starlake_dagster_components.commands import Command
 from starlake_dagster_components.executors.base import Invocation
 from starlake_dagster_components.executors.local.shell import ShellExecutor
@@ -191,7 +191,7 @@ def log(level, line):
     count += 1
 command = Command("transform", (), {str(tmp_path)!r}, program={program!r})
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-ShellExecutor().run(command, Invocation(log=log, cancelled=Cancelled()))
+ShellExecutor().run(command, Invocation(log=log, canceled=Canceled()))
 print(count, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 """
     done = subprocess.run([sys.executable, "-c", measure], capture_output=True, text=True, check=True)
@@ -262,7 +262,7 @@ IGNORES = "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
 def cancel_when(watched: Watched, condition: Any) -> threading.Thread:
     def wait() -> None:
         until(condition)
-        watched.cancelled.set()
+        watched.canceled.set()
 
     thread = threading.Thread(target=wait)
     thread.start()
@@ -271,19 +271,19 @@ def cancel_when(watched: Watched, condition: Any) -> threading.Thread:
 
 def test_canceling_ends_the_children_too(tmp_path: Path, watched: Watched) -> None:
     program = script(tmp_path, starts_children("time.sleep(600)") + "time.sleep(600)")
-    canceller = cancel_when(watched, lambda: len(pids(tmp_path)) == 2)
-    with pytest.raises(CommandCancelled):
+    canceler = cancel_when(watched, lambda: len(pids(tmp_path)) == 2)
+    with pytest.raises(CommandCanceled):
         run(program, watched, tmp_path)
-    canceller.join()
+    canceler.join()
     assert [alive(pid) for pid in pids(tmp_path)] == [False, False]
 
 
 def test_processes_that_ignore_sigterm_are_killed_after_the_grace_period(tmp_path: Path, watched: Watched) -> None:
     program = script(tmp_path, starts_children(IGNORES + "time.sleep(600)") + IGNORES + "time.sleep(600)")
-    canceller = cancel_when(watched, lambda: len(pids(tmp_path)) == 2)
-    with pytest.raises(CommandCancelled):
+    canceler = cancel_when(watched, lambda: len(pids(tmp_path)) == 2)
+    with pytest.raises(CommandCanceled):
         run(program, watched, tmp_path, executor=ShellExecutor(grace_period=0.5))
-    canceller.join()
+    canceler.join()
     assert [alive(pid) for pid in pids(tmp_path)] == [False, False]
     assert any("SIGKILL" in line for line in watched.texts)
 
@@ -294,8 +294,8 @@ def test_output_after_sigterm_is_read(tmp_path: Path, watched: Watched) -> None:
         "def stop(*_):\n    os.write(1, b'goodbye\\n')\n    os._exit(0)\n"
         "signal.signal(signal.SIGTERM, stop)\nprint('ready', flush=True)\ntime.sleep(600)"
     )
-    watched.on_line = lambda line: watched.cancelled.set() if line == "ready" else None
-    with pytest.raises(CommandCancelled):
+    watched.on_line = lambda line: watched.canceled.set() if line == "ready" else None
+    with pytest.raises(CommandCanceled):
         run(script(tmp_path, text), watched, tmp_path)
     assert "goodbye" in watched.texts
 
@@ -390,13 +390,13 @@ def test_ctrl_c_in_the_terminal_of_a_run_ends_the_command(tmp_path: Path) -> Non
     program = script(tmp_path, starts_children("time.sleep(600)") + "time.sleep(600)")
     code = f"""
 import signal
-from starlake_dagster_components.cancellation_event import Cancelled
+from starlake_dagster_components.cancellation_event import Canceled
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell that started the tests in the background has it ignored
 from starlake_dagster_components.commands import Command
 from starlake_dagster_components.executors.base import Invocation
 from starlake_dagster_components.executors.local.shell import ShellExecutor
 command = Command("transform", (), {str(tmp_path)!r}, program={program!r})
-ShellExecutor().run(command, Invocation(log=lambda level, line: None, cancelled=Cancelled()))
+ShellExecutor().run(command, Invocation(log=lambda level, line: None, canceled=Canceled()))
 """
     runner = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE)
     until(lambda: len(pids(tmp_path)) == 2)

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from starlake_dagster_components import DagsterShellExecutor, ShellExecutor
 from starlake_dagster_components.commands import Command
-from starlake_dagster_components.errors import CommandCancelled
+from starlake_dagster_components.errors import CommandCanceled
 from starlake_dagster_components.executors.base import CommandResult
 from starlake_dagster_components.executors.local.jvm import archives
 from starlake_dagster_components.executors.local.jvm.archives import Archive, find_archive, remove_unused_archives
@@ -190,15 +190,15 @@ def test_another_starlake_has_another_archive(java: JavaProgram, watched: Watche
 
 RACE = """
 import sys
-from starlake_dagster_components.cancellation_event import Cancelled
+from starlake_dagster_components.cancellation_event import Canceled
 from starlake_dagster_components.commands import Command
-from starlake_dagster_components.errors import CommandCancelled
+from starlake_dagster_components.errors import CommandCanceled
 from starlake_dagster_components.executors.base import Invocation
 from starlake_dagster_components.executors.local.shell import ShellExecutor
 lines = []
 command = Command("transform", ("--name", "kpi.x"), sys.argv[1], program=sys.argv[1] + "/starlake")
 for _ in range(2):
-    result = ShellExecutor().run(command, Invocation(log=lambda level, line: lines.append(line), cancelled=Cancelled()))
+    result = ShellExecutor().run(command, Invocation(log=lambda level, line: lines.append(line), canceled=Canceled()))
     print(result.exit_code, *sorted(line for line in lines if not line.startswith("running ")), sep="|")
     lines.clear()
 """
@@ -302,8 +302,8 @@ def test_a_command_that_is_quick_gets_the_quick_compiler(java: JavaProgram, watc
 
 def test_java_that_ignores_sigterm_is_killed_after_the_grace_period(java: JavaProgram, watched: Watched) -> None:
     executor = ShellExecutor(grace_period=0.5, timeout=600)
-    watched.on_line = lambda line: watched.cancelled.set() if line == "hanging" else None
-    with pytest.raises(CommandCancelled):
+    watched.on_line = lambda line: watched.canceled.set() if line == "hanging" else None
+    with pytest.raises(CommandCanceled):
         run(java, watched, executor, APP_HANGS="1")
     assert any("SIGKILL" in text for text in watched.texts)
 

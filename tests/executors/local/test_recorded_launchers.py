@@ -80,7 +80,7 @@ def test_a_jvm_that_ignores_sigterm(tmp_path: Path, loader: Loader, audit: str, 
     shop.executor = EXECUTORS[kind](starlake_path=str(shop.program.path), grace_period=0.3)
     for number, words in enumerate(["fine", f"hang-{moment}", "fine"]):
         shop.put(f"a{number}.csv", words)
-    shop.watched.on_line = lambda line: shop.watched.cancelled.set() if line == HANGING else None
+    shop.watched.on_line = lambda line: shop.watched.canceled.set() if line == HANGING else None
     result = shop.load()
     assert "the run was canceled" in str(result.reason)
     assert any("after SIGTERM: SIGKILL" in text for text in shop.watched.texts)

@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ....cancellation_event import Cancelled
+from ....cancellation_event import Canceled
 from ....errors import CommandError
 from ....locks import INHERITED_LOCKS, hold_lock, is_locked_elsewhere, try_lock
 from ..process import run_process
@@ -184,5 +184,5 @@ def _run_sample(program: str, environment: Mapping[str, str], loader: Loader, op
         write_sample_project(root, loader)
         sample = drop_files_and_ports(build_sample_environment(environment, root, loader))
         sample[VARIABLE] = join_options(sample.get(VARIABLE, ""), options)
-        run_process([program, *ARGUMENTS], folder=name, environment=sample, feed=feed, cancelled=Cancelled(), timeout=LONGEST)
+        run_process([program, *ARGUMENTS], folder=name, environment=sample, feed=feed, canceled=Canceled(), timeout=LONGEST)
     return said.decode("utf-8", "replace").strip()
