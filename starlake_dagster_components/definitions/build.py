@@ -153,17 +153,18 @@ def load_project_plan(
     folder = os.path.abspath(os.path.expanduser(root))
     register_secret_names(folder, settings.secret_names)
     register_secrets(folder, "settings", settings.variables, settings.executor)
-    return load_plan(
-        root,
-        profile=settings.env,
-        options=settings.variables,
-        orchestrators=tuple(settings.orchestrators),
-        dependencies=settings.dependencies,
-        timezone=settings.timezone,
-        name_prefix=settings.name_prefix,
-        cache=open_cache(settings.cache, os.environ, readable=readable),
-        find_pinned=find_pinned,
-    )
+    with pause_garbage_collection():
+        return load_plan(
+            root,
+            profile=settings.env,
+            options=settings.variables,
+            orchestrators=tuple(settings.orchestrators),
+            dependencies=settings.dependencies,
+            timezone=settings.timezone,
+            name_prefix=settings.name_prefix,
+            cache=open_cache(settings.cache, os.environ, readable=readable),
+            find_pinned=find_pinned,
+        )
 
 
 def build_definitions(root: str | Path, settings: Settings) -> Built:

@@ -49,15 +49,13 @@ def list_known_secrets() -> frozenset[str]:
         names = _list_names()
         # Copied first, because other threads may register more in the meantime.
         sources = [source for group in list(_sources.values()) for source in group]
-        _cached.append(frozenset(secret for source in (os.environ, *sources) for secret in find_secrets(source, names)))
+        _cached.append(frozenset(find_secrets((os.environ, *sources), names)))
     return next(iter(_cached), frozenset())
 
 
 def build_mask(*sources: Mapping[str, Any]) -> Mask:
     """Return the mask that hides all known secrets and those in additional data."""
-    names = _list_names()
-    more = {secret for source in sources for secret in find_secrets(source, names)}
-    return _make_mask(list_known_secrets() | more)
+    return _make_mask(list_known_secrets() | find_secrets(sources, _list_names()))
 
 
 def mask_text(text: str) -> str:

@@ -27,7 +27,7 @@ class Mask:
     __slots__ = ("_forms", "_pattern")
 
     def __init__(self, *sources: Mapping[str, Any], secrets: Iterable[str] = ()) -> None:
-        found = {*secrets, *(secret for source in sources for secret in find_secrets(source))}
+        found = {*secrets, *find_secrets(sources)}
         # A shorter form may be part of a longer one.
         forms = {form for secret in found for form in list_forms(secret)}
         self._forms = tuple(sorted(forms, key=lambda form: (-len(form), form)))

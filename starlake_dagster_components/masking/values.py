@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from typing import Any
 
 from .names import is_secret_name, matches_name
@@ -15,50 +15,67 @@ _DEEPEST = 20
 _PLACEHOLDER = re.compile(r"\s*(?:\{\{[^{}]*\}\}|\$\{[^{}]*\})\s*")
 
 
-def find_secrets(source: Any, names: Sequence[str] = ()) -> Iterator[str]:
-    """Yield the secrets in a mapping, or in an object with fields, including nested ones.
+def find_secrets(sources: Iterable[Any], names: Sequence[str] = ()) -> set[str]:
+    """Return the secrets in mappings, or in objects with fields, including nested ones.
 
     The secrets are the values of secret names, each line of values with several lines, the secret fields of JSON values, and secrets that
     show in any value (``user:secret@host``, ``password=secret``).
 
     Args:
-        source: a mapping, a sequence, or a pydantic model.
+        sources: mappings, sequences, or pydantic models.
         names: patterns of additional secret names.
     """
-    yield from _walk("", source, names, 0)
+    search = _Search(names)
+    for source in sources:
+        search.visit("", source, 0)
+    return search.found
 
 
-def _walk(name: str, value: Any, names: Sequence[str], depth: int) -> Iterator[str]:
-    if depth > _DEEPEST:
-        return
-    if isinstance(value, (str, int, float)):
-        yield from _find_in_scalar(name, str(value), names, depth)
-    elif isinstance(value, Mapping):
-        for key, item in value.items():
-            yield from _walk(str(key), item, names, depth + 1)
-    elif isinstance(value, (Sequence, Set)) and not isinstance(value, (bytes, bytearray)):
-        for item in value:
-            yield from _walk(name, item, names, depth + 1)
-    elif hasattr(value, "get_secret_value"):
-        yield from _split_value(str(value.get_secret_value()))
-    elif hasattr(type(value), "model_fields"):
-        yield from _walk(name, {field: getattr(value, field, None) for field in type(value).model_fields}, names, depth + 1)
+class _Search:
+    """Collects the secrets of values. A value that occurs again with the same name, as options of jobs do, is examined once."""
 
+    __slots__ = ("_names", "_seen", "found")
 
-def _find_in_scalar(name: str, value: str, names: Sequence[str], depth: int) -> Iterator[str]:
-    if _PLACEHOLDER.fullmatch(value):
-        return
-    if is_secret_name(name) or (names and matches_name(name, names)):
-        yield from _split_value(value)
-    elif "=" in value or "@" in value:
-        for found in find_in_patterns(value):
-            yield from _split_value(found)
-    if value.lstrip()[:1] in ("{", "["):
-        try:
-            data = json.loads(value)
-        except (ValueError, RecursionError):
+    def __init__(self, names: Sequence[str]) -> None:
+        self.found: set[str] = set()
+        self._names = names
+        self._seen: set[tuple[str, str]] = set()
+
+    def visit(self, name: str, value: Any, depth: int) -> None:
+        """Collect the secrets of a value that has a name."""
+        if depth > _DEEPEST:
             return
-        yield from _walk(name if isinstance(data, list) else "", data, names, depth + 1)
+        if isinstance(value, (str, int, float)):
+            self._visit_scalar(name, str(value), depth)
+        elif isinstance(value, Mapping):
+            for key, item in value.items():
+                if item.__class__ is not str or (key, item) not in self._seen:
+                    self.visit(str(key), item, depth + 1)
+        elif isinstance(value, (Sequence, Set)) and not isinstance(value, (bytes, bytearray)):
+            for item in value:
+                self.visit(name, item, depth + 1)
+        elif hasattr(value, "get_secret_value"):
+            self.found.update(_split_value(str(value.get_secret_value())))
+        elif hasattr(type(value), "model_fields"):
+            self.visit(name, {field: getattr(value, field, None) for field in type(value).model_fields}, depth + 1)
+
+    def _visit_scalar(self, name: str, value: str, depth: int) -> None:
+        if (name, value) in self._seen:
+            return
+        self._seen.add((name, value))
+        if "{" in value and _PLACEHOLDER.fullmatch(value):
+            return
+        if is_secret_name(name) or (self._names and matches_name(name, self._names)):
+            self.found.update(_split_value(value))
+        elif "=" in value or "@" in value:
+            for found in find_in_patterns(value):
+                self.found.update(_split_value(found))
+        if value.lstrip()[:1] in ("{", "["):
+            try:
+                data = json.loads(value)
+            except (ValueError, RecursionError):
+                return
+            self.visit(name if isinstance(data, list) else "", data, depth + 1)
 
 
 def _split_value(value: str) -> Iterator[str]:

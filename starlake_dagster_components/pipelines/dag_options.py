@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Literal, TypeVar
 
-from ..errors import Location, Problem, ProblemList, suggest_name
+from ..errors import Problem, ProblemList, suggest_name
 from ..project.model import DagConfig
 from .crons import InvalidCron, check_cron
 from .pipeline import Kind, PreLoadStrategy
@@ -202,22 +202,23 @@ def check_validity(config: DagConfig, root: str) -> list[Problem]:
         config: the DAG config, as written.
         root: the project's folder, which must contain all absolute paths.
     """
-    problems: list[Problem] = []
+    problems = ProblemList()
 
-    def check(where: Location, what: str, text: str, *, free: bool = False) -> None:
+    def check(key: str, what: str, text: str, *, free: bool = False) -> None:
+        messages = []
         if not text:
-            problems.append(Problem(where, "error", f"{what} is empty"))
+            messages.append(f"{what} is empty")
         if ".." in text:
-            problems.append(Problem(where, "error", f"{what} '{text}' must not contain '..'"))
+            messages.append(f"{what} '{text}' must not contain '..'")
         if text.startswith("/") and not text.startswith(root) and not free:
-            problems.append(Problem(where, "error", f"{what} '{text}' must not be an absolute path outside the project"))
+            messages.append(f"{what} '{text}' must not be an absolute path outside the project")
+        problems.extend(Problem(config.origin.locate(key), "error", message) for message in messages)
 
-    check(config.origin.locate("template"), "template", config.template)
-    check(config.origin.locate("filename"), "filename", config.filename)
+    check("template", "template", config.template)
+    check("filename", "filename", config.filename)
     for name, value in config.options.items():
-        where = config.origin.locate(f"options.{name}")
-        check(where, "the name of an option", name)
-        check(where, f"option '{name}'", value, free=name == "SL_STARLAKE_PATH")
+        check(f"options.{name}", "the name of an option", name)
+        check(f"options.{name}", f"option '{name}'", value, free=name == "SL_STARLAKE_PATH")
     return problems
 
 

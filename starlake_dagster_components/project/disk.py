@@ -21,7 +21,7 @@ Lookup = tuple[str, str]
 MAX_FILE_SIZE = 64_000_000
 """Size of the largest file that is read, in bytes."""
 _READ_AT_ONCE = 1_000_000
-_WORD = re.compile(rb"[A-Za-z_][A-Za-z_0-9]*|\$\{\s*([^\s{}$]+)\s*\}|\{\{\s*([^\s{}]+)\s*\}\}")
+_WORD = re.compile(rb"([A-Za-z_][A-Za-z_0-9]*)|\$\{\s*([^\s{}$]+)\s*\}|\{\{\s*([^\s{}]+)\s*\}\}")
 
 
 @dataclass(slots=True)
@@ -113,10 +113,9 @@ def _read_regular_file(path: str | Path, limit: int) -> bytes:
 
 
 def find_words(text: bytes) -> Iterator[str]:
-    """Yield every word that may be the name of a variable."""
-    for match in _WORD.finditer(text):
-        word: bytes = match.group(1) or match.group(2) or match.group()
-        yield word.decode("utf-8", "replace")
+    """Yield every word that may be the name of a variable, once."""
+    for words in set(_WORD.findall(text)):
+        yield b"".join(words).decode("utf-8", "replace")
 
 
 EntryKind = Literal["folder", "file", "other"]

@@ -242,12 +242,12 @@ def _find_inherited(domain: Domain, table: Metadata) -> dict[str, Location]:
     positions = domain.origin.keys
     if not isinstance(positions, Positions):
         return {}
-    found: dict[str, Location] = {}
-    for name, key in _METADATA_KEYS.items():
-        value = getattr(table, name)
-        if (value is None or (name == "options" and not value)) and getattr(domain.metadata, name):
-            found.update(positions.select_under(f"metadata.{key}"))
-    return found
+    inherited = [
+        f"metadata.{key}"
+        for name, key in _METADATA_KEYS.items()
+        if getattr(domain.metadata, name) and ((value := getattr(table, name)) is None or (name == "options" and not value))
+    ]
+    return positions.select_under(inherited) if inherited else {}
 
 
 def _read_table(section: Section, domain: Domain, context: LoadContext, file_name: str | None = None) -> Table | None:

@@ -205,8 +205,6 @@ def substitute(text: str, variables: Mapping[str, Any]) -> str:
         TemplateError: the text becomes too long, for example because variables refer to each other.
     """
     for _ in range(_MAX_ROUNDS):
-        if "${" not in text and "{{" not in text:
-            break
         replaced = substitute_once(text, variables)
         if replaced == text:
             break
@@ -225,6 +223,8 @@ def write_variable(value: Any) -> str:
 
 def substitute_once(text: str, variables: Mapping[str, Any]) -> str:
     """Replace ``${X}`` and ``{{X}}`` in one pass; see :func:`substitute`."""
+    if "${" not in text and "{{" not in text:
+        return text
     length = len(text)
 
     def replace(match: re.Match[str]) -> str:

@@ -356,34 +356,30 @@ def _merge_default(values: dict[str, Any], default: _Body, origin: Origin) -> Or
     """Add the values of a folder's default to ``values``; return the origin with their locations. Starlake: AutoTaskInfo.merge."""
     given = default.fields
     positions = default.origin.keys
-    inherited: dict[str, Location] = {}
-
-    def inherit(key: str) -> None:
-        if isinstance(positions, Positions):
-            inherited.update(positions.select_under(key))
-
+    inherited: list[str] = []
     for name, key in _DEFAULTED.items():
         if name not in values and name in given:
             values[name] = given[name]
-            inherit(key)
+            inherited.append(key)
     for name in _JOINED:
         if name in given:
             values[name] = (*given[name], *values.get(name, ()))
     if "freshness" in given:
         # The default takes precedence here, as in Starlake.
         values["freshness"] = given["freshness"]
-        inherit("freshness")
+        inherited.append("freshness")
     if "tags" in given:
         values["tags"] = tuple(dict.fromkeys((*given["tags"], *values.get("tags", ()))))
     if "sink" in given:
         values["sink"] = merge_sinks(given["sink"], values.get("sink"))
-        inherit("sink")
-    if not inherited:
+        inherited.append("sink")
+    places = positions.select_under(inherited) if inherited and isinstance(positions, Positions) else {}
+    if not places:
         return origin
     keys_of_task = origin.keys
     if isinstance(keys_of_task, Positions):
-        return replace(origin, keys=keys_of_task.inherit(inherited))
-    return replace(origin, keys=FrozenDict(inherited))
+        return replace(origin, keys=keys_of_task.inherit(places))
+    return replace(origin, keys=FrozenDict(places))
 
 
 def _check_command(reading: Reading, folder: _Folder, task: Task) -> None:

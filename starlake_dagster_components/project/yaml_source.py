@@ -7,7 +7,7 @@ booleans. PyYAML's C parser builds the nodes, and this module resolves the value
 import re
 import sys
 from array import array
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -120,10 +120,11 @@ class Positions(Mapping[str, Location]):
         start = len(prefix) + 1
         return Positions(self._file, {key[start:]: line for key, line in self._lines.items() if key.startswith(prefix + ".")})
 
-    def select_under(self, key: str) -> dict[str, Location]:
-        """Return the locations of a key and of all keys below it."""
-        starts = (key + ".", key + "[")
-        return {name: self[name] for name in self if name == key or name.startswith(starts)}
+    def select_under(self, keys: Iterable[str]) -> dict[str, Location]:
+        """Return the locations of keys and of all keys below them."""
+        exact = frozenset(keys)
+        starts = tuple(f"{key}{sign}" for key in exact for sign in ".[")
+        return {name: self[name] for name in self if name in exact or name.startswith(starts)}
 
 
 @dataclass(slots=True)

@@ -156,5 +156,5 @@ def test_positions_of_inherited_keys_stay_behind_own_ones() -> None:
     assert positions["b.d"] == Location("d.yml", 10)
     assert sorted(positions) == ["a", "b.c", "b.d"]
     assert len(positions) == 3
-    assert positions.select_under("b") == {"b.c": Location("t.yml", 2), "b.d": Location("d.yml", 10)}
+    assert positions.select_under(["b"]) == {"b.c": Location("t.yml", 2), "b.d": Location("d.yml", 10)}
     assert positions.select_below("b")["c"] == Location("t.yml", 2)
