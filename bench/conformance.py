@@ -3,7 +3,7 @@
     python bench/conformance.py [--shared ../shared] [--jobs 2] [--details] [CASE...]
 
 Runs ``observe.py`` of the shared folder on the cases of ``oracle/runs`` and ``oracle/runs2``, with the engine's command line as launcher,
-and prints a table with the verdicts: same, deliberate difference (with its reasons, see docs/differences.md), not supported, or
+and prints a table with the verdicts: same, deliberate difference (with its reasons, see bench/conformance.md), not supported, or
 unexplained.
 
 A reason explains only lines that match its patterns and differ in the way that its rule allows (conformance_rules.py), so other differences

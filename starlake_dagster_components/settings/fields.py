@@ -344,7 +344,7 @@ class SharedSettings(BaseModel):
             metavar="PATTERNS",
             values="list of names with `*`, `key: value` mappings",
             default="everything",
-            more="See [below](#a-part-of-a-project)",
+            more="See [below](#load-part-of-a-project)",
         ),
     ] = ()
     exclude: Annotated[
@@ -445,7 +445,7 @@ class Settings(SharedSettings):
             check=check_op_rules,
             parse=parse_patterns,
             values="list of `{match: ..., pool: ..., retry_policy: ..., tags: ...}`",
-            more="See [below](#steps-of-some-tables-and-tasks)",
+            more="See [below](#set-pools-retries-and-tags-of-steps)",
         ),
     ] = ()
     translator: Annotated[

@@ -33,61 +33,61 @@ def reads(*nodes: object, name: str = "k.t") -> list[tuple[str, str]]:
     return [(d.kind, d.name) for d in made.dependencies.get_direct(name)]
 
 
-@difference("one-job-per-schedule")
+@difference("Several schedules in a domain")
 def _() -> None:
     made = plan(table("hr.a", "daily"), table("hr.b", "0 1 * * *"), dag("load", "{{schedule}}_{{domain}}.py"))
     assert jobs(made) == {"daily_hr": ["hr.a"], "cron2_hr": ["hr.b"]}
 
 
-@difference("no-stale-files")
+@difference("Number of an inline cron")
 def _() -> None:
     made = plan(table("hr.a"), table("hr.b", "0 1 * * *"), dag("load", "{{schedule}}_{{domain}}.py"))
     assert sorted(jobs(made)) == ["cron2_hr", "none_hr"]
 
 
-@difference("names-that-dagster-allows")
+@difference("Characters in names")
 def _() -> None:
     assert list(jobs(plan(table("a.x", "daily"), dag("load", "load-{{domain}}.v2é.py")))) == ["load_a_v2_"]
     assert list(jobs(plan(table("type.x"), dag("load", "{{domain}}.py")))) == ["type_job"]
 
 
-@difference("inline-crons-in-names")
+@difference("Inline crons in names")
 def _() -> None:
     made = plan(task("k.a", schedule="*/5 * * * *"), task("m.b", schedule="*/5 * * * *"), transforms("{{domain}}_{{schedule}}.py"))
     assert jobs(made) == {"k_x_5_x_x_x_x": ["k.a"], "m_x_5_x_x_x_x": ["m.b"]}
 
 
-@difference("jobs-of-one-name")
+@difference("Jobs with the same name")
 def _() -> None:
     made = plan(table("a.x"), table("b.x"), dag("load", "{{table}}.py"))
     assert ["two jobs would be named 'x'" in m for m in messages(made, "error")] == [True]
 
 
-@difference("file-names-without-a-name")
+@difference("Files without a name")
 def _() -> None:
     (message,) = messages(plan(table("a.x"), dag("load", "{{domain | upper}}.py")), "error")
     assert "an empty name" in message
 
 
-@difference("configs-on-their-own")
+@difference("DAG configs without variables")
 def _() -> None:
     made = plan(table("a.x"), table("b.y", dag_ref="each"), dag("load", "all.py"), dag("each", "{{domain}}_load.py"))
     assert jobs(made) == {"all": ["a.x"], "b_load": ["b.y"]}
 
 
-@difference("no-schedule")
+@difference("No schedule")
 def _() -> None:
     assert list(jobs(plan(table("a.x", ""), table("a.y", "none"), table("a.z", "None"), dag("load", "l.py")))) == ["l"]
 
 
-@difference("presets-named-like-numbers")
+@difference("Presets named like inline crons")
 def _() -> None:
     (pipeline,) = plan(table("a.x", "0 7 * * *"), dag("load", "l.py"), presets={"cron1": "0 0 1 1 *"}).pipelines
     assert pipeline.schedule
     assert pipeline.schedule.cron == "0 7 * * *"
 
 
-@difference("wrong-schedules")
+@difference("Invalid schedules")
 def _() -> None:
     made = plan(table("a.x", "dayly"), table("a.y", "0 0 1 * * ?"), dag("load", "l.py"))
     first, second = sorted(messages(made, "error"))
@@ -95,7 +95,7 @@ def _() -> None:
     assert "write '0 1 * * *'" in second
 
 
-@difference("wrong-dag-refs")
+@difference("Unknown DAG configs")
 def _() -> None:
     made = plan(table("a.x", dag_ref="laod"), table("a.y", dag_ref="{{REF}}"), dag("load", "l.py"))
     first, second = messages(made, "error")
@@ -103,19 +103,19 @@ def _() -> None:
     assert "the variable REF is not set" in second
 
 
-@difference("templates-of-the-other-kind")
+@difference("Templates of the wrong kind")
 def _() -> None:
     assert "which cannot run tables: a.x" in messages(plan(table("a.x"), dag("load", "l.py", TRANSFORM)), "error")[0]
 
 
-@difference("orchestrators")
+@difference("Other orchestrators")
 def _() -> None:
     made = plan(table("a.x"), dag("load", "l.py", "load/airflow__scheduled_table__shell.py.j2"))
     assert made.pipelines == ()
     assert "makes no job" in messages(made, "warning")[0]
 
 
-@difference("the-first-task-by-name")
+@difference("Settings of a job with several tasks")
 def _() -> None:
     made = plan(task("k.b", schedule="daily"), task("k.a", schedule="hourly"), transforms(comment="{{task}}"))
     (pipeline,) = made.pipelines
@@ -124,37 +124,37 @@ def _() -> None:
     assert "have different schedules" in messages(made, "warning")[0]
 
 
-@difference("options-that-do-nothing")
+@difference("Options without an effect")
 def _() -> None:
     said = messages(plan(table("a.x"), dag("load", "l.py", taggs="a", load_dependencies="true", catchup="true")), "warning")
     assert [re.sub(r".*option '(\w+)'.*", r"\1", m) for m in said] == ["taggs", "load_dependencies", "catchup"]
 
 
-@difference("wrong-values-of-options")
+@difference("Invalid values")
 def _() -> None:
     assert "'many' is not a number" in messages(plan(table("a.x"), dag("load", "l.py", retries="many")), "error")[0]
 
 
-@difference("values-with-quotes")
+@difference("Quotes in values")
 def _() -> None:
     (pipeline,) = plan(table("a.x"), dag("load", "l.py", comment="it's", tags="it's")).pipelines
     assert (pipeline.comment, pipeline.tags) == ("it's", ("it's",))
 
 
-@difference("retries")
+@difference("Retries")
 def _() -> None:
     (pipeline,) = plan(table("a.x"), dag("load", "l.py")).pipelines
     assert (pipeline.retries, pipeline.retry_delay) == (0, timedelta(seconds=300))
 
 
-@difference("triggering-strategy")
+@difference("Triggering strategy")
 def _() -> None:
     assert plan(task("k.t", "k.u"), transforms()).pipelines[0].trigger.strategy == "all"
     (pipeline,) = plan(task("k.t", "s.x"), table("s.x"), transforms(dataset_triggering_strategy="s.x or s_x"), load=None).pipelines
     assert pipeline.trigger.strategy == "s.x or s_x"
 
 
-@difference("time-zone")
+@difference("Time zone")
 def _() -> None:
     (pipeline,) = plan(table("a.x", "daily"), dag("load", "l.py", SL_TIMEZONE="Europe/Paris")).pipelines
     assert pipeline.schedule
@@ -162,17 +162,17 @@ def _() -> None:
     assert "SL_TIMEZONE" not in plan(table("a.x", "daily"), dag("load", "l.py")).pipelines[0].options
 
 
-@difference("start-date")
+@difference("Start date")
 def _() -> None:
     assert plan(table("a.x", "daily"), dag("load", "l.py")).pipelines[0].start_date is None
 
 
-@difference("tags")
+@difference("Tags")
 def _() -> None:
     assert plan(table("a.x"), dag("load", "l.py", tags="one,two three")).pipelines[0].tags == ("one", "two", "three")
 
 
-@difference("custom-templates")
+@difference("Custom templates")
 def _() -> None:
     text = (
         "{% include 'templates/dags/transform/dagster__scheduled_task__shell.py.j2' %}\njobs = {'k.t': {'options': 'a=1'}}\n"
@@ -182,55 +182,55 @@ def _() -> None:
     assert pipeline.task_options == {"k.t": {"a": "1"}}
 
 
-@difference("tasks-that-read-themselves")
+@difference("Tasks that read their own table")
 def _() -> None:
     assert reads(task("k.t", "k.t", "k.u"), task("k.u")) == [("task", "k.u")]
 
 
-@difference("circles")
+@difference("Tasks that read each other")
 def _() -> None:
     made = plan(task("k.a", "k.b"), task("k.b", "k.a"), transform=None)
     assert "circular dependency: k.a reads k.b" in messages(made, "error")[0]
 
 
-@difference("several-writers")
+@difference("Several tasks that write one table")
 def _() -> None:
     assert reads(task("k.one", table="x"), task("k.two", table="x"), task("k.t", "k.x")) == [("task", "k.one"), ("task", "k.two")]
     assert reads(task("k.a", table="other"), task("k.b", table="a"), task("k.t", "k.a")) == [("task", "k.b")]
 
 
-@difference("short-names-of-tables")
+@difference("Names without a domain")
 def _() -> None:
     made = plan(table("b.x"), table("a.x"), task("k.t", "x"), load=None, transform=None)
     assert [d.name for d in made.dependencies.get_direct("k.t")] == ["a.x"]
     assert "which could be any of the tables a.x, b.x" in messages(made, "warning")[0]
 
 
-@difference("four-parts")
+@difference("Names of four parts")
 def _() -> None:
     made = plan(task("k.t", "a.b.c.d"), transform=None)
     assert [p.severity for p in made.problems] == ["warning"]
 
 
-@difference("other-databases")
+@difference("Other databases")
 def _() -> None:
     assert reads(table("s.x", database="prod"), task("k.t", "test.s.x")) == [("external", "test.s.x")]
 
 
-@difference("external-tables")
+@difference("External tables")
 def _() -> None:
     made = plan(task("k.t", "out.x"), transforms())
     (dependency,) = made.dependencies.get_direct("k.t")
     assert (dependency.kind, dependency.awaited) == ("external", False)
 
 
-@difference("one-node-per-table")
+@difference("Upper and lower case")
 def _() -> None:
     made = plan(table("s.x"), task("k.t", "S.X", "s.x"), load=None, transform=None)
     assert [c["data"]["name"] for c in build_dependency_tree(made)[0]["children"]] == ["S.X"]
 
 
-@difference("strategy-on-a-task")
+@difference("Triggering strategy of a task")
 def _() -> None:
     assert "has no effect on a task" in messages(plan(task("k.t", dataset_triggering_strategy="any"), transforms()), "warning")[0]
 
@@ -243,4 +243,5 @@ def test_difference(name: str) -> None:
 def test_the_table_lists_these_differences_and_no_other() -> None:
     text = DOCUMENT.read_text(encoding="utf-8")
     planning = text[text.index("## Planning") :].partition("\n## ")[0]
-    assert re.findall(r"^\| `([a-z-]+)` \|", planning, re.MULTILINE) == list(DIFFERENCES)
+    first_cells = re.findall(r"^\| ([^|]+) \|", planning, re.MULTILINE)
+    assert [cell for cell in first_cells if cell != "Subject"] == list(DIFFERENCES)
