@@ -49,8 +49,10 @@ def test_the_python_reference_has_every_public_name(site: Path) -> None:
 
     text = (site / "reference/python_api.html").read_text(encoding="utf-8")
     # Settings are documented field by field on their own page.
-    missing = [name for name in starlake_dagster_components.__all__ if name != "Settings" and f"{name}</span>" not in text]
-    assert missing == []
+    names = {name: getattr(starlake_dagster_components, name) for name in starlake_dagster_components.__all__ if name != "Settings"}
+    # An old spelling of a name leads to the object of the new one, and is not documented.
+    documented = {name for name, value in names.items() if getattr(value, "__name__", name) == name}
+    assert {name for name in documented if f"{name}</span>" not in text} == set()
 
 
 def test_bars_in_the_code_of_tables_have_no_backslash(site: Path) -> None:
