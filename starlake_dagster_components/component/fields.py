@@ -193,7 +193,8 @@ OpRules = Annotated[
     Any,
     dg.Resolver(
         _resolve_op,
-        model_field_type=OpFields | list[OpFields] | None,
+        # Other values are accepted as well, because check_op_rules has better messages.
+        model_field_type=OpFields | dict[str, Any] | list[OpFields | Any] | None,
         inject_before_resolve=False,
         description="Pool, retries, and tags of steps: a mapping for all steps, or a list of mappings with match. Later ones override "
         "earlier ones.",

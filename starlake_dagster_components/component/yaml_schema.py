@@ -48,15 +48,12 @@ def _make_precise(field: Schema, definitions: Mapping[str, Schema]) -> None:
     if tagged:
         _allow_any_object(field)
         field["allOf"] = _check_types(tagged["discriminator"], definitions)
-    elif len(models) == 1 and all("$ref" in v or _is_any_object(v) for v in variants):
+    elif len(models) == 1 and all("$ref" in v or _is_any_object(v) or v.get("type") == "array" for v in variants):
+        # A single object or, if there is an array, also a list of such objects.
         _allow_any_object(field)
         field["allOf"] = [{"if": {"type": "object"}, "then": models[0]}]
-    elif len(models) == 1 and all("$ref" in v or v.get("type") == "array" for v in variants):
-        # A single object, or a list of objects.
-        array = next(v for v in variants if v.get("type") == "array")
-        _allow_any_object(field)
-        field["anyOf"].append({"type": "array"})
-        field["allOf"] = [{"if": {"type": "object"}, "then": models[0]}, {"if": {"type": "array"}, "then": array}]
+        if any(v.get("type") == "array" for v in variants):
+            field["allOf"].append({"if": {"type": "array"}, "then": {"items": models[0]}})
     elif scalars and len(scalars) == len(variants) and not strings:
         field["if"] = {"anyOf": [_IS_TEMPLATE, {"type": "null"}]}
         field["else"] = scalars[0] if len(scalars) == 1 else {"anyOf": scalars}

@@ -24,12 +24,6 @@ REJECTED_ROWS = "rejected_rows"
 DECLARED_SCHEMA = "declared_schema"
 """Name of the check that fails if a table's columns are not those that its YAML declares."""
 
-MAX_HISTORY = 20
-"""Number of past executions of a check to search for its last result."""
-
-EVALUATED_IN = "starlake/evaluated_in_run"
-"""Metadata of a repeated check result: the run that evaluated the check."""
-
 _OUTSIDE = re.compile(r"[^A-Za-z0-9_]+")
 
 
@@ -213,32 +207,3 @@ def describe_rejected(counters: "Counters") -> str:
 def _choose_severity(settings: Settings, expectation: Expectation) -> dg.AssetCheckSeverity:
     severity = settings.checks.severity or ("error" if expectation.fail_on_error else "warn")
     return dg.AssetCheckSeverity.ERROR if severity == "error" else dg.AssetCheckSeverity.WARN
-
-
-def repeat_last_results(node: StarlakeNode, key: dg.AssetKey, instance: dg.DagsterInstance) -> Iterator[dg.AssetCheckResult]:
-    """Yield the last result of each check again after a load without files, which did not change the table.
-
-    Without a result, Dagster shows the planned checks of a run as not evaluated. The failure of a blocking check becomes a warning, because
-    this run did not load the rows.
-
-    Args:
-        node: the table.
-        key: its asset key.
-        instance: the Dagster instance that stores the results.
-    """
-    for spec in build_asset_check_specs(node, key, node.settings):
-        check = dg.AssetCheckKey(key, spec.name)
-        for record in instance.event_log_storage.get_asset_check_execution_history(check, limit=MAX_HISTORY):
-            event = record.event.dagster_event if record.event else None
-            if event is None or event.event_type != dg.DagsterEventType.ASSET_CHECK_EVALUATION:
-                continue
-            last = event.asset_check_evaluation_data
-            yield dg.AssetCheckResult(
-                check_name=spec.name,
-                asset_key=key,
-                passed=last.passed,
-                severity=dg.AssetCheckSeverity.WARN if spec.blocking else last.severity,
-                description=last.description,
-                metadata={EVALUATED_IN: record.run_id, **last.metadata},
-            )
-            break

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 from typing import Any
 
@@ -209,3 +210,33 @@ def test_an_error_of_loading_names_the_line_of_the_setting(
             pass
     assert isinstance(caught.value.__cause__, StarlakeError)
     assert f"/defs.yaml:{line}: {message.format(**names)}" in str(caught.value.__cause__)
+
+
+@pytest.mark.parametrize(
+    ("op", "message"),
+    [
+        ({"pol": "x"}, "op: unknown key 'pol' (did you mean 'pool'?)"),
+        ({"priority": 1}, "op: unknown key 'priority' (known: match, pool, retry_policy, tags)"),
+        ([{"pool": "x"}, {"match": "sales.*", "tgs": {}}], "op[1]: unknown key 'tgs' (did you mean 'tags'?)"),
+        ([{"pool": 3}], "op.pool: invalid value 3 (expected a string)"),
+        ([{"pool": "x"}, "sales.*"], "op[1]: invalid value 'sales.*' (expected a mapping)"),
+        ({"match": 3}, "op.match: invalid value 3 (expected a list of names or mappings such as {domain: sales, tag: pii})"),
+        ({"tags": ["team"]}, "op.tags: invalid value ['team'] (expected a mapping of names to values)"),
+        ({"name": "x"}, "op.name: an op has the name of its asset; change the asset's key with translation"),
+    ],
+)
+def test_a_mistake_in_an_op_rule_has_one_message_with_its_line(shop: ProjectFolder, op: Any, message: str) -> None:
+    with create_defs_folder_sandbox() as sandbox:
+        path = sandbox.scaffold_component(component_cls=StarlakeProjectComponent, scaffold_params={"project": str(shop.root)})
+        attributes = json.dumps({"project": str(shop.root), "op": op}, indent=1)
+        (Path(path) / "defs.yaml").write_text(
+            f'{{"type": "starlake_dagster_components.StarlakeProjectComponent", "attributes": {attributes}}}'
+        )
+        with (
+            pytest.raises(Exception, match="Error while loading component") as caught,
+            sandbox.load_component_and_build_defs(defs_path=path),
+        ):
+            pass
+    cause = caught.value.__cause__
+    assert "defs.yaml:3 - attributes.op\n" in str(cause)
+    assert f" ^ starlake_dagster_components.errors.InvalidSetting: {message}\n" in str(cause)

@@ -9,9 +9,18 @@ from ...executors.base import Counters
 from ...pipelines.pipeline import Pipeline
 from ...project.missing_files import find_missing_files
 from ...project.model import Domain, Project, Table
+from ..checks import build_asset_check_specs
+from ..nodes import StarlakeNode
+from .run_history import has_been_loaded_since
 
 NO_FILES = "starlake/no_files"
 """Metadata of a materialization or observation: the reason why no files were found."""
+
+MAX_HISTORY = 20
+"""Number of past executions of a check to search for its last result."""
+
+EVALUATED_IN = "starlake/evaluated_in_run"
+"""Metadata of a repeated check result: the run that evaluated the check."""
 
 
 def is_empty_load(counters: Counters | None) -> bool:
@@ -63,3 +72,34 @@ def report_empty_pre_load(
     if text:
         context.log.warning(f"{domain.name}: {text}")
         yield dg.AssetObservation(key, description=text, metadata={NO_FILES: text})
+
+
+def repeat_last_results(node: StarlakeNode, key: dg.AssetKey, instance: dg.DagsterInstance) -> Iterator[dg.AssetCheckResult]:
+    """Yield the last result of each check again after a load without files, which did not change the table.
+
+    Without a result, Dagster shows the planned checks of a run as not evaluated. This is also right if the table has been loaded since the
+    last result, by a load whose check results are unknown. The failure of a blocking check becomes a warning, because this run did not load
+    the rows.
+
+    Args:
+        node: the table.
+        key: its asset key.
+        instance: the Dagster instance that stores the results.
+    """
+    for spec in build_asset_check_specs(node, key, node.settings):
+        check = dg.AssetCheckKey(key, spec.name)
+        for record in instance.event_log_storage.get_asset_check_execution_history(check, limit=MAX_HISTORY):
+            event = record.event.dagster_event if record.event else None
+            if record.event is None or event is None or event.event_type != dg.DagsterEventType.ASSET_CHECK_EVALUATION:
+                continue
+            last = event.asset_check_evaluation_data
+            if not has_been_loaded_since(instance, key, record.event.timestamp, record.run_id):
+                yield dg.AssetCheckResult(
+                    check_name=spec.name,
+                    asset_key=key,
+                    passed=last.passed,
+                    severity=dg.AssetCheckSeverity.WARN if spec.blocking else last.severity,
+                    description=last.description,
+                    metadata={EVALUATED_IN: record.run_id, **last.metadata},
+                )
+            break

@@ -21,7 +21,7 @@ from ...pipelines.pipeline import Pipeline
 from ...project.model import Domain, Table
 from ...settings import Settings
 from ..batches import FAILED, Member
-from ..checks import REJECTED_ROWS, build_check_results, build_reject_check_result, describe_rejected, has_reject_check, repeat_last_results
+from ..checks import REJECTED_ROWS, build_check_results, build_reject_check_result, describe_rejected, has_reject_check
 from ..graph import AssetGraph
 from .command import (
     Events,
@@ -34,7 +34,7 @@ from .command import (
     make_data_version,
     may_succeed_later,
 )
-from .empty_loads import NO_FILES, is_empty_load, report_empty_load
+from .empty_loads import NO_FILES, is_empty_load, repeat_last_results, report_empty_load
 from .reexecution import find_failed_before, find_loaded_before, report_kept_assets
 from .rows_of_steps import RowsOfSteps
 from .run_history import FAILED_IN_TABLE, FILES_LEFT, EarlierFailure

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import dagster as dg
 
 from .command import Events, get_step_key
-from .run_history import EarlierFailure, Materialized, RunHistory, find_earlier_failures, find_materializations
+from .run_history import MADE_IN_RUN, EarlierFailure, Materialized, RunHistory, find_earlier_failures, find_materializations
 
 
 def find_loaded_before(context: dg.AssetExecutionContext, history: RunHistory) -> Mapping[dg.AssetKey, Materialized]:
@@ -64,7 +64,7 @@ def report_kept_assets(
         context.log.info(f"{key.to_user_string()} is not materialized again, because an earlier attempt in {in_run} did so")
         known_here = earlier.run_id == context.run.run_id and context.op_execution_context.retry_number > 0
         if not known_here and _is_needed_later(context, output, history.succeeded_before):
-            yield dg.MaterializeResult(asset_key=key, metadata={**earlier.metadata, "starlake/made_in_run": earlier.run_id})
+            yield dg.MaterializeResult(asset_key=key, metadata={**earlier.metadata, MADE_IN_RUN: earlier.run_id})
 
 
 def _is_needed_later(context: dg.AssetExecutionContext, output: str, done: frozenset[str]) -> bool:

@@ -8,6 +8,8 @@ from typing import Any
 
 import dagster as dg
 
+from .run_options import is_dry_run
+
 _FROM_FAILURE = "dagster/is_resume_retry"
 """Tag of runs that re-execute another one from failure (Dagster's ``RESUME_RETRY_TAG``)."""
 
@@ -16,6 +18,10 @@ _CHOSEN_STEPS = "dagster/step_selection"
 
 MAX_RUNS = 50
 """Maximum length of a chain of re-executions."""
+
+
+MADE_IN_RUN = "starlake/made_in_run"
+"""Metadata of a materialization that a re-execution repeats: the run that wrote the table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +77,7 @@ def find_materializations(instance: dg.DagsterInstance, run_ids: Sequence[str], 
     found: dict[dg.AssetKey, Materialized] = {}
     for run_id, key, event in _list_asset_events(instance, run_ids, step_key, dg.DagsterEventType.ASSET_MATERIALIZATION):
         metadata = event.step_materialization_data.materialization.metadata
-        made_in = metadata.get("starlake/made_in_run")
+        made_in = metadata.get(MADE_IN_RUN)
         found[key] = Materialized(str(made_in.value) if made_in else run_id, metadata)
     return found
 
@@ -122,6 +128,31 @@ def find_earlier_failures(instance: dg.DagsterInstance, run_ids: Sequence[str], 
             if reason is not None:
                 found[key] = EarlierFailure(str(reason.value), name == FAILED_IN_TABLE)
     return found
+
+
+def has_been_loaded_since(instance: dg.DagsterInstance, key: dg.AssetKey, timestamp: float, run_id: str) -> bool:
+    """Return whether a run other than the given one may have written rows to a table after a time.
+
+    Args:
+        instance: the Dagster instance.
+        key: the table's asset key.
+        timestamp: the time, in seconds since the epoch.
+        run_id: ID of a run that does not count, because the time is that of one of its events.
+    """
+    since = dg.AssetRecordsFilter(asset_key=key, after_timestamp=timestamp)
+    loads = instance.fetch_materializations(since, limit=_LOOKED_BACK, ascending=True).records
+    if any(record.run_id != run_id and _may_have_written(record.asset_materialization, run_id) for record in loads):
+        return True
+    failures = instance.fetch_observations(since, limit=_LOOKED_BACK, ascending=True).records
+    observations = [record.event_log_entry.asset_observation for record in failures if record.run_id != run_id]
+    return any(observation is not None and FAILED_IN_TABLE in observation.metadata for observation in observations)
+
+
+def _may_have_written(materialization: dg.AssetMaterialization | None, run_id: str) -> bool:
+    if materialization is None or is_dry_run(materialization):
+        return False
+    files, made_in = (materialization.metadata.get(name) for name in ("starlake/files", MADE_IN_RUN))
+    return (files is None or files.value != 0) and (made_in is None or made_in.value != run_id)
 
 
 _LOOKED_BACK = 10

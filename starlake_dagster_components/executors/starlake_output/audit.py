@@ -37,14 +37,14 @@ class Findings:
 
     @property
     def failure(self) -> str | None:
-        """The message about a command that failed, regardless of its exit code; empty if it did not fail."""
+        """The database's error, and the step that failed with it, regardless of the exit code; None if no step failed."""
         failed = [r for r in self.rows if not r.success]
         if not failed:
             return None
         first = failed[0]
-        more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
+        more = f", and {len(failed) - 1} more" if len(failed) > 1 else ""
         step = "the second step of the load" if first.step == "TRANSFORM" and self.loads else f"step {first.step}"
-        return f"Starlake's audit says that {step} of {first.domain}.{first.table} failed: {shorten_exception(first.message)}{more}"
+        return f"{shorten_exception(first.message)} (according to Starlake's audit, {step} of {first.domain}.{first.table} failed{more})"
 
     @property
     def loads(self) -> list[FileLoad]:

@@ -2,6 +2,7 @@
 
 # mypy: disable-error-code="union-attr"
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ import pytest
 from project_folder import ProjectFolder
 
 from starlake_dagster_components import DuckDBExecutor, StarlakeNode, StarlakeTranslator, load_definitions_from_starlake_project
+from starlake_dagster_components.commands import Command
 from starlake_dagster_components.definitions.checks import can_block
+from starlake_dagster_components.executors.base import CommandResult, Invocation
 from starlake_dagster_components.project.model import Expectation
 
 PASSED, FAILED = "passed", "failed"
@@ -106,6 +109,45 @@ def test_a_load_without_a_file_keeps_the_last_results(folder: ProjectFolder, ins
     assert {e.metadata["starlake/evaluated_in_run"].value for e in again.get_asset_check_evaluations()} == {first.run_id}
     record = instance.event_log_storage.get_asset_check_execution_history(dg.AssetCheckKey(dg.AssetKey("s_t"), "nulls_id"), limit=1)[0]
     assert record.status.value == "FAILED"
+
+
+class WithoutResults(DuckDBExecutor):
+    """The engine, but the results of expectations are not known, as if Starlake's log and audit could not be read."""
+
+    fails: bool = False
+
+    def run(self, command: Command, invocation: Invocation) -> CommandResult:
+        result = super().run(command, invocation)
+        tables = {name: replace(table, expectations=()) for name, table in result.tables.items()}
+        failed = self.fails and result.counters is not None and bool(result.counters.files)
+        return replace(result, expectations=(), tables=tables, exit_code=int(failed), failed_in_table=failed)
+
+
+@pytest.mark.parametrize(("batch", "fails"), [(False, False), (True, False), (False, True)])
+def test_results_that_are_older_than_the_rows_are_not_repeated(
+    folder: ProjectFolder, instance: dg.DagsterInstance, batch: bool, fails: bool
+) -> None:
+    def load(rows: str, executor: DuckDBExecutor) -> dict[str, tuple[str, str]]:
+        if rows:
+            folder.write("datasets/stage/s/t1.csv", f"id,v\n{rows}\n")
+        definitions = load_definitions_from_starlake_project(folder.root, executor=executor, batch=batch)
+        return checks(definitions.resolve_job_def("loads_s").execute_in_process(instance=instance, raise_on_error=False))
+
+    known = load("1,a", DuckDBExecutor())
+    assert load("", DuckDBExecutor()) == known == {"s_t.nulls_id": (PASSED, "ERROR"), "s_t.nulls_v": (PASSED, "WARN")}
+    assert load(",a", WithoutResults(fails=fails)) == {}
+    assert load("", DuckDBExecutor()) == {}
+    latest = load("2,", DuckDBExecutor())
+    assert load("", DuckDBExecutor()) == latest == {"s_t.nulls_id": (FAILED, "ERROR"), "s_t.nulls_v": (FAILED, "WARN")}
+
+
+def test_a_dry_run_does_not_make_results_unknown(folder: ProjectFolder, instance: dg.DagsterInstance) -> None:
+    folder.write("datasets/stage/s/t1.csv", "id,v\n,a\n")
+    first = run(folder, instance, "loads_s")
+    definitions = load_definitions_from_starlake_project(folder.root, executor=DuckDBExecutor())
+    config = {"ops": {"s_t": {"config": {"dry_run": True}}}}
+    assert definitions.resolve_job_def("loads_s").execute_in_process(run_config=config, instance=instance).success
+    assert checks(run(folder, instance, "loads_s")) == checks(first)
 
 
 def blocking(folder: ProjectFolder, **settings: Any) -> set[str]:

@@ -61,7 +61,7 @@ def test_other_jobs_do_not_count(book: Book) -> None:
 
 def test_a_false_row_is_a_failure_with_its_message(book: Book) -> None:
     book.note("TRANSFORM", False, message="Binder Error: no column x", table="top")
-    assert book.look().failure == "Starlake's audit says that step TRANSFORM of sales.top failed: Binder Error: no column x"
+    assert book.look().failure == "Binder Error: no column x (according to Starlake's audit, step TRANSFORM of sales.top failed)"
 
 
 def test_halves_of_loads_are_paired_per_table_in_their_order(book: Book) -> None:
@@ -177,6 +177,6 @@ def test_each_table_of_a_load_has_its_own_findings_under_all_its_names(book: Boo
     }
     assert {name: f.row_count for name, f in found.items()} == {"orders": 3, "clients": 5, "items": None}
     assert {name: [e.success for e in f.expectations] for name, f in found.items()} == {"orders": [True], "clients": [False], "items": []}
-    assert found["clients"].failure == "Starlake's audit says that the second step of the load of crm.clients failed: why"
+    assert found["clients"].failure == "why (according to Starlake's audit, the second step of the load of crm.clients failed)"
     assert found["orders"].failure is None
     assert {load.load.files: load.in_table for load in found["clients"].loads} == {("c-1.csv",): False, ("c-2.csv",): True}

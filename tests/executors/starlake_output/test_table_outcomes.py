@@ -98,7 +98,7 @@ def test_the_audit_comes_before_the_output() -> None:
     noted = Findings((failed, load_row("a", success=True)), row_count=7)
     found = judge({**LOADED, "exit_code": 0}, places("a"), noted)
     assert (found.outcome, found.row_count) == ("failed", 7)
-    assert found.reason == "Starlake's audit says that the second step of the load of sales.orders failed: no such column"
+    assert found.reason == "no such column (according to Starlake's audit, the second step of the load of sales.orders failed)"
     counted = judge({**LOADED, "exit_code": 0}, places("a"), Findings((load_row("a", counts=(4, 3, 1)),)))
     assert counted.counters == Counters(4, 3, 1, ("a",))
 
