@@ -3,6 +3,7 @@
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
@@ -97,16 +98,23 @@ def list_dead_dag_options() -> list[str]:
 
 
 def list_commands() -> list[str]:
-    """Return the help of every ``sl-dagster`` command, in Markdown."""
+    """Return the help of every ``sl-dagster`` command, in Markdown. The options that all commands have come first, once."""
     from .main import main
 
-    lines: list[str] = []
     # The commands inherit -h from the group.
     group = main.make_context("sl-dagster", [], resilient_parsing=True, max_content_width=118, terminal_width=118)
+    shared = {name for name, _ in list_fields("read")}
+    every = click.Command("COMMAND", params=[param for param in main.commands["list"].params if param.name in shared])
+    lines = ["## Options of all commands", "", *_format_help(every, group), ""]
     for name, command in sorted(main.commands.items()):
-        context = click.Context(command, info_name=name, parent=group)
-        lines += [f"## `sl-dagster {name}`", "", "```text", *command.get_help(context).splitlines(), "```", ""]
+        own = copy(command)
+        own.params = [param for param in command.params if param.name not in shared]
+        lines += [f"## `sl-dagster {name}`", "", *_format_help(own, group), ""]
     return lines[:-1]
+
+
+def _format_help(command: click.Command, group: click.Context) -> list[str]:
+    return ["```text", *command.get_help(click.Context(command, info_name=command.name, parent=group)).splitlines(), "```"]
 
 
 TABLES: Mapping[str, Callable[[], list[str]]] = {

@@ -176,7 +176,7 @@ class SharedSettings(BaseModel):
     partitions: Annotated[
         Literal["incremental", "scheduled", "off"],
         Setting(
-            "Tasks of a job with a schedule that are partitioned by its cron: those whose SQL uses the data interval (incremental), "
+            "Tasks that are partitioned by the schedule of their job: those whose SQL uses the data interval (incremental), "
             "all (scheduled), or none (off).",
             examples=["incremental", "scheduled", "off"],
             options="read",
@@ -215,8 +215,8 @@ class SharedSettings(BaseModel):
     name_prefix: Annotated[
         str,
         Setting(
-            "Prefix of the names of all jobs, schedules, and sensors. It allows a code location to contain a project twice, or two "
-            "projects with the same job names. For asset keys, use translation: {key_prefix: ...}.",
+            "Prefix of the names of all jobs, schedules, and sensors. Set it if a code location contains a project twice, or two projects "
+            "with the same job names. For asset keys, use translation: {key_prefix: ...}.",
             examples=["north_"],
             options="read",
             check=check_prefix,
