@@ -69,6 +69,11 @@ class CommandResult:
     trail: "OutputTrail | None" = field(default=None, repr=False, compare=False)
 
     @property
+    def was_killed(self) -> bool:
+        """True if the exit code stands for a signal."""
+        return self.exit_code >= 128
+
+    @property
     def shown_exit_code(self) -> int:
         """The exit code of the program."""
         return self.exit_code if self.program_exit_code is None else self.program_exit_code
@@ -80,7 +85,6 @@ class CommandResult:
             name: its logical name.
             tables: number of tables of the command. The result of a command with one table is the result of that table.
         """
-        known = self.tables.get(name)
         if tables == 1:
             if self.exit_code == 0:
                 return TableResult("loaded", self.counters, self.row_count, self.expectations)
@@ -95,9 +99,7 @@ class CommandResult:
                 failed_in_table=self.failed_in_table,
                 leaves_files=self.leaves_files,
             )
-        if known is None:
-            return TableResult("loaded") if self.exit_code == 0 else TableResult("unknown")
-        return known
+        return self.tables.get(name) or TableResult("loaded" if self.exit_code == 0 else "unknown")
 
 
 @dataclass(frozen=True, slots=True)

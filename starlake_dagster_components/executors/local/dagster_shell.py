@@ -22,9 +22,9 @@ from ..starlake_output.process_output import Output
 from .process import end_group, has_ended, is_group_alive
 from .shell import ShellExecutor, keep_trail
 
-_LOOK = 0.2
+_POLL = 0.2
 _SETTLE = 1.0
-_ITS_LAST_LINE = re.compile(r"Command exited with return code -?\d+")
+_LAST_LINE = re.compile(r"Command exited with return code -?\d+")
 
 
 class DagsterShellExecutor(ShellExecutor):
@@ -67,14 +67,14 @@ class DagsterShellExecutor(ShellExecutor):
                 )
             except UnicodeDecodeError as error:
                 raise CommandError(
-                    f"the command wrote bytes that are not UTF-8, which dagster-shell cannot read ({error.reason}); executor {{type: "
-                    f"shell}} can"
+                    f"the command wrote bytes that are not UTF-8, which dagster-shell cannot read ({error.reason}); "
+                    "use executor {type: shell}"
                 ) from error
             finally:
                 watch.stop()
         with keep_trail(output):
-            if watch.ended_because is not None:
-                raise watch.ended_because
+            if watch.error is not None:
+                raise watch.error
         return 128 - exit_code if exit_code < 0 else exit_code
 
 
@@ -87,8 +87,8 @@ class _Log:
 
     def info(self, line: str) -> None:
         """Take a line. Lines before the program has started, and the very last line, are messages of dagster-shell itself."""
-        its_own = line.startswith("Command pid: ") or _ITS_LAST_LINE.fullmatch(line)
-        if not its_own and (self._watch.started or self._watch.read_pid()):
+        is_own = line.startswith("Command pid: ") or _LAST_LINE.fullmatch(line)
+        if not is_own and (self._watch.started or self._watch.read_pid()):
             self._output.feed("out", line.encode("utf-8", "surrogateescape") + b"\n")
 
 
@@ -100,7 +100,7 @@ class _Watch(threading.Thread):
     ) -> None:
         super().__init__(name="starlake-dagster-shell", daemon=True)
         self.pid_file = pid_file
-        self.ended_because: CommandError | None = None
+        self.error: CommandError | None = None
         self._pid: int | None = None
         self._canceled = canceled
         self._timeout = timeout
@@ -126,15 +126,15 @@ class _Watch(threading.Thread):
         """Watch until the command has ended."""
         end = None if self._timeout is None else time.monotonic() + self._timeout
         left_behind_since: float | None = None
-        while not self._done.wait(_LOOK):
+        while not self._done.wait(_POLL):
             if not self.started and not self.read_pid():
                 continue
             assert self._pid is not None
             if self._canceled.is_set():
-                self.ended_because = CommandCanceled("the run was canceled; the Starlake process was ended")
+                self.error = CommandCanceled("the run was canceled; the Starlake process was ended")
             elif end is not None and time.monotonic() >= end:
                 text = f"the command ran longer than {self._timeout:g} seconds and was ended (setting 'timeout' of the executor)"
-                self.ended_because = CommandTimeout(text)
+                self.error = CommandTimeout(text)
             elif has_ended(self._pid):
                 left_behind_since = left_behind_since or time.monotonic()
                 if time.monotonic() - left_behind_since < _SETTLE:

@@ -8,7 +8,7 @@ from ...commands import Command
 from ...errors import CommandCanceled, CommandError
 from ...locks import hold_lock, lock_databases
 from ..attempts import number_attempt
-from ..base import CommandResult, Counters, Invocation, TableResult
+from ..base import CommandResult, Invocation, TableResult
 from ..starlake_output.audit import Findings, count_rows_of_tables, read_findings
 from ..starlake_output.audit_rows import is_failed_expectation
 from ..starlake_output.audited_results import complete_result
@@ -17,7 +17,7 @@ from ..starlake_output.load_log import LoadLines
 from ..starlake_output.process_output import OutputTrail
 from ..starlake_output.remote_commands import mark_left_files
 from ..starlake_output.table_files import group_by_table
-from ..starlake_output.table_outcomes import Places, find_reason_in_table, judge_output, judge_tables
+from ..starlake_output.table_outcomes import Places, drop_files, find_reason_in_table, judge_output, judge_tables
 from ..starlake_output.warehouse_rows import count_appended_rows
 from .load_files import FilesOfLoad, hold_files
 
@@ -103,9 +103,7 @@ class _Watched:
             return None
         staged = self.before.intersection(self._files.list_staged())
         ingesting = self._files.list_left() if left is None else left
-        return Places(
-            group_by_table(self.before, self._tables), group_by_table(staged, self._tables), group_by_table(ingesting, self._tables)
-        )
+        return Places(*(group_by_table(names, self._tables) for names in (self.before, staged, ingesting)))
 
 
 def _judge_interrupted(
@@ -133,8 +131,8 @@ def _judge_interrupted(
     if places is None:
         return {}
     lines = trail.load if trail else LoadLines()
-    said = CommandResult(1, tables=judge_output(command, 1, lines, None), progress=lines.progress)
-    return _mask_reasons(command, judge_tables(command, said, findings, places, fates))
+    result = CommandResult(1, tables=judge_output(command, 1, lines, None), progress=lines.progress)
+    return _mask_reasons(command, judge_tables(command, result, findings, places, fates))
 
 
 def _mask_reasons(command: Command, tables: Mapping[str, TableResult]) -> Mapping[str, TableResult]:
@@ -149,16 +147,9 @@ def _put_back_old(files: FilesOfLoad, invocation: Invocation) -> None:
 
 
 def _move_files(files: FilesOfLoad, left: Sequence[str], fates: FileFates, invocation: Invocation) -> tuple[list[str], str | None]:
-    """Move each file to its place after a load: to the archive if its rows are in the table, otherwise to the stage folder.
+    """Move each file left in ingesting to its place: to the archive if its rows are in the table, otherwise to the stage folder.
 
-    Args:
-        files: the folders.
-        left: names of the files in ingesting.
-        fates: what is known about them.
-        invocation: receives messages about what is done.
-
-    Returns:
-        The names of files that were left without being loaded, and a message about files to look at, if there are any.
+    Return the names of the files that were not loaded, and a message about files that need attention, if there are any.
     """
     problems = []
     kept = [name for name in left if name in fates.kept]
@@ -223,9 +214,8 @@ def _check_load(
     """Return the result of a load, with the reason of a failure that its exit code does not report. Move its files to their places."""
     lines = trail.load if trail else None
     left = files.list_left() if files is not None else []
-    killed = result.exit_code >= _KILLED
-    growth = watched.count_growth() if killed and left else {}
-    fates = judge_files(command, findings, lines, left, watched.before, ended_by_itself=not killed, growth=growth)
+    growth = watched.count_growth() if result.was_killed and left else {}
+    fates = judge_files(command, findings, lines, left, watched.before, ended_by_itself=not result.was_killed, growth=growth)
     places = watched.find_places(left) if files is not None else None
     if places is not None:
         result = replace(result, tables=_mask_reasons(command, judge_tables(command, result, findings, places, fates)))
@@ -233,33 +223,21 @@ def _check_load(
     if files is not None:
         unloaded, problem = _move_files(files, left, fates, invocation)
         if unloaded and failure is None and result.exit_code == 0:
-            failure = (
-                f"the load left {', '.join(unloaded)} in {command.files.ingesting if command.files else 'ingesting'} without loading them"
-            )
+            folder = command.files.ingesting if command.files else "ingesting"
+            failure = f"the load left {', '.join(unloaded)} in {folder} without loading them"
         failure = "; ".join(filter(None, (failure or (result.reason if problem else None), problem))) or None
     elif fates.lost:
         failure = f"{failure}; their rows are not in the table, but Starlake archived them: {', '.join(sorted(fates.lost))}"
     failed_in_table = fates.has_failed_in_table or (result.exit_code != 0 and is_failed_expectation(result.reason))
     if failed_in_table:
-        only_one = len(command.tables) < 2
-        result = replace(result, failed_in_table=only_one, retry=result.retry and not only_one)
-        if only_one and failure is None:
+        single = len(command.tables) < 2
+        result = replace(result, failed_in_table=single, retry=result.retry and not single)
+        if single and failure is None:
             failure = find_reason_in_table(findings, result, fates)
-    result = replace(result, counters=_drop_files(result.counters, [*unloaded, *fates.lost]))
+    result = replace(result, counters=drop_files(result.counters, [*unloaded, *fates.lost]))
     if files is None:
         # Starlake's folders are not on this machine, so nothing can be put back.
         failed = result if failure is None else replace(result, exit_code=result.exit_code or 1)
         marked = mark_left_files(command, failed, lines)
         result = replace(marked, exit_code=result.exit_code)
     return result, failure
-
-
-_KILLED = 128
-"""The lowest exit code that stands for a signal."""
-
-
-def _drop_files(counters: Counters | None, names: list[str]) -> Counters | None:
-    """Remove files that were not loaded from the list of loaded files."""
-    if counters is None or not names:
-        return counters
-    return replace(counters, files=tuple(path for path in counters.files if path.rpartition("/")[2] not in names))

@@ -8,6 +8,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -18,7 +19,7 @@ from ..starlake_output.process_output import Stream
 Feed = Callable[[Stream, bytes], None]
 
 _CHUNK = 1 << 16
-_LOOK = 0.25
+_POLL = 0.25
 """Seconds between two checks for cancellation and the time limit. Output and the end of the program are noticed immediately."""
 _SETTLE = 1.0
 """Seconds for processes that outlive the program to finish writing."""
@@ -77,7 +78,7 @@ def run_process(
             process.wait(_LAST_RESORT)
     code = process.returncode
     if code is None:
-        raise CommandError(f"the process {process.pid} of the command cannot be ended")
+        raise CommandError(f"process {process.pid} of the command cannot be ended")
     return 128 - code if code < 0 else code
 
 
@@ -184,10 +185,10 @@ def _follow_process(process: "subprocess.Popen[bytes]", pipes: _Pipes, canceled:
     while process.poll() is None:
         if canceled.is_set():
             raise CommandCanceled("the run was canceled; the Starlake process was ended")
-        rest = _LOOK if end is None else end - time.monotonic()
+        rest = _POLL if end is None else end - time.monotonic()
         if rest <= 0:
             raise CommandTimeout(f"the command ran longer than {timeout:g} seconds and was ended (setting 'timeout' of the executor)")
-        pipes.read(min(_LOOK, rest))
+        pipes.read(min(_POLL, rest))
 
 
 def _end_process(process: "subprocess.Popen[bytes]", pipes: _Pipes, grace: float, report: Callable[[str], None]) -> None:
@@ -195,18 +196,14 @@ def _end_process(process: "subprocess.Popen[bytes]", pipes: _Pipes, grace: float
     by_itself = process.poll() is not None
     if by_itself:
         _read_until(lambda: not pipes.open, pipes, _SETTLE)
-    if not _is_group_of_alive(process):
-        _drain_pipes(pipes)
-        return
-    if by_itself:
-        report(f"the program ended and left processes behind (group {process.pid}): they are ended as well")
-    _signal_group(process.pid, signal.SIGTERM)
-    if not _read_until(lambda: not _is_group_of_alive(process), pipes, grace):
-        report(f"processes of the command (group {process.pid}) are still there {grace:g} s after SIGTERM: SIGKILL")
-        _signal_group(process.pid, signal.SIGKILL)
-        if not _read_until(lambda: not _is_group_of_alive(process), pipes, _LAST_RESORT):
-            report(f"processes of the command (group {process.pid}) cannot be ended, not even by SIGKILL")
-    _drain_pipes(pipes)
+    if _is_group_of_alive(process):
+        if by_itself:
+            report(f"the program ended and left processes behind (group {process.pid}), which are ended too")
+        end_group(process.pid, grace, report, lambda seconds: _read_until(lambda: not _is_group_of_alive(process), pipes, seconds))
+    # Pass on what has been written so far. A process that has escaped may keep the pipes open and continue to write.
+    end = time.monotonic() + _SETTLE
+    while pipes.read(0) and time.monotonic() < end:
+        pass
 
 
 def _read_until(condition: Callable[[], bool], pipes: _Pipes, seconds: float) -> bool:
@@ -218,13 +215,6 @@ def _read_until(condition: Callable[[], bool], pipes: _Pipes, seconds: float) ->
         pipes.read(min(pause, max(0.0, end - time.monotonic())))
         pause = min(pause * 1.5, 0.1)
     return True
-
-
-def _drain_pipes(pipes: _Pipes) -> None:
-    """Pass on what has been written so far. A process that has escaped may keep the pipes open and continue to write."""
-    end = time.monotonic() + _SETTLE
-    while pipes.read(0) and time.monotonic() < end:
-        pass
 
 
 def _signal_group(group: int, number: int) -> None:
@@ -248,18 +238,32 @@ def is_group_alive(group: int) -> bool:
     return any(state not in "ZX" for state in states) if states else not Path("/proc/self/stat").exists()
 
 
-def end_group(group: int, grace: float, report: Callable[[str], None]) -> None:
-    """End the processes of a group that another process has started: with SIGTERM, and after the grace period with SIGKILL."""
-    for number, seconds in ((signal.SIGTERM, grace), (signal.SIGKILL, _LAST_RESORT)):
-        if number == signal.SIGKILL:
-            report(f"processes of the command (group {group}) are still there {grace:g} s after SIGTERM: SIGKILL")
-        _signal_group(group, number)
-        end = time.monotonic() + seconds
-        while is_group_alive(group) and time.monotonic() < end:
-            time.sleep(0.05)
-        if not is_group_alive(group):
-            return
-    report(f"processes of the command (group {group}) cannot be ended, not even by SIGKILL")
+def end_group(group: int, grace: float, report: Callable[[str], None], wait: Callable[[float], bool] | None = None) -> None:
+    """End the processes of a group: with SIGTERM, and after the grace period with SIGKILL.
+
+    Args:
+        group: the process group.
+        grace: seconds between SIGTERM and SIGKILL.
+        report: receives messages about processes that do not end.
+        wait: waits up to some seconds for the end of the group, and returns whether it has ended. By default, the group is polled.
+    """
+    wait = wait or partial(_wait_for_end, group)
+    _signal_group(group, signal.SIGTERM)
+    if wait(grace):
+        return
+    report(f"processes of the command (group {group}) are still running {grace:g} s after SIGTERM, so they get SIGKILL")
+    _signal_group(group, signal.SIGKILL)
+    if not wait(_LAST_RESORT):
+        report(f"processes of the command (group {group}) cannot be ended, not even by SIGKILL")
+
+
+def _wait_for_end(group: int, seconds: float) -> bool:
+    end = time.monotonic() + seconds
+    while is_group_alive(group):
+        if time.monotonic() >= end:
+            return False
+        time.sleep(0.05)
+    return True
 
 
 def _read_states(group: int) -> Iterator[str]:

@@ -100,10 +100,11 @@ class ShellExecutor(StarlakeExecutor):
         program = self._find_program(command)
         for caveat in command.caveats:
             invocation.log("warning", caveat)
-        run = partial(self._run_preload, program) if command.verb == "preload" else partial(self._run_command, program)
-        return run_locally(command, invocation, partial(run, invocation=invocation))
+        if command.verb == "preload":
+            return run_locally(command, invocation, partial(self._run_preload, program, invocation))
+        return run_locally(command, invocation, lambda numbered: self._run(program, numbered, invocation)[0])
 
-    def _run_preload(self, program: str, command: "Command", *, invocation: Invocation) -> CommandResult:
+    def _run_preload(self, program: str, invocation: Invocation, command: "Command") -> CommandResult:
         """Run a ``preload`` so that "nothing to load" can be distinguished from a failure.
 
         Since Starlake 1.5.15, PreLoadCmd takes ``--notReadySentinel`` and creates that file if there is nothing to load. Older versions
@@ -124,9 +125,6 @@ class ShellExecutor(StarlakeExecutor):
             )
         result, output = self._run(program, command, invocation)
         return replace(result, not_ready=True) if result.exit_code == 1 and not output.has_exception else result
-
-    def _run_command(self, program: str, command: "Command", *, invocation: Invocation) -> CommandResult:
-        return self._run(program, command, invocation)[0]
 
     def _run(self, program: str, command: "Command", invocation: Invocation) -> "tuple[CommandResult, Output]":
         from ..starlake_output.process_output import Output
@@ -191,18 +189,18 @@ def find_program(program: str, project: str, path: str | None) -> str:
     Raises:
         CommandError: it does not exist or is not executable; the message names the settings.
     """
-    given = os.path.expanduser(program)
-    if os.sep in given or (os.altsep and os.altsep in given):
-        where = os.path.normpath(os.path.join(project, given))
+    expanded = os.path.expanduser(program)
+    if os.sep in expanded or (os.altsep and os.altsep in expanded):
+        where = os.path.normpath(os.path.join(project, expanded))
         found = where if os.path.isfile(where) and os.access(where, os.X_OK) else None
         problem = "is not executable" if os.path.isfile(where) else "does not exist"
         missing = f"the Starlake command {where} {problem}"
     else:
-        found = shutil.which(given, path=path)
+        found = shutil.which(expanded, path=path)
         missing = f"the Starlake command '{program}' is not on the PATH"
     if found is None:
         raise CommandError(
-            f"{missing}: install Starlake, or say where it is with SL_STARLAKE_PATH in the options of the DAG config (or in the "
+            f"{missing}: install Starlake, or set its path with SL_STARLAKE_PATH in the options of the DAG config (or in the "
             "environment), or with starlake_path of the executor; a DuckDB project runs without Starlake with executor: {type: duckdb} "
             "(--executor duckdb)",
             retry=False,

@@ -16,7 +16,7 @@ from .audit_rows import AuditRow, ExpectationRow, FileLoad, pair_steps, parse_fi
 from .log_levels import shorten_exception
 from .process_output import OutputTrail, drop_growth, parse_count
 from .table_files import find_table
-from .warehouse_rows import read_warehouse_rows
+from .warehouse_rows import Rows, read_warehouse_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,21 +66,6 @@ class Findings:
         return drop_growth(Counters(read, accepted, rejected, tuple(name for row in loaded for name in row.files)), [table])
 
 
-@dataclass(slots=True)
-class _Reader:
-    database: str
-    connection: Any = field(repr=False)
-
-    def fetch_rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        found: list[tuple[Any, ...]] = self.connection.execute(sql, list(parameters)).fetchall()
-        return found
-
-    def fetch_records(self, sql: str, parameters: Sequence[Any]) -> list[dict[str, Any]]:
-        result = self.connection.execute(sql, list(parameters))
-        names = [column[0].upper() for column in result.description]
-        return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
-
-
 def read_findings(command: Command, log: Log, trail: OutputTrail | None = None) -> Findings:
     """Return Starlake's audit of a command that has ended, and the row counts of its tables.
 
@@ -89,9 +74,9 @@ def read_findings(command: Command, log: Log, trail: OutputTrail | None = None) 
     Call it while holding the locks of the command's databases.
 
     Args:
-        command: what ran.
+        command: the command that ran.
         log: receives a line about a file that cannot be read.
-        trail: what the output of the command says.
+        trail: the information in its output.
     """
     rows, expectations, counts = _read_databases(command, log)
     if command.warehouse is not None:
@@ -122,10 +107,7 @@ def count_rows_of_tables(command: Command, log: Log) -> Mapping[str, int]:
     return {**missing, **{name: count or 0 for name, count in counts.items()}}
 
 
-_Read = tuple[tuple[AuditRow, ...], tuple[ExpectationRow, ...], Mapping[str, int | None]]
-
-
-def _read_databases(command: Command, log: Log) -> _Read:
+def _read_databases(command: Command, log: Log) -> Rows:
     """Return audit rows, rows about expectations, and the row counts of tables by logical name."""
     rows: tuple[AuditRow, ...] = ()
     expectations: tuple[ExpectationRow, ...] = ()
@@ -134,23 +116,22 @@ def _read_databases(command: Command, log: Log) -> _Read:
         import duckdb
     except ImportError:
         return rows, expectations, counts
-    looks: dict[Target, list[str]] = {}
+    names: dict[Target, list[str]] = {}
     for name, target in _list_targets(command).items():
-        looks.setdefault(target, []).append(name)
+        names.setdefault(target, []).append(name)
     by_database: dict[str, list[Audit | Target]] = {}
-    for wanted in (command.audit, *looks):
+    for wanted in (command.audit, *names):
         if wanted is not None and Path(wanted.database).is_file():
             by_database.setdefault(wanted.database, []).append(wanted)
     for database, wants in by_database.items():
         try:
             with duckdb.connect(database, read_only=True) as connection:
-                reader = _Reader(database, connection)
                 for want in wants:
                     if isinstance(want, Audit):
-                        rows = _read_audit_rows(reader, want)
-                        expectations = _read_expectations(reader, want) if command.expectations else ()
+                        rows = _read_audit_rows(connection, want)
+                        expectations = _read_expectations(connection, want) if command.expectations else ()
                     else:
-                        counts.update(dict.fromkeys(looks[want], _count_rows(reader, want)))
+                        counts.update(dict.fromkeys(names[want], _count_rows(connection, want)))
         except duckdb.Error as error:
             log("info", f"cannot read Starlake's audit of the command in {database}: {str(error).splitlines()[0]}")
     return rows, expectations, counts
@@ -178,11 +159,14 @@ def _use_logical_name(row: AuditRow, tables: Sequence[LoadTable]) -> AuditRow:
     return replace(row, domain=table.domain, table=table.name) if table else row
 
 
-def _read_audit_rows(reader: _Reader, audit: Audit) -> tuple[AuditRow, ...]:
-    if not _has_table(reader, audit.schema, "audit"):
+def _read_audit_rows(connection: Any, audit: Audit) -> tuple[AuditRow, ...]:
+    if not _has_table(connection, audit.schema, "audit"):
         return ()
+    result = connection.execute(f"SELECT * FROM {quote_names(audit.schema, 'audit')} WHERE JOBID = ? ORDER BY rowid", [audit.job_id])
+    names = [column[0].upper() for column in result.description]
     rows = []
-    for noted in reader.fetch_records(f"SELECT * FROM {quote_names(audit.schema, 'audit')} WHERE JOBID = ? ORDER BY rowid", [audit.job_id]):
+    for values in result.fetchall():
+        noted = dict(zip(names, values, strict=True))
         files = parse_file_names(noted["PATHS"]) if noted["STEP"] == "LOAD" else ()
         counts = (_parse_number(noted.get("COUNT")), _parse_number(noted.get("COUNTACCEPTED")), _parse_number(noted.get("COUNTREJECTED")))
         rows.append(
@@ -195,14 +179,14 @@ def _parse_number(count: Any) -> int:
     return count if isinstance(count, int) else -1
 
 
-def _read_expectations(reader: _Reader, audit: Audit) -> tuple[ExpectationRow, ...]:
-    if not _has_table(reader, audit.schema, "expectations"):
+def _read_expectations(connection: Any, audit: Audit) -> tuple[ExpectationRow, ...]:
+    if not _has_table(connection, audit.schema, "expectations"):
         return ()
-    rows = reader.fetch_rows(
+    rows = connection.execute(
         "SELECT DOMAIN, SCHEMA, PARAMS, NAME, SQL, COUNT, EXCEPTION, SUCCESS "
         f"FROM {quote_names(audit.schema, 'expectations')} WHERE JOBID = ? ORDER BY rowid",
         [audit.job_id],
-    )
+    ).fetchall()
     return tuple(
         ExpectationRow(domain, table, params, name, build_expectation_result(params, bool(success), count, sql, exception))
         for domain, table, params, name, sql, count, exception, success in rows
@@ -224,23 +208,21 @@ def _normalize_call(call: str) -> str:
     return call.replace("'", '"').strip().removeprefix("{{").removesuffix("}}").strip()
 
 
-def _count_rows(reader: _Reader, target: Target) -> int | None:
+def _count_rows(connection: Any, target: Target) -> int | None:
     # Counting a view would run its query.
-    if not _has_table(reader, target.schema, target.table):
+    if not _has_table(connection, target.schema, target.table):
         return None
-    count = reader.fetch_rows(f"SELECT count(*) FROM {quote_names(target.schema, target.table)}")[0][0]
-    return int(count)
+    return int(connection.execute(f"SELECT count(*) FROM {quote_names(target.schema, target.table)}").fetchone()[0])
 
 
-def _has_table(reader: _Reader, schema: str, table: str) -> bool:
-    return bool(
-        reader.fetch_rows(
-            "SELECT 1 FROM information_schema.tables "
-            "WHERE table_catalog = current_database() AND table_type = 'BASE TABLE' AND lower(table_schema) = lower(?) AND "
-            "lower(table_name) = lower(?) LIMIT 1",
-            [schema, table],
-        )
+def _has_table(connection: Any, schema: str, table: str) -> bool:
+    found = connection.execute(
+        "SELECT 1 FROM information_schema.tables "
+        "WHERE table_catalog = current_database() AND table_type = 'BASE TABLE' AND lower(table_schema) = lower(?) AND "
+        "lower(table_name) = lower(?) LIMIT 1",
+        [schema, table],
     )
+    return found.fetchone() is not None
 
 
 def quote_names(*names: str) -> str:

@@ -49,21 +49,16 @@ class AuditLines:
         starts = [match.start() for match in _FIRST_COLUMN.finditer(text)]
         for start, end in itertools.pairwise([*starts, len(text)]):
             if len(self.rows) + len(self.expectations) < MAX_ROWS:
-                self._add(
-                    {name.upper(): (word or "") if quoted is None else quoted for quoted, word, name in _parse_columns(text[start:end])}
-                )
+                columns = (match.groups() for match in _COLUMN.finditer(text, start, end))
+                self._add({name.upper(): (word or "") if quoted is None else quoted for quoted, word, name in columns})
 
     def _add(self, values: dict[str, str]) -> None:
         domain, table, success = values.get("DOMAIN", ""), values.get("SCHEMA", ""), values.get("SUCCESS", "").lower() == "true"
         if "STEP" in values:
-            counts = (
-                _parse_number(values.get("COUNT")),
-                _parse_number(values.get("COUNTACCEPTED")),
-                _parse_number(values.get("COUNTREJECTED")),
-            )
+            read, accepted, rejected = (_parse_number(values.get(name)) for name in ("COUNT", "COUNTACCEPTED", "COUNTREJECTED"))
             step = values["STEP"]
             files = parse_file_names(values.get("PATHS")) if step == "LOAD" else ()
-            self.rows.append(AuditRow(domain, table, step, success, values.get("MESSAGE", ""), files, counts))
+            self.rows.append(AuditRow(domain, table, step, success, values.get("MESSAGE", ""), files, (read, accepted, rejected)))
         elif "PARAMS" in values:
             call = values["PARAMS"]
             result = build_expectation_result(call, success, _parse_number(values.get("COUNT")), values.get("SQL"), values.get("EXCEPTION"))
@@ -74,10 +69,6 @@ def build_expectation_result(call: str, success: bool, count: int | None, sql: s
     """Return the result that a row of ``audit.expectations`` describes."""
     violations = count if count is not None and count >= 0 and not exception else None
     return ExpectationResult(call, success, violations, sql or None, shorten_exception(exception) if exception else None)
-
-
-def _parse_columns(text: str) -> list[tuple[str | None, str | None, str]]:
-    return [(match[1], match[2], match[3]) for match in _COLUMN.finditer(text)]
 
 
 def _parse_number(text: str | None) -> int:

@@ -81,9 +81,9 @@ def pair_steps(rows: Iterable[AuditRow]) -> tuple[list[FileLoad], list[AuditRow]
             transforms.append(row)
         elif row.step == "LOAD":
             # Setting spark scheduling maxJobs: files of one table are loaded at the same time, and their rows alternate.
-            told_apart = len({t.success for t in transforms}) <= 1
+            distinguishable = len({t.success for t in transforms}) <= 1
             transform = transforms.pop(0) if transforms else None
-            loads.append(FileLoad(row, transform, _is_in_table(row, transform) if told_apart else None))
+            loads.append(FileLoad(row, transform, _is_in_table(row, transform) if distinguishable else None))
     return loads, [row for transforms in waiting.values() for row in transforms]
 
 
@@ -114,6 +114,6 @@ def split_paths(paths: str) -> Sequence[str]:
     return [path for path in re.split(r",(?=[A-Za-z][A-Za-z0-9+.-]*:)", paths) if path]
 
 
-def make_audited_name(name: str) -> str:
+def build_audited_name(name: str) -> str:
     """Return the name of a file as written in the audit. Starlake: AuditLog.asSelect."""
     return name.replace("'", "-")

@@ -15,12 +15,12 @@ LONGEST = 2_000
 
 
 def shorten_message(text: str) -> str:
-    """Return what a database says about a statement, without the words that its driver puts before it, and without the excerpt."""
+    """Return a database's message about a statement without the words that its driver puts before it, and without the excerpt."""
     return _EXCERPT.sub("", _WRAPPER.sub("", text))
 
 
 class FailedStatement:
-    """Takes the lines of an output, and keeps the last statement that failed with what the database says about it."""
+    """Takes the lines of an output, and keeps the last statement that failed, with the database's message about it."""
 
     def __init__(self) -> None:
         self._open: list[str] | None = None
@@ -55,7 +55,7 @@ class FailedStatement:
         Args:
             reason: why the command failed.
         """
-        said = shorten_message(" ".join(filter(None, (line.strip() for line in self._message))))
-        if not reason or not said or said[:60] not in reason:
+        message = shorten_message(" ".join(filter(None, (line.strip() for line in self._message))))
+        if not reason or not message or message[:60] not in reason:
             return None
         return show_statement(self._statement, *find_place("\n".join(self._message), self._statement))

@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 from ...commands import Command, LoadTable
 from .audit import Findings
-from .audit_rows import AuditRow, is_raised_after_commit, make_audited_name
+from .audit_rows import AuditRow, build_audited_name, is_raised_after_commit
 from .load_log import FileJob, JobFailure, LoadLines
 from .table_files import group_by_table
 
@@ -74,15 +74,15 @@ def judge_files(
     The audit takes precedence. For files that are not in it, the output is used: the exceptions of the failed loads, in order.
 
     Args:
-        command: what ran.
-        findings: what the audit says, if there is one.
-        lines: what the output says, if it is known.
+        command: the command that ran.
+        findings: its audit, if there is one.
+        lines: its output, if known.
         left: names of the files in ingesting.
         before: names of the files that waited in stage.
         ended_by_itself: whether the command was not killed. Then a file in ingesting is a file whose load failed.
         growth: how many rows the tables have gained, by logical name (empty for a load of one table).
     """
-    real_names = {make_audited_name(name): name for name in (*before, *left)}
+    real_names = {build_audited_name(name): name for name in (*before, *left)}
     noted: dict[str, bool | None] = {}
     lost: set[str] = set()
     for load in findings.loads:
@@ -127,20 +127,16 @@ def _match_failures(lines: LoadLines | None, left: Sequence[str]) -> dict[str, J
 def _judge_by_unfinished(
     command: Command, unfinished: Sequence[AuditRow], lines: LoadLines | None, names: Sequence[str]
 ) -> dict[str, bool | None]:
-    """Return the files of loads that were ended after their second step, but before Starlake wrote their LOAD row.
+    """Return those of the named files whose load was ended after its second step, but before Starlake wrote its LOAD row.
 
-    Args:
-        command: what ran.
-        unfinished: the rows of the second steps.
-        lines: what the output says.
-        names: files in ingesting that the audit does not name.
+    ``unfinished`` are the audit rows of these second steps.
     """
     found: dict[str, bool | None] = {}
     done = [row for row in unfinished if row.success or is_raised_after_commit(row.message)]
     for table in {(row.domain, row.table) for row in done}:
         count = sum((row.domain, row.table) == table for row in done)
         candidates = _find_current_files(command, table, lines, names)
-        groups = {names_of_job for names_of_job in candidates if names_of_job}
+        groups = set(filter(None, candidates))
         inside = True if len(groups) <= count else None
         for group in groups:
             found.update(dict.fromkeys(group, inside))
@@ -173,11 +169,11 @@ def _judge_by_growth(
 def _find_current_files(command: Command, table: tuple[str, str], lines: LoadLines | None, names: Sequence[str]) -> list[tuple[str, ...]]:
     """Return the files of a table whose load had begun and has no audit row, grouped as they are loaded."""
     described = next((t for t in command.tables if (t.domain, t.name) == table), None)
-    select_table = set(group_by_table(names, command.tables).get(table[1], ())) if described and described.pattern else set(names)
+    of_table = set(group_by_table(names, command.tables).get(table[1], ())) if described and described.pattern else set(names)
     jobs = _list_unarchived_jobs(lines, described)
     if jobs:
-        return [tuple(name for name in job.names if name in select_table) for job in jobs]
-    return [(name,) for name in sorted(select_table)]
+        return [tuple(name for name in job.names if name in of_table) for job in jobs]
+    return [(name,) for name in sorted(of_table)]
 
 
 def _list_unarchived_jobs(lines: LoadLines | None, table: LoadTable | None) -> list[FileJob]:

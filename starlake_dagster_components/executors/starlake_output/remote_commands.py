@@ -18,16 +18,13 @@ from .process_output import OutputTrail
 from .table_files import group_by_table
 from .table_outcomes import find_reason_in_table
 
-_KILLED = 128
-"""The lowest exit code that stands for a signal."""
-
 
 def judge_remote_command(command: Command, result: CommandResult, trail: OutputTrail | None, log: Log) -> CommandResult:
     """Add the audit's counts and expectations to a result, and evaluate the files of a load.
 
     Args:
         command: the command that ran.
-        result: how it ended.
+        result: its result.
         trail: its complete output; None if it ran more than once, so that only counts and expectations are known.
         log: receives messages.
     """
@@ -42,7 +39,7 @@ def judge_remote_command(command: Command, result: CommandResult, trail: OutputT
         return result
     lines = trail.load
     left = sorted({name for job in lines.jobs if not job.archived for name in job.names}) if result.exit_code else []
-    fates = judge_files(elsewhere, findings, lines, left, ended_by_itself=result.exit_code < _KILLED)
+    fates = judge_files(elsewhere, findings, lines, left, ended_by_itself=not result.was_killed)
     if result.exit_code == 0 and findings.failure:
         where = f"; their rows are not in the table, but Starlake archived them: {', '.join(sorted(fates.lost))}" if fates.lost else ""
         result = replace(result, exit_code=1, program_exit_code=0, reason=f"{findings.failure}{where}")
@@ -80,19 +77,19 @@ def mark_left_files(command: Command, result: CommandResult, lines: LoadLines | 
     """Mark the result of a failed load: its files are in a folder that no other load reads.
 
     Args:
-        command: what ran.
-        result: how it ended.
-        lines: its output; None = not known.
+        command: the command that ran.
+        result: its result.
+        lines: its output; None = unknown.
     """
     if command.verb != "load" or result.exit_code == 0:
         return result
 
-    def leaves(names: Sequence[str]) -> bool:
+    def has_left_files(names: Sequence[str]) -> bool:
         return lines is None or not lines.jobs or any(job.table in names for job in lines.jobs if not job.archived)
 
     final_names = {table.name: table.final_full_name for table in command.tables}
     tables = {
-        name: replace(table, leaves_files=not table.failed_in_table and (table.leaves_files or leaves([final_names.get(name, "")])))
+        name: replace(table, leaves_files=not table.failed_in_table and (table.leaves_files or has_left_files([final_names.get(name, "")])))
         if table.outcome in ("failed", "unknown")
         else table
         for name, table in result.tables.items()
@@ -101,4 +98,4 @@ def mark_left_files(command: Command, result: CommandResult, lines: LoadLines | 
         return replace(result, tables=tables)
     # A second step that fails with exit code 0 has its file in the archive.
     archived = result.program_exit_code == 0
-    return replace(result, tables=tables, leaves_files=archived or leaves([*final_names.values()]))
+    return replace(result, tables=tables, leaves_files=archived or has_left_files([*final_names.values()]))

@@ -1,6 +1,6 @@
-"""Find the result of each table of a ``load`` from its output, its audit rows, and the places of its files afterwards."""
+"""Find the result of each table of a ``load`` from its output, its audit rows, and the places of its files afterward."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ...commands import Command, LoadTable
@@ -19,10 +19,10 @@ def judge_output(command: Command, exit_code: int, lines: LoadLines, counters: C
     """Return the results of tables from the output of a load; empty for other commands, and for a load of one table.
 
     Args:
-        command: what ran.
-        exit_code: how it ended.
+        command: the command that ran.
+        exit_code: its exit code.
         lines: its output.
-        counters: the row counts that it printed, sums over all tables.
+        counters: the row counts that it printed, which are sums over all tables.
     """
     if command.verb != "load" or len(command.tables) < 2:
         return {}
@@ -79,11 +79,11 @@ def judge_tables(
     The audit takes precedence over the output, and the output over the folders. The next load will find the files that are left.
 
     Args:
-        command: what ran.
-        result: how it ended, with what its output says about the tables.
-        findings: what the audit says.
-        places: where the files are.
-        fates: which of them have their rows in a table.
+        command: the command that ran.
+        result: its result, with the results of tables according to its output.
+        findings: its audit.
+        places: the places of the files.
+        fates: what is known about the files.
     """
     if len(command.tables) < 2:
         return result.tables
@@ -102,12 +102,12 @@ def judge_tables(
 
 
 def _judge_table(table: LoadTable, result: CommandResult, noted: Findings, places: Places, fates: FileFates) -> TableResult:
-    said = result.tables.get(table.name) or TableResult("unknown")
+    reported = result.tables.get(table.name) or TableResult("unknown")
     left = places.ingesting.get(table.name, frozenset()) - fates.kept
     staged = places.staged.get(table.name, frozenset())
     known = replace(
-        said,
-        counters=noted.count_rows(table) or _drop_files(said.counters, left),
+        reported,
+        counters=noted.count_rows(table) or drop_files(reported.counters, left),
         row_count=noted.row_count,
         expectations=noted.expectations,
         retry=result.retry and not fates.has_failed_in_table,
@@ -120,9 +120,9 @@ def _judge_table(table: LoadTable, result: CommandResult, noted: Findings, place
     if result.exit_code == 0:
         reason = f"the load left {', '.join(sorted(left))} in ingesting without loading them" if left else None
         return replace(known, outcome="failed" if left else "loaded", reason=reason)
-    if said.outcome == "loaded" and not left:
+    if reported.outcome == "loaded" and not left:
         return known
-    if left and (said.outcome == "failed" or result.progress == "complete"):
+    if left and (reported.outcome == "failed" or result.progress == "complete"):
         return replace(known, outcome="failed", reason=next(iter(fates.reasons.values()), result.reason))
     if left or (staged and result.progress != "complete"):
         return replace(known, outcome="open")
@@ -142,11 +142,11 @@ def find_reason_in_table(noted: Findings, result: CommandResult, fates: FileFate
     return noted.failure or next(iter(fates.reasons.values()), result.reason)
 
 
-def _drop_files(counters: Counters | None, names: Iterable[str]) -> Counters | None:
-    if counters is None:
-        return None
-    gone = set(names)
-    return replace(counters, files=tuple(path for path in counters.files if path.rpartition("/")[2] not in gone))
+def drop_files(counters: Counters | None, names: Collection[str]) -> Counters | None:
+    """Remove files that were not loaded from the list of loaded files."""
+    if counters is None or not names:
+        return counters
+    return replace(counters, files=tuple(path for path in counters.files if path.rpartition("/")[2] not in names))
 
 
 def add_counters(first: Counters | None, second: Counters | None) -> Counters | None:

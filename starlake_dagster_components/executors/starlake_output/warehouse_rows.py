@@ -47,7 +47,7 @@ def count_appended_rows(command: Command, log: Log, *, missing: int | None) -> M
     Args:
         command: the load.
         log: receives why they cannot be counted.
-        missing: the rows of a table that the warehouse rejects: 0 before a load, when it may not exist yet; None, not known, afterwards.
+        missing: the rows of a table that the warehouse rejects: 0 before a load, when it may not exist yet; None (unknown) afterward.
     """
     if command.warehouse is None:
         return {}
@@ -64,7 +64,7 @@ def count_appended_rows(command: Command, log: Log, *, missing: int | None) -> M
 def _convert(command: Command, entries: AuditEntries) -> Rows:
     names = [""] if len(command.tables) < 2 else [table.name for table in command.tables]
     counts: dict[str, int | None] = {names[index]: count for index, count in entries.row_counts.items()}
-    return tuple(_order_rows(command, entries.steps)), tuple(map(_make_expectation, entries.expectations)), counts
+    return tuple(_order_rows(command, entries.steps)), tuple(map(_build_expectation, entries.expectations)), counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ def _order_rows(command: Command, steps: Iterable[Mapping[str, Any]]) -> Iterato
     """
     by_table: dict[Any, list[_Timed]] = {}
     for entry in steps:
-        row = _make_row(entry)
+        row = _build_row(entry)
         table = find_table(command.tables, row.domain, row.table)
         by_table.setdefault((table.domain, table.name) if table else (row.domain, row.table), []).append(_Timed(row, entry["time"]))
     for rows in by_table.values():
@@ -120,7 +120,7 @@ def _find_load(loads: Sequence[_Timed], second: _Timed) -> _Timed | None:
     return next((timed for timed in first if timed.grew == second.row.success), first[0] if first else None)
 
 
-def _make_row(entry: Mapping[str, Any]) -> AuditRow:
+def _build_row(entry: Mapping[str, Any]) -> AuditRow:
     files = parse_file_names(entry["text"]) if entry["step"] == "LOAD" else ()
     read, accepted, rejected = (-1 if entry[name] is None else int(entry[name]) for name in ("count", "accepted", "rejected"))
     return AuditRow(
@@ -134,7 +134,7 @@ def _make_row(entry: Mapping[str, Any]) -> AuditRow:
     )
 
 
-def _make_expectation(entry: Mapping[str, Any]) -> ExpectationRow:
+def _build_expectation(entry: Mapping[str, Any]) -> ExpectationRow:
     call, count = entry["step"] or "", entry["count"]
     result = build_expectation_result(call, bool(entry["success"]), None if count is None else int(count), entry["text"], entry["message"])
     return ExpectationRow(entry["domain"] or "", entry["table"] or "", call, entry["name"] or "", result)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from starlake_dagster_components.executors.starlake_output.audit_log import AuditLines
-from starlake_dagster_components.executors.starlake_output.audit_rows import is_raised_after_commit, make_audited_name, parse_file_names
+from starlake_dagster_components.executors.starlake_output.audit_rows import build_audited_name, is_raised_after_commit, parse_file_names
 from starlake_dagster_components.executors.starlake_output.log_levels import shorten_exception
 
 CASES = ["expectations_load", "expectations_transform", "load_grouped", "smoke", "transform_features", "types_bad"]
@@ -95,4 +95,4 @@ def test_exceptions_after_the_commit() -> None:
     assert is_raised_after_commit("java.lang.Exception: 12 Expectations failed")
     assert is_raised_after_commit("x \tat ai.starlake.job.metrics.ExpectationJob.runExpectations(ExpectationJob.scala:165)")
     assert not is_raised_after_commit("java.sql.SQLException: Conversion Error: CSV Error on Line: 2")
-    assert make_audited_name("o'brien.csv") == "o-brien.csv"
+    assert build_audited_name("o'brien.csv") == "o-brien.csv"

@@ -9,7 +9,15 @@ VARIABLE = "JDK_JAVA_OPTIONS"
 FAST_COMPILER = "-XX:TieredStopAtLevel=1"
 FAST_COLLECTOR = "-XX:+UseSerialGC"
 
-_OF_USERS = (VARIABLE, "JAVA_OPTS", "SPARK_DRIVER_OPTIONS", "SPARK_CONF_OPTIONS", "SPARK_SUBMIT_OPTS", "JAVA_TOOL_OPTIONS", "_JAVA_OPTIONS")
+_USER_VARIABLES = (
+    VARIABLE,
+    "JAVA_OPTS",
+    "SPARK_DRIVER_OPTIONS",
+    "SPARK_CONF_OPTIONS",
+    "SPARK_SUBMIT_OPTS",
+    "JAVA_TOOL_OPTIONS",
+    "_JAVA_OPTIONS",
+)
 _ARCHIVES = re.compile(r"-Xshare|SharedArchiveFile|ArchiveClassesAtExit|AutoCreateSharedArchive|-XX:AOT|-XX:Flags=|-XX:VMOptionsFile")
 _COLLECTORS = re.compile(r"-XX:[+-]Use\w+GC\b|-XX:Flags=|-XX:VMOptionsFile")
 _COMPILERS = re.compile(r"TieredStopAtLevel|TieredCompilation|-Xint\b|-Xcomp\b|-XX:[+-]Use(?:JVMCI|Graal)|-XX:Flags=|-XX:VMOptionsFile")
@@ -27,7 +35,7 @@ def collect_user_options(environment: Mapping[str, str], arguments: str = "") ->
         environment: the environment of the command.
         arguments: the arguments with which Java was started, including those that the launcher adds.
     """
-    return " ".join([*(environment.get(name, "") for name in _OF_USERS), arguments])
+    return " ".join([*(environment.get(name, "") for name in _USER_VARIABLES), arguments])
 
 
 def drop_files_and_ports(environment: Mapping[str, str]) -> dict[str, str]:
@@ -36,25 +44,25 @@ def drop_files_and_ports(environment: Mapping[str, str]) -> dict[str, str]:
     A JVM that runs at the same time as a command would overwrite the command's log file, or take the port of its debugger.
     """
     kept = dict(environment)
-    for name in _OF_USERS:
+    for name in _USER_VARIABLES:
         if name in kept:
             kept[name] = " ".join(word for word in _WORDS.findall(kept[name]) if not _FILES_AND_PORTS.match(word))
     return kept
 
 
-def allows_archive(given: str) -> bool:
+def allows_archive(user_options: str) -> bool:
     """Return whether the user has set no options about archives of classes."""
-    return _ARCHIVES.search(given) is None
+    return _ARCHIVES.search(user_options) is None
 
 
-def choose_fast_options(given: str) -> Iterable[str]:
+def choose_fast_options(user_options: str) -> Iterable[str]:
     """Yield the options of the fast compiler and garbage collector that do not conflict with the user's options.
 
     Java does not start with two garbage collectors.
     """
-    if not _COMPILERS.search(given):
+    if not _COMPILERS.search(user_options):
         yield FAST_COMPILER
-    if not _COLLECTORS.search(given):
+    if not _COLLECTORS.search(user_options):
         yield FAST_COLLECTOR
 
 

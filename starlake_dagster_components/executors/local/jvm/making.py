@@ -68,13 +68,13 @@ def probe_sample(program: str, environment: Mapping[str, str], folder: Path, loa
     if java is None or not java.home:
         probe = Probe()
         try:
-            said = _run_sample(program, environment, loader, probe.options)
+            output = _run_sample(program, environment, loader, probe.options)
         except CommandError as error:
             raise NotMade(str(error)) from error
         finally:
             java = probe.close()
         if not java.home:
-            raise NotMade(f"{program} started no Java that reports its home: {said or 'no output'}")
+            raise NotMade(f"{program} started no Java that reports its home: {output or 'no output'}")
         probes.keep(program, environment, java)
     return java
 
@@ -162,9 +162,9 @@ def _make(archive: Archive, program: str, environment: Mapping[str, str], loader
     archive.path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     target = archive.path.with_name(f".{os.getpid()}-{archive.path.name}")
     try:
-        said = _run_sample(program, environment, loader, archive.build_making_options(target))
+        output = _run_sample(program, environment, loader, archive.build_making_options(target))
         if not target.is_file() or not target.stat().st_size:
-            raise NotMade(f"the JVM wrote no archive: {said or 'no output'}")
+            raise NotMade(f"the JVM wrote no archive: {output or 'no output'}")
         archive.adopt(target)
     finally:
         for left in (target, target.with_name(f"{target.name}.config")):
@@ -173,11 +173,11 @@ def _make(archive: Archive, program: str, environment: Mapping[str, str], loader
 
 def _run_sample(program: str, environment: Mapping[str, str], loader: Loader, options: Sequence[str]) -> str:
     """Run the launcher on the sample project, regardless of its exit code. Return its last output."""
-    said = b""
+    output = b""
 
     def feed(stream: str, data: bytes) -> None:
-        nonlocal said
-        said = (said + data)[-_TAIL:]
+        nonlocal output
+        output = (output + data)[-_TAIL:]
 
     with tempfile.TemporaryDirectory(prefix="starlake-warm-up-") as name:
         root = Path(name)
@@ -185,4 +185,4 @@ def _run_sample(program: str, environment: Mapping[str, str], loader: Loader, op
         sample = drop_files_and_ports(build_sample_environment(environment, root, loader))
         sample[VARIABLE] = join_options(sample.get(VARIABLE, ""), options)
         run_process([program, *ARGUMENTS], folder=name, environment=sample, feed=feed, canceled=Canceled(), timeout=LONGEST)
-    return said.decode("utf-8", "replace").strip()
+    return output.decode("utf-8", "replace").strip()

@@ -28,7 +28,7 @@ _OPTIONS = (
 )
 _HELPERS = ("org.apache.spark.launcher.Main",)
 """Classes that a launcher runs before Starlake to build its command line."""
-_LOOKED_AT = (
+_RELEVANT_VARIABLES = (
     "JAVA_HOME",
     "JDK_JAVA_OPTIONS",
     "JAVA_OPTS",
@@ -124,7 +124,7 @@ class Probes:
         except OSError:
             state = ""
         java = os.path.realpath(shutil.which("java", path=environment.get("PATH")) or "")
-        parts = [os.path.realpath(program), state, java, *(f"{name}={environment.get(name, '')}" for name in _LOOKED_AT)]
+        parts = [os.path.realpath(program), state, java, *(f"{name}={environment.get(name, '')}" for name in _RELEVANT_VARIABLES)]
         name = hashlib.sha256("\0".join(parts).encode(errors="surrogateescape")).hexdigest()[:32]
         return self._folder / f"java-{name}.json"
 

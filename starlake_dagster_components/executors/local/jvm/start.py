@@ -45,7 +45,7 @@ class JvmStart:
         """
         self._settings = settings
         self._program = program
-        self._given = environment
+        self._base_environment = environment
         self._loader: Loader = "spark" if command.starts_spark else "native"
         self._folder = None if settings.is_off else choose_folder(settings)
         self._probe: Probe | None = None
@@ -68,14 +68,14 @@ class JvmStart:
         self._probe = None
         # A command that failed before it started Java shows nothing about it.
         if java.home or exit_code == 0:
-            Probes(self._folder).keep(self._program, self._given, java)
+            Probes(self._folder).keep(self._program, self._base_environment, java)
             self._find_archive(self._folder, java)
 
     def give_up(self) -> None:
         """Remove the options that this package added, because Java did not start with them. They are not tried again for a day."""
         self.close()
         if self._folder is not None:
-            Probes(self._folder).keep(self._program, self._given, Java(found=time.time()))
+            Probes(self._folder).keep(self._program, self._base_environment, Java(found=time.time()))
         self.is_extended = False
         self.environment = self._extend(self._settings.options)
 
@@ -87,11 +87,11 @@ class JvmStart:
 
     def _extend(self, options: Sequence[str]) -> Mapping[str, str]:
         if not options:
-            return self._given
-        return {**self._given, VARIABLE: join_options(self._given.get(VARIABLE, ""), options)}
+            return self._base_environment
+        return {**self._base_environment, VARIABLE: join_options(self._base_environment.get(VARIABLE, ""), options)}
 
     def _choose_options(self, command: Command, invocation: Invocation) -> Iterator[str]:
-        java = Probes(self._folder).find(self._program, self._given) if self._folder is not None else None
+        java = Probes(self._folder).find(self._program, self._base_environment) if self._folder is not None else None
         if self._folder is not None and java is None:
             with contextlib.suppress(OSError):
                 self._probe = Probe()
@@ -104,11 +104,11 @@ class JvmStart:
         known = java is not None and bool(java.home)
         compiler = self._settings.compiler
         if compiler == "fast" or (compiler == "auto" and known and _is_short(command, invocation)):
-            yield from choose_fast_options(collect_user_options(self._given, java.arguments if java else ""))
+            yield from choose_fast_options(collect_user_options(self._base_environment, java.arguments if java else ""))
 
     def _find_archive(self, folder: Path, java: Java) -> Archive | None:
         """Return the archive to use. If there is no usable one, start to make it."""
-        if self._settings.archive == "off" or not allows_archive(collect_user_options(self._given, java.arguments)):
+        if self._settings.archive == "off" or not allows_archive(collect_user_options(self._base_environment, java.arguments)):
             return None
         archive = find_archive(folder, java, self._loader)
         if archive is None:
@@ -116,7 +116,7 @@ class JvmStart:
         if archive.is_usable():
             archive.mark_used()
             return archive
-        start_making(self._program, self._given, folder, archive, self._loader)
+        start_making(self._program, self._base_environment, folder, archive, self._loader)
         return None
 
 
