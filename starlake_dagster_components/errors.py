@@ -234,12 +234,8 @@ def suggest_name(name: str, known: Iterable[str]) -> str:
 
 
 def describe_unknown(kind: str, name: str, known: Iterable[str]) -> str:
-    """Return a message about an unknown name, with the closest known name or, if there are at most 12, all of them.
-
-    Args:
-        kind: what the name refers to, such as ``job``.
-        name: the unknown name.
-        known: the known names.
+    """Return a message about an unknown name of a kind (such as ``job``), with the closest known name or, if there are at most 12, all of
+    them.
     """
     names = sorted(set(known))
     hint = suggest_name(name, names)

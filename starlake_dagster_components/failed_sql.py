@@ -60,21 +60,14 @@ _EXCERPT = re.compile(r"^LINE (\d+): (.*)\n(\s*)\^", re.MULTILINE)
 
 
 def is_permanent(reason: str | None) -> bool:
-    """Return whether a retry would fail with the same error: a syntax error, an unknown column, or a value of the wrong type.
-
-    Args:
-        reason: the error message; None = unknown.
-    """
+    """Return whether a retry would fail with the same error: a syntax error, an unknown column, or a value of the wrong type."""
     return reason is not None and _PERMANENT.search(reason) is not None
 
 
 def show_statement(statement: str, line: int | None = None, column: int | None = None) -> str:
     """Return the lines of a statement around an error, indented by four spaces, with a caret that points to the error.
 
-    Args:
-        statement: the statement.
-        line: line of the error, from 1; None if unknown.
-        column: column of the error, from 1; None if unknown.
+    ``line`` and ``column`` count from 1; None = unknown.
     """
     lines = [text.rstrip().expandtabs(4) for text in statement.split("\n")]
     if line is None or not 1 <= line <= len(lines):
@@ -90,12 +83,7 @@ def show_statement(statement: str, line: int | None = None, column: int | None =
 
 
 def find_place(message: str, statement: str) -> tuple[int | None, int | None]:
-    """Return the line and column of an error in a statement, from 1; None for each that the message does not contain.
-
-    Args:
-        message: the database's message, with line breaks.
-        statement: the statement.
-    """
+    """Return the line and column of an error in a statement, from 1; None for each that the message does not contain."""
     excerpt = _EXCERPT.search(message)
     if excerpt:
         line, text = int(excerpt[1]), excerpt[2]

@@ -13,11 +13,7 @@ ADVICE = "free some space, or choose another disk, and run it again"
 
 
 def explain_full_disk(error: BaseException) -> str | None:
-    """Return a message with advice if a full disk caused an exception, or else None.
-
-    Args:
-        error: an exception of any library. Its causes are searched as well.
-    """
+    """Return a message with advice if a full disk caused an exception (or one of its causes), or else None."""
     for one in _walk_causes(error):
         text = str(one)
         number = getattr(one, "errno", None)

@@ -130,15 +130,8 @@ def plan_job_runs(
     """Return the runs of jobs: one per job, or one per partition of a range.
 
     A job with partitions has a run for each partition that begins in the range, or one run for all of them (``single_run``). Another
-    transform job has one run, with the range as its data interval. Another load job has one run without dates: it loads the files that
-    are waiting.
-
-    Args:
-        built: the definitions.
-        settings: the settings; their time zone applies to jobs that do not set one.
-        dates: the requested dates.
-        jobs: names of the jobs, in order.
-        report: receives a message about each job without a partition in the range.
+    transform job has one run, with the range as its data interval. Another load job has one run without dates: it loads the files that are
+    waiting. ``report`` receives a message about each job without a partition in the range.
 
     Raises:
         InvalidSetting: none of the jobs has a run.
@@ -175,13 +168,7 @@ def _plan_range(built: Built, pipeline: Pipeline, settings: Settings, dates: Run
 
 
 def plan_selection_runs(built: Built, dates: RunDates, name: str, keys: Sequence[dg.AssetKey]) -> list[PlannedRun]:
-    """Return the runs of selected assets: one, or one per partition of a range.
-
-    Args:
-        built: the definitions.
-        dates: the requested dates.
-        name: name of the job that runs the selection.
-        keys: keys of the assets.
+    """Return the runs of selected assets by a job with a name: one, or one per partition of a range.
 
     Raises:
         InvalidSetting: the assets have different partitions, or none in the range.

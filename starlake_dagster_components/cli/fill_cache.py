@@ -36,10 +36,6 @@ class Filled:
 def fill_cache(root: str | Path, settings: Settings) -> Filled:
     """Cache the plan of a project and the columns of its tasks, readable by every user, and verify that a later load finds them.
 
-    Args:
-        root: the project's folder.
-        settings: the settings with which the project is loaded later; ``cache`` is the folder.
-
     Raises:
         InvalidSetting: the cache is off, or its folder is a file.
         ProjectNotFound: the folder does not exist, or does not contain a Starlake project.

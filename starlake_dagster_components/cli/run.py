@@ -119,10 +119,7 @@ _BUILT: dict[str, dg.Definitions] = {}
 def rebuild(token: str, job: str, selection: bool = False) -> dg.JobDefinition:
     """Return a job of the definitions that :func:`keep_definitions` keeps. Dagster calls this to get a reconstructable job.
 
-    Args:
-        token: token of the definitions.
-        job: the job's name.
-        selection: whether to return a job of all assets with this name instead.
+    With ``selection``, return a job of all assets with this name instead.
     """
     definitions = _BUILT[token]
     return build_job_of_all_assets(job, definitions, definitions.executor) if selection else definitions.resolve_job_def(job)
@@ -236,10 +233,7 @@ class _Runner:
 def _split_blocked(token: str, job: str, not_made: Set[dg.AssetKey]) -> tuple[list[dg.AssetKey] | None, dict[dg.AssetKey, str]]:
     """Return the assets of a job that can run (None = all), and for each of the others a message that says which assets it needs.
 
-    Args:
-        token: token of the definitions.
-        job: the job's name.
-        not_made: assets that failed or did not run in earlier jobs.
+    ``not_made`` are the assets that failed or did not run in earlier jobs.
     """
     definitions = _BUILT[token]
     graph = definitions.resolve_asset_graph()

@@ -79,11 +79,8 @@ def can_serve() -> bool:
 
 
 def write_launcher(folder: Path, path: Path) -> Path:
-    """Write the launcher that code servers use as their Python, and return its path.
-
-    Args:
-        folder: the folder in which to write it.
-        path: path of the socket on which :func:`serve` listens.
+    """Write the launcher that code servers use as their Python into a folder, and return its path. It connects to the socket of
+    :func:`serve`.
     """
     launcher = folder / "python"
     launcher.write_text(_LAUNCHER.format(python=sys.executable, socket=str(path)), encoding="utf-8")

@@ -25,11 +25,7 @@ def find_setting_locations(context: dg.ResolutionContext, model: BaseModel) -> d
 
 @contextmanager
 def locate_errors(locations: Mapping[str, Location]) -> Iterator[None]:
-    """Add the file and line of a setting to errors about it that are raised in a ``with`` block.
-
-    Args:
-        locations: the result of :func:`find_setting_locations`.
-    """
+    """Add the file and line of a setting to errors about it that are raised in a ``with`` block."""
     try:
         yield
     except ProjectNotFound as error:

@@ -17,12 +17,7 @@ def render_value(context: dg.ResolutionContext, value: Any, *, typed: bool = Fal
     """Return a YAML value with its templates rendered.
 
     Strings stay strings, whereas Dagster's own rendering turns ``"1.10"``, or an environment variable with that value, into the number 1.1.
-    A template may also render to another Python object or to None.
-
-    Args:
-        context: Dagster's context for the value.
-        value: the value as in the YAML: a scalar, or models, mappings, and lists of them.
-        typed: whether a template may render to a number or a boolean.
+    A template may also render to another Python object or to None. ``typed``: whether a template may render to a number or a boolean.
     """
     if isinstance(value, BaseModel):
         value = value.model_dump(exclude_unset=True)

@@ -19,11 +19,7 @@ _PLAIN = ("integer", "number", "boolean")
 
 @cache
 def make_schema_precise(model: type[BaseModel]) -> type[BaseModel]:
-    """Return a subclass of a model that differs only in its JSON schema.
-
-    Args:
-        model: the model that Dagster derives from a component for its YAML.
-    """
+    """Return a subclass of a model that differs only in its JSON schema."""
 
     class Precise(model):  # type: ignore[misc, valid-type]
         @classmethod

@@ -162,11 +162,7 @@ def _explain_rejected_connection(
 ) -> Rejection | None:
     """Return the reason why the engine cannot write to a connection.
 
-    Args:
-        project: the project.
-        connection: the connection; None if it is not known.
-        use: description, for the message, of what is written to it.
-        where: the location of the ``connectionRef`` of a sink that names it; None if it is the connection of the application.
+    ``use`` describes what is written to it. ``where`` is the ``connectionRef`` of a sink that names it; None if the application does.
     """
     application = project.application
     if connection is None:

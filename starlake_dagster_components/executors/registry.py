@@ -39,10 +39,7 @@ def import_executors() -> Mapping[str, type[StarlakeExecutor]]:
 
 
 def make_executor(given: str | Mapping[str, Any]) -> StarlakeExecutor:
-    """Return an executor.
-
-    Args:
-        given: its type, or a mapping with ``type`` and fields.
+    """Return an executor from its type, or from a mapping with ``type`` and fields.
 
     Raises:
         InvalidSetting: the type is missing or unknown, or a field is missing, unknown, or invalid.

@@ -29,9 +29,7 @@ NOTICE = "STARLAKE_DAGSTER_COLUMNS_NOTICE"
 def find_undeclared_columns(plan: Plan, rest: Callable[[float], object] = lambda seconds: None) -> InferredColumns:
     """Return the columns of a plan's tasks that do not declare any. Tasks with SQL that cannot be analyzed are skipped.
 
-    Args:
-        plan: the plan.
-        rest: function that is called after each task, with the CPU seconds that the task took.
+    ``rest`` is called after each task, with the CPU seconds that the task took.
     """
     # Imported here to keep sqlglot out of the load path.
     from .project import ProjectColumns

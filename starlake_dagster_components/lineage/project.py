@@ -213,12 +213,7 @@ class NodeColumns:
 
 
 def list_node_columns(project: Project, names: Iterable[str] = ()) -> Iterator[NodeColumns]:
-    """Yield the columns of all tables and tasks of a project, or of those with the given full names.
-
-    Args:
-        project: the project.
-        names: ``domain.table`` or ``domain.task``, in any case; empty = all.
-    """
+    """Yield the columns of all tables and tasks of a project, or of those with the given full names (in any case)."""
     columns = ProjectColumns(project)
     selected = {name.lower() for name in names}
     for table in project.tables:

@@ -16,14 +16,10 @@ _PLACEHOLDER = re.compile(r"\s*(?:\{\{[^{}]*\}\}|\$\{[^{}]*\})\s*")
 
 
 def find_secrets(sources: Iterable[Any], names: Sequence[str] = ()) -> set[str]:
-    """Return the secrets in mappings, or in objects with fields, including nested ones.
+    """Return the secrets in mappings, sequences, or pydantic models, including nested ones.
 
     The secrets are the values of secret names, each line of values with several lines, the secret fields of JSON values, and secrets that
-    show in any value (``user:secret@host``, ``password=secret``).
-
-    Args:
-        sources: mappings, sequences, or pydantic models.
-        names: patterns of additional secret names.
+    show in any value (``user:secret@host``, ``password=secret``). ``names`` are patterns of additional secret names.
     """
     search = _Search(names)
     for source in sources:

@@ -14,12 +14,7 @@ _FOLDERS = ("load", "transform", "external", "dags")
 
 
 def can_leave_out(project: Project, file: str) -> bool:
-    """Return whether a project can be planned without a file.
-
-    Args:
-        project: the project.
-        file: path relative to the project's root.
-    """
+    """Return whether a project can be planned without a file."""
     parts = _split(project, file)
     return parts is not None and len(parts) >= 2 and parts[0] in _FOLDERS
 
@@ -27,11 +22,8 @@ def can_leave_out(project: Project, file: str) -> bool:
 def leave_out_files(plan: Plan, files: Set[str]) -> Plan:
     """Return a plan without the objects that broken files define, and without the tasks downstream of them.
 
-    Errors in these files become warnings. The tables and tasks of a broken DAG config have no job.
-
-    Args:
-        plan: a plan with errors in these files.
-        files: paths relative to the project's root. :func:`can_leave_out` must be true for each of them.
+    Errors in these files become warnings. The tables and tasks of a broken DAG config have no job. :func:`can_leave_out` must be true for
+    each file.
     """
     left_out = _find_left_out(plan, files)
     project = plan.project

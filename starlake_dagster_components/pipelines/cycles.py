@@ -14,10 +14,7 @@ _STARTS = 50
 def find_cycles(direct: Mapping[str, Sequence[Dependency]]) -> list[Problem]:
     """Return an error for each group of tasks that depend on each other. It names the tasks in order, and the lines of their references.
 
-    If a group has several cycles, a short one is shown.
-
-    Args:
-        direct: full task name -> direct dependencies of the task.
+    If a group has several cycles, a short one is shown. ``direct`` has the direct dependencies by full task name.
     """
     edges = {task: {d.name: d for d in reads if d.kind == "task" and d.name in direct and d.name != task} for task, reads in direct.items()}
     problems = []

@@ -53,13 +53,7 @@ class DagFile:
 
 
 def render_dag_file(planning: Planning, config: DagConfig, variables: Mapping[str, str]) -> DagFile:
-    """Render the values of a DAG config for one file.
-
-    Args:
-        planning: the inputs of planning.
-        config: the DAG config.
-        variables: the DAG's own variables.
-    """
+    """Render the values of a DAG config for one file."""
     renderer = planning.renderer
     options = {name: renderer.render(config, f"options.{name}", value, variables) for name, value in config.options.items()}
     template = planning.configs.read_template(config)
@@ -153,10 +147,7 @@ def keep_unique_pipelines(drafts: Iterable[Pipeline], problems: list[Problem]) -
 def name_pipeline(draft: Pipeline, schedule: str | None = None, *, filename: str | None = None) -> Pipeline:
     """Return a pipeline with a name that is made from its file name.
 
-    Args:
-        draft: the pipeline, without a name.
-        schedule: name of the schedule, if the file has several.
-        filename: used in place of the pipeline's file name.
+    ``schedule`` is the name of the schedule, if the file has several. ``filename`` replaces the file name of the pipeline.
     """
     return replace(draft, name=make_job_name(filename if filename is not None else draft.filename, schedule))
 

@@ -174,12 +174,7 @@ def check_names(config: DagConfig, kind: Kind) -> list[Problem]:
 
 
 def check_executor_options(config: DagConfig, executor: str) -> list[Problem]:
-    """Return a warning about the options of each executor that does not run the commands.
-
-    Args:
-        config: the DAG config.
-        executor: the type of the executor that runs the commands.
-    """
+    """Return a warning about the options of each executor that does not run the commands."""
     idle: dict[str, list[str]] = {}
     for name in config.options:
         option = OPTIONS.get(name)
@@ -198,9 +193,7 @@ def check_executor_options(config: DagConfig, executor: str) -> list[Problem]:
 def check_validity(config: DagConfig, root: str) -> list[Problem]:
     """Return an error for each value of a load's DAG config that dag-generate rejects. Starlake: ``DagInfo.checkValidity``.
 
-    Args:
-        config: the DAG config, as written.
-        root: the project's folder, which must contain all absolute paths.
+    ``root`` is the project's folder, which must contain all absolute paths.
     """
     problems = ProblemList()
 

@@ -72,12 +72,9 @@ class Template:
 def read_template(config: DagConfig) -> Template:
     """Read the template of a DAG config.
 
-    For a built-in template, the name is enough. It may have the current spelling (``load/dagster__scheduled_table__shell.py.j2``) or
-    that of 2024 (``dagster_scheduled_table_shell.py.j2``), with or without folders. A file of the project is classified by the templates
-    that it includes, directly or through other files of the project, else by its name.
-
-    Args:
-        config: the DAG config, with the sources of a custom template and of the project files that it includes.
+    For a built-in template, the name is enough. It may have the current spelling (``load/dagster__scheduled_table__shell.py.j2``) or that
+    of 2024 (``dagster_scheduled_table_shell.py.j2``), with or without folders. A file of the project is classified by the templates that it
+    includes, directly or through other files of the project, else by its name.
     """
     named = _parse_name(config.template)
     if config.template_text is None:

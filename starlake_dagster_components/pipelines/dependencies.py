@@ -14,11 +14,8 @@ from .table_names import ReferenceIndex
 def plan_dependencies(project: Project, problems: list[Problem]) -> tuple[Project, Dependencies]:
     """Return the project and the dependencies of all of its tasks.
 
-    A project without transforms gets the tasks that JSON names.
-
-    Args:
-        project: the project.
-        problems: list to which ambiguous and unknown names, differences between JSON and SQL, broken files and cycles are added.
+    A project without transforms gets the tasks that JSON names. Problems are added for ambiguous and unknown names, differences between
+    JSON and SQL, broken files, and cycles.
     """
     named = read_named_tasks(project, problems)
     if named and not project.tasks:

@@ -42,12 +42,7 @@ class NamedTask:
 
 
 def read_named_tasks(project: Project, problems: list[Problem]) -> dict[str, NamedTask]:
-    """Return the tasks that a project's dependency files name, by lowercase full name.
-
-    Args:
-        project: the project, with the contents of its dependency files.
-        problems: list to which an error is added for each file that is invalid.
-    """
+    """Return the tasks that a project's dependency files name, by lowercase full name. An error is added for each invalid file."""
     tasks: dict[str, NamedTask] = {}
     for name, text in project.dependency_files.items():
         try:

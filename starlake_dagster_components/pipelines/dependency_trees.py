@@ -18,11 +18,8 @@ _Key = tuple[str, str, str]
 def build_dependency_tree(plan: Plan, tasks: Iterable[str] | None = None) -> list[Node]:
     """Return the dependency tree as dag-generate writes it into transform files (``context.dependencies``).
 
-    Starlake: TaskViewDependency, TaskViewDependencyNode (Jackson, NON_EMPTY).
-
-    Args:
-        plan: the plan of the project.
-        tasks: full names of the tasks at the root, in this order; None for all tasks, sorted by name.
+    Starlake: TaskViewDependency, TaskViewDependencyNode (Jackson, NON_EMPTY). ``tasks`` are the full names of the tasks at the root, in
+    this order; None for all tasks, sorted by name.
 
     Returns:
         Nodes with ``data``, ``children`` and ``task``. Keys are in Starlake's order, empty values are left out, and children are sorted by

@@ -16,13 +16,7 @@ _NOT_VARIABLES = frozenset(("SL_ROOT", "SL_ENV", "SL_LOG_LEVEL"))
 
 
 def start_reading_environment(environment: Environment, environ: Mapping[str, str], options: Mapping[str, str]) -> StartedProject:
-    """Read the variables and the application of a project in an environment.
-
-    Args:
-        environment: the environment. Only the root of its project is used.
-        environ: process environment.
-        options: variables that override all others.
-    """
+    """Read the variables and the application of a project in an environment."""
     inherited = {**environ, **environment.inherited}
     variables = {**environment.variables, **options}
     return start_reading(environment.project.root, profile=environment.profile, environ=inherited, options=variables)
@@ -66,12 +60,7 @@ def _find_environments(project: Project, profile: str | None) -> Iterator[tuple[
 
 
 def apply_environments(project: Project, environments: Mapping[str, Environment]) -> Project:
-    """Return a project in which each table and task, with its problems, is that of the environment in which its commands run.
-
-    Args:
-        project: the project.
-        environments: the result of :func:`read_environments`.
-    """
+    """Return a project in which each table and task, with its problems, is that of the environment in which its commands run."""
     if not environments:
         return project
     tables = {(name, t.full_name): t for name, e in environments.items() for t in e.project.tables}

@@ -27,9 +27,7 @@ RESERVED = frozenset(keyword.kwlist) | {
 def make_job_name(filename: str, schedule: str | None = None) -> str:
     """Return the name of a generated file's job. starlake-orchestration: AbstractPipeline (``pipeline_id``).
 
-    Args:
-        filename: the rendered file name, which may contain folders.
-        schedule: name of the schedule, if the file has several.
+    ``schedule`` is the name of the schedule, if the file has several.
 
     Returns:
         The base name in lowercase, without ``.py`` and with ``_<schedule>`` appended. Characters that Dagster rejects become ``_``, and

@@ -35,12 +35,7 @@ class _File:
 
 
 def build_load_pipelines(planning: Planning, members: Iterable[Member[Table]]) -> Iterator[Pipeline]:
-    """Yield the pipelines of load tables, one per file and schedule. Each table is in exactly one pipeline.
-
-    Args:
-        planning: the inputs of planning.
-        members: the tables with their DAG configs.
-    """
+    """Yield the pipelines of load tables, one per file and schedule. Each table is in exactly one pipeline."""
     by_config: dict[str, list[Member[Table]]] = {}
     for member in members:
         by_config.setdefault(member.config.name, []).append(member)

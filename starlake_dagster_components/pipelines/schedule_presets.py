@@ -37,9 +37,7 @@ def is_inline(schedule: str) -> bool:
 def number_crons(schedules: Sequence[str], first: int = 1) -> dict[str, str]:
     """Return schedule -> name. Inline crons are numbered: ``cron1``, ``cron2``, ...
 
-    Args:
-        schedules: the schedules in Scala's order.
-        first: the number of the first inline cron.
+    The schedules are in Scala's order. ``first`` is the number of the first inline cron.
     """
     names = {}
     for schedule in schedules:

@@ -32,9 +32,7 @@ class Trigger:
     def holds(self, updated: Callable[[str], bool], watched: tuple[str, ...]) -> bool:
         """Return whether the strategy is satisfied.
 
-        Args:
-            updated: returns whether a dataset was updated.
-            watched: the datasets to which ``any`` and ``all`` apply.
+        ``updated`` returns whether a dataset was updated. ``any`` and ``all`` apply to the ``watched`` datasets.
         """
         if not self.postfix:
             return bool(watched) and (all if self.every else any)(updated(name) for name in watched)

@@ -48,10 +48,7 @@ class StoredColumns:
     def keep(self, plan: Plan, inputs: str, columns: InferredColumns) -> bool:
         """Store the columns of a plan's tasks. Return whether they could be stored.
 
-        Args:
-            plan: the plan.
-            inputs: identifies the plan and the variables of its SQL.
-            columns: the columns by full name of the task.
+        ``inputs`` identifies the plan and the variables of its SQL. The columns are by full name of the task.
         """
         checksums = {task.full_name: _compute_checksum(task) for task in iterate_undeclared(plan)}
         body = serialize((inputs, checksums, dict(columns)))

@@ -93,8 +93,7 @@ class StoredPlans:
     def find_current(self, lookups: disk.Lookups) -> tuple[Plan, str] | str:
         """Return the last plan and its identity if none of its inputs has changed, else the reason why it is not used.
 
-        Args:
-            lookups: file system lookups that were made just now.
+        ``lookups`` are file system lookups that were made just now.
         """
         body = self._cache.get(self.name)
         if body is None:
@@ -176,9 +175,6 @@ class StoredPlans:
     def keep_for_runs(self, plan: Plan) -> str:
         """Store a plan for :meth:`find`, and return its identity. The last plan stays the same.
 
-        Args:
-            plan: the plan that definitions are built from.
-
         Raises:
             NotKept: it contains secrets or cannot be written.
         """
@@ -211,12 +207,7 @@ def _list_allowed() -> Mapping[tuple[str, str], Any]:
 
 
 def _select_variables(values: Mapping[str, str], words: Iterable[str]) -> dict[str, str]:
-    """Return the variables that can have an effect: Starlake's, and those that occur in files or in the values of variables.
-
-    Args:
-        values: all variables.
-        words: the words of the files.
-    """
+    """Return the variables that can have an effect: Starlake's, and those that occur in files or in the values of variables."""
     known = words if isinstance(words, (set, frozenset)) else set(words)
     found = {name: value for name, value in values.items() if name in known or _belongs_to_starlake(name)}
     waiting = list(found.values())

@@ -59,9 +59,7 @@ class ReferenceIndex:
     def resolve_all(self, task: Task, problems: list[Problem]) -> tuple[Dependency, ...]:
         """Return the dependencies in a task's SQL, each once, in order of appearance, without the task itself.
 
-        Args:
-            task: the task, with its references.
-            problems: list to which ambiguous names are added.
+        A problem is added for each ambiguous name.
         """
         found: dict[tuple[str, str], Dependency] = {}
         for reference in task.references:

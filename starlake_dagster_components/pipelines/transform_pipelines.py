@@ -16,10 +16,6 @@ def build_transform_pipelines(planning: Planning, members: Iterable[Member[Task]
     """Yield the pipelines of tasks, one per rendered file name.
 
     Schedule, options and comment are those of the first task by name. If other tasks of the file differ, a warning is added.
-
-    Args:
-        planning: the inputs of planning.
-        members: the tasks with their DAG configs.
     """
     groups: dict[str, list[Member[Task]]] = {}
     for member in sorted(members, key=lambda m: m.node.full_name):

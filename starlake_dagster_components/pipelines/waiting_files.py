@@ -52,10 +52,6 @@ def list_waiting_folders(project: Project, pipeline: Pipeline) -> tuple[WaitingF
 
     With ``imported``, files wait in the domain's incoming folder (``metadata.directory``). With ``pending`` and ``ack``, they wait in its
     folder of the stage area.
-
-    Args:
-        project: the project.
-        pipeline: a load pipeline.
     """
     domains = {domain.name: domain for domain in project.domains}
     return tuple(_list_folders(project, domains, pipeline))
@@ -97,11 +93,8 @@ def _list_tables(project: Project, domain: Domain, tables: Iterable[Table], pre_
 
 
 def match_tables(names: Sequence[str], tables: Sequence[TableFiles]) -> dict[str, TableFiles]:
-    """Return file name -> table that takes the file: the first whose pattern matches. Ack files and unmatched files are left out.
-
-    Args:
-        names: file names, without folders.
-        tables: the tables, in order of precedence.
+    """Return file name -> table that takes the file: the first one, in order of precedence, whose pattern matches. Ack files and unmatched
+    files are left out.
     """
     endings = tuple(f".{table.ack}" for table in tables if table.ack)
     candidates = [name for name in names if not (endings and name.endswith(endings))]

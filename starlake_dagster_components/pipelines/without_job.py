@@ -10,12 +10,7 @@ from .pipeline import Kind, Plan
 
 
 def explain_missing_job(plan: Plan, node: Table | Task) -> tuple[str, Location | None]:
-    """Return the reason why a table or task is not in a pipeline, and the location that causes it; None if it is not in a file.
-
-    Args:
-        plan: the plan.
-        node: a table or task of the plan's project that is not in a pipeline.
-    """
+    """Return the reason why a table or task is not in a pipeline, and the location that causes it; None if it is not in a file."""
     problems: list[Problem] = []
     configs = DagConfigs(plan.project, plan.settings.get("orchestrators", ("dagster",)), problems)
     ref, where = find_dag_ref(plan.project, node)
@@ -28,12 +23,7 @@ def explain_missing_job(plan: Plan, node: Table | Task) -> tuple[str, Location |
 
 
 def describe_missing_jobs(plan: Plan, nodes: Sequence[Table | Task]) -> str:
-    """Return one sentence that says how many tables and tasks have no job, why, and what to change.
-
-    Args:
-        plan: the plan.
-        nodes: at least one table or task that no job runs.
-    """
+    """Return one sentence that says how many tables and tasks have no job, why, and what to change."""
     groups: dict[tuple[Kind, str | None, Location], list[Table | Task]] = {}
     for node in nodes:
         groups.setdefault((_get_kind(node), *find_dag_ref(plan.project, node)), []).append(node)

@@ -24,12 +24,7 @@ def check_attributes(
 ) -> None:
     """Report invalid attributes of a load table.
 
-    Args:
-        section: the section of the table.
-        attributes: the table's attributes, or the fields of a struct in it.
-        types: the project's attribute types by name.
-        application: the application, which may define more privacy algorithms.
-        key: dotted key of the attributes.
+    ``attributes`` are those of the table or the fields of a struct in it, and ``key`` is their dotted key.
     """
     found = tuple(attributes)
     for index, message in find_repeated_names(found):

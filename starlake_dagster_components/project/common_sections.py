@@ -102,9 +102,7 @@ def read_sink(parent: Section) -> Sink | None:
 def read_write_strategy(parent: Section, own: OwnStrategies) -> WriteStrategy | None:
     """Return the write strategy of a table, domain or task. An unknown type is an error, because rows would be lost.
 
-    Args:
-        parent: the section that contains ``writeStrategy``.
-        own: the project's own write strategies.
+    ``parent`` contains ``writeStrategy``, and ``own`` has the project's own strategies.
     """
     strategy = parent.get_section("writeStrategy")
     if strategy is None:

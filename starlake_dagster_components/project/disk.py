@@ -62,9 +62,7 @@ def record_lookups() -> Iterator[Lookups]:
 def find_change(seen: Mapping[Lookup, bytes], known: Mapping[Lookup, bytes]) -> str | None:
     """Repeat lookups; return the first path whose result has changed, or None.
 
-    Args:
-        seen: the lookups to repeat, with the digests of their earlier results.
-        known: lookups that were made just now, so that they need not be repeated.
+    ``seen`` has the digests of the earlier results. ``known`` lookups were made just now and are not repeated.
     """
     for lookup, digest in seen.items():
         kind, path = lookup
@@ -75,11 +73,7 @@ def find_change(seen: Mapping[Lookup, bytes], known: Mapping[Lookup, bytes]) -> 
 
 
 def read_bytes(path: str | Path, limit: int = MAX_FILE_SIZE) -> bytes:
-    """Return the bytes of a regular file.
-
-    Args:
-        path: the file.
-        limit: maximum size of the file in bytes.
+    """Return the bytes of a regular file that is not larger than the limit.
 
     Raises:
         OSError: the file cannot be read, is too large, or is not a regular file (a pipe would block; a device never ends).

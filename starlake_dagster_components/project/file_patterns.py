@@ -60,9 +60,7 @@ def compile_file_pattern(pattern: str) -> re.Pattern[str]:
 def match_patterns(names: Iterable[str], patterns: Sequence[str]) -> dict[str, int]:
     """Return, for each file name, the index of the first pattern that matches it. Starlake: DomainInfo.findSchema.
 
-    Args:
-        names: file names, without folders. Names that match no pattern are not in the result.
-        patterns: Java regular expressions, in order of precedence.
+    The patterns are Java regular expressions. Names that match none of them are not in the result.
     """
     compiled = [compile_file_pattern(pattern) for pattern in patterns]
     found = {name: next((index for index, pattern in enumerate(compiled) if pattern.fullmatch(name)), None) for name in names}

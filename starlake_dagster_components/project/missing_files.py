@@ -81,12 +81,7 @@ class MissingFiles:
 
 
 def find_missing_files(project: Project, table: Table) -> MissingFiles | None:
-    """Explain why a load of a table finds no file. Return None if there is a file, or if the stage folder is not local.
-
-    Args:
-        project: the project.
-        table: one of its load tables.
-    """
+    """Explain why a load of a table finds no file. Return None if there is a file, or if the stage folder is not local."""
     domain = next((d for d in project.domains if d.name == table.domain), None)
     stage = get_local_folder(f"{project.areas.stage}/{table.domain}", project.root)
     if domain is None or stage is None:
@@ -110,11 +105,8 @@ def find_missing_files(project: Project, table: Table) -> MissingFiles | None:
 
 
 def get_local_folder(text: str, root: str | os.PathLike[str]) -> str | None:
-    """Return the absolute path of a local folder; None if the text is the URL of other storage (``gs://...``).
-
-    Args:
-        text: an absolute path, a path relative to ``root``, or a URL.
-        root: the project's folder.
+    """Return the absolute path of a local folder, which may be relative to the project; None if the text is the URL of other storage
+    (``gs://...``).
     """
     if text.startswith("file:"):
         text = "/" + text[len("file:") :].lstrip("/")

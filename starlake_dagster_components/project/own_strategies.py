@@ -27,13 +27,7 @@ class OwnStrategies:
     folder: str
 
     def check_type(self, section: Section, key: str, name: str) -> None:
-        """Report a type that neither Starlake nor a template of the project defines, and name the file that could define it.
-
-        Args:
-            section: the section ``writeStrategy``.
-            key: the key in it that has the type.
-            name: the type, as written.
-        """
+        """Report a type that neither Starlake nor a template of the project defines, and name the file that could define it."""
         upper = name.strip().upper()
         known = keys.STRATEGIES.union(self.types)
         if upper in known:

@@ -216,9 +216,7 @@ def _find_first_document(text: str) -> tuple[yaml.Node | None, int]:
 def parse_yaml(text: str, root: str) -> YamlDocument:
     """Parse the first document of a YAML text.
 
-    Args:
-        text: the YAML.
-        root: the root key, which the dotted keys do not include.
+    The dotted keys do not include the root key.
 
     Raises:
         YamlError: it is not YAML, or is too large or nested too deeply.

@@ -65,10 +65,6 @@ def _find_check(model: type[BaseModel], name: str) -> Callable[[str, Any], Any]:
 def check_values(values: Mapping[str, Any], model: type[BaseModel]) -> dict[str, Any]:
     """Check the values of settings, and return them converted to the fields' types.
 
-    Args:
-        values: field name -> value as given by the user.
-        model: the model that defines the settings.
-
     Raises:
         InvalidSetting: a setting is unknown, or a value is invalid.
     """

@@ -27,14 +27,10 @@ interrupted step has a retry policy; commands that it starts then end at once.""
 
 
 def get_cancellation(context: Any) -> Canceled:
-    """Return the event that is set when a step's run is canceled.
+    """Return the event that is set when the run of a step (the context of an op or asset) is canceled.
 
-    A body that requests the event must watch it: under this package's executor, it does not get a
-    DagsterExecutionInterruptedError. Under Dagster's executors, only :func:`run_cancellable` sets the event, because the
-    main thread gets that exception.
-
-    Args:
-        context: context of the op or asset.
+    A body that requests the event must watch it: under this package's executor, it does not get a DagsterExecutionInterruptedError. Under
+    Dagster's executors, only :func:`run_cancellable` sets the event, because the main thread gets that exception.
 
     Returns:
         The event of this attempt of the step.
@@ -51,14 +47,10 @@ def get_cancellation(context: Any) -> Canceled:
 
 
 def run_cancellable(context: Any, call: Callable[[Canceled], T]) -> T:
-    """Run a long call that ends when an event is set, so that canceling the run ends it under every executor.
+    """Run a long call that ends when the event of :func:`get_cancellation` is set, so that canceling the run ends it under every executor.
 
-    Under this package's executor, it is called directly. Dagster's executors raise interrupts anywhere in the main
-    thread, so there it is called in a separate thread while the main thread waits. It does not have to handle such exceptions.
-
-    Args:
-        context: context of the op or asset.
-        call: the function to call, with the event of :func:`get_cancellation`.
+    Under this package's executor, it is called directly. Dagster's executors raise interrupts anywhere in the main thread, so there it is
+    called in a separate thread while the main thread waits. It does not have to handle such exceptions.
 
     Returns:
         The result of the call.

@@ -13,12 +13,7 @@ ChooseTags = Callable[[dg.DagsterRun, dg.JobDefinition, dg.DagsterInstance], Map
 
 
 def tag_runs(executor: dg.ExecutorDefinition, choose_tags: ChooseTags) -> dg.ExecutorDefinition:
-    """Return an executor definition with the same name and configuration as another one, whose runs get tags before their first step.
-
-    Args:
-        executor: an executor definition of Dagster or of the user.
-        choose_tags: returns the tags.
-    """
+    """Return an executor definition with the same name and configuration as another one, whose runs get tags before their first step."""
     create = executor.executor_creation_fn
     if create is None:
         return executor
@@ -59,10 +54,6 @@ class TaggingExecutor(dg.Executor):
 
     def execute(self, plan_context: "PlanOrchestrationContext", execution_plan: "ExecutionPlan") -> Iterator[dg.DagsterEvent]:
         """Add the tags, then run the steps of a plan.
-
-        Args:
-            plan_context: the run.
-            execution_plan: its steps.
 
         Returns:
             The events of the steps.

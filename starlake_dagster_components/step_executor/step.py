@@ -69,13 +69,7 @@ class StepRunner:
         return create_context_creation_data(data.job, data.execution_plan, data.dagster_run.run_config, data.dagster_run, data.instance)
 
     def start(self, step: ExecutionStep, known_state: KnownExecutionState, send: Send) -> RunningStep:
-        """Start a thread that runs one attempt of a step.
-
-        Args:
-            step: the step.
-            known_state: earlier attempts and outputs.
-            send: receives each event after it is stored, then :class:`Ended`.
-        """
+        """Start a thread that runs one attempt of a step. ``send`` receives each event after it is stored, then :class:`Ended`."""
         self._creation  # noqa: B018 -- made once, here, not by the first threads at the same time
         running = RunningStep(self._context.run_id, step.key)
         # A daemon thread: a body that ignores its cancellation must not keep the process alive. The context is a copy, so that steps

@@ -82,10 +82,6 @@ class StepThreadsExecutor(dg.Executor):
     def execute(self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan) -> Iterator[dg.DagsterEvent]:
         """Run the steps of a plan.
 
-        Args:
-            plan_context: the run.
-            execution_plan: its steps.
-
         Returns:
             The events of all steps in the order of arrival. Events of one step are in the order in which they happened.
 

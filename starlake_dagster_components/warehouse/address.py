@@ -59,11 +59,7 @@ def quote_name(name: str, quote: str = '"') -> str:
 
 
 def find_address(connection: Connection) -> Address | None:
-    """Return the address of a connection for SQLAlchemy; None if SQLAlchemy cannot read it (files, Spark, DuckDB, ...).
-
-    Args:
-        connection: a connection of the project, with its variables replaced.
-    """
+    """Return the address of a connection for SQLAlchemy; None if SQLAlchemy cannot read it (files, Spark, DuckDB, ...)."""
     # Starlake and the drivers ignore the case of most options.
     options = {name.lower(): str(value) for name, value in connection.options.items() if value not in (None, "")}
     engine = "snowflake" if "sfurl" in options else connection.engine

@@ -66,15 +66,8 @@ def fetch_load_lines(
 ) -> LoadLines:
     """Return the lines of an execution about the tables of its load, in order. Lines that cannot be read are left out.
 
-    It waits a few seconds for late lines. Loads that end at the same time share queries.
-
-    Args:
-        connection: the connection of the account.
-        project: the project of the execution.
-        execution: its short name.
-        since: the earliest time, in seconds since 1970.
-        has_enough: returns whether all expected lines have arrived.
-        settled: whether to continue until no more lines arrive.
+    It waits a few seconds for late lines. Loads that end at the same time share queries. The arguments are those of
+    :func:`fetch_last_lines`. ``settled``: whether to continue until no more lines arrive.
     """
     before = -1
 
@@ -99,14 +92,7 @@ COUNTS = r"^(?:IngestionCounters:|Data successfully loaded from |(?:Input record
 
 
 def fetch_count_lines(connection: Connection, project: str, execution: str, *, since: float | None) -> tuple[Sequence[str], str]:
-    """Return the lines with the row counts of a successful load, and the reason if they are missing. Loads share queries.
-
-    Args:
-        connection: the connection of the account.
-        project: the project of the execution.
-        execution: its short name.
-        since: the earliest time, in seconds since 1970.
-    """
+    """Return the lines with the row counts of a successful load, and the reason if they are missing. Loads share queries."""
     return find_reader(connection, project, COUNTS).fetch(
         execution, since, lambda texts: any(text.startswith("IngestionCounters:") for text in texts)
     )

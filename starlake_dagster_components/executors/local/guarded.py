@@ -96,8 +96,7 @@ class _Watched:
     def find_places(self, left: Sequence[str] | None = None) -> Places | None:
         """Return where the files are now; None if that is not known here, and for a load of one table.
 
-        Args:
-            left: the files in ingesting, if already known.
+        ``left``: the files in ingesting, if already known.
         """
         if self._files is None or len(self._tables) < 2:
             return None

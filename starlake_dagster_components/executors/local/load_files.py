@@ -30,9 +30,7 @@ def _is_set_aside(name: str) -> bool:
 def find_waiting_files(files: LoadFiles, *, staged: bool) -> list[str]:
     """Return the files of some tables that an earlier load did not load, sorted by name.
 
-    Args:
-        files: the folders and the patterns of the tables.
-        staged: whether to include the files in the stage folder, not only those in ingesting.
+    ``staged`` includes the files in the stage folder, not only those in ingesting.
     """
     patterns = [compile_file_pattern(p) for p in files.patterns]
     found: set[str] = set()
@@ -155,11 +153,7 @@ class FilesOfLoad:
 def hold_files(files: LoadFiles, *, log: Log, canceled: threading.Event, holder: str = "") -> Iterator[FilesOfLoad]:
     """Lock the files of some tables, so that loads of the same tables on this machine wait for each other.
 
-    Args:
-        files: the folders and the patterns of the tables.
-        log: receives messages about what is done, and a line if another load has the lock.
-        canceled: ends the wait when set.
-        holder: description of this load, which others log while they wait.
+    The other arguments are those of :func:`~starlake_dagster_components.locks.hold_lock`.
 
     Raises:
         CommandCanceled: ``canceled`` was set while waiting.

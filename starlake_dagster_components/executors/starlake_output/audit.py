@@ -70,13 +70,9 @@ def read_findings(command: Command, log: Log, trail: OutputTrail | None = None) 
     """Return Starlake's audit of a command that has ended, and the row counts of its tables.
 
     The audit is read from its DuckDB file or its warehouse. If it cannot be read (no driver, no access), the rows are taken from the log.
+    ``trail`` is the information in the output of the command.
 
     Call it while holding the locks of the command's databases.
-
-    Args:
-        command: the command that ran.
-        log: receives a line about a file that cannot be read.
-        trail: the information in its output.
     """
     rows, expectations, counts = _read_databases(command, log)
     if command.warehouse is not None:

@@ -70,8 +70,7 @@ class FileLoad:
 def pair_steps(rows: Iterable[AuditRow]) -> tuple[list[FileLoad], list[AuditRow]]:
     """Return each LOAD row with the TRANSFORM row that belongs to it, and the TRANSFORM rows that no LOAD row follows.
 
-    Args:
-        rows: audit rows of one command, in the order in which they were written; rows of several tables may alternate.
+    ``rows`` are in the order in which they were written; those of several tables may alternate.
     """
     loads: list[FileLoad] = []
     waiting: dict[tuple[str, str], list[AuditRow]] = {}

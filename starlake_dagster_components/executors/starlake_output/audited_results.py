@@ -9,13 +9,7 @@ from .audit import Findings
 
 
 def complete_result(command: Command, result: CommandResult, findings: Findings) -> CommandResult:
-    """Add the audit's information to a result: counts, the table's rows, and results of expectations.
-
-    Args:
-        command: the command that ran.
-        result: the result according to its output and its end, which takes precedence.
-        findings: the audit of the command.
-    """
+    """Add the audit's information to a result: counts, the table's rows, and results of expectations. The result takes precedence."""
     counters = result.counters
     if command.verb == "load" and len(command.tables) == 1:
         counters = _complete_counters(counters, findings.count_rows(command.tables[0]))

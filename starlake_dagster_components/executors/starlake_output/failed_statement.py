@@ -50,11 +50,7 @@ class FailedStatement:
             self._open = None
 
     def show(self, reason: str | None) -> str | None:
-        """Return the lines of the statement around the error; None if the reason for the failure is not about a statement.
-
-        Args:
-            reason: why the command failed.
-        """
+        """Return the lines of the statement around the error; None if the reason for the failure is not about a statement."""
         message = shorten_message(" ".join(filter(None, (line.strip() for line in self._message))))
         if not reason or not message or message[:60] not in reason:
             return None

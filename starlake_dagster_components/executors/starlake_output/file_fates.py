@@ -42,12 +42,7 @@ class FileFates:
         return bool(self.failed_in_table or self.unclear or self.by_rows)
 
     def select_table(self, names: Iterable[str], findings: Findings) -> "FileFates":
-        """Return the same for one table.
-
-        Args:
-            names: the names of its files, wherever they are now.
-            findings: the audit of the table.
-        """
+        """Return the same for one table, from the names of its files, wherever they are now, and its audit."""
         own = frozenset(names)
         return FileFates(
             self.kept & own,

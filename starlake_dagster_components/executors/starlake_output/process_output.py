@@ -206,11 +206,7 @@ def parse_counters(text: str) -> Counters | None:
 def drop_growth(counters: Counters | None, tables: Iterable[LoadTable]) -> Counters | None:
     """Return counts without those of the native loader that do not count rows, but the growth of the table.
 
-    Starlake: DuckDbNativeLoader.run.
-
-    Args:
-        counters: the counts of Starlake. The native loader does not know how many rows were rejected; the Spark loader does.
-        tables: the tables that were loaded.
+    Starlake: DuckDbNativeLoader.run. The native loader does not know how many rows were rejected; the Spark loader does.
     """
     if counters is None or counters.rejected is not None or not counters.files:
         return counters

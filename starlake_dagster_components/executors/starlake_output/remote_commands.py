@@ -22,11 +22,7 @@ from .table_outcomes import find_reason_in_table
 def judge_remote_command(command: Command, result: CommandResult, trail: OutputTrail | None, log: Log) -> CommandResult:
     """Add the audit's counts and expectations to a result, and evaluate the files of a load.
 
-    Args:
-        command: the command that ran.
-        result: its result.
-        trail: its complete output; None if it ran more than once, so that only counts and expectations are known.
-        log: receives messages.
+    ``trail`` is the complete output; None if the command ran more than once. Then only counts and expectations are known.
     """
     # Database files on this machine are not the files of the command.
     tables = tuple(replace(table, target=None) for table in command.tables)
@@ -74,13 +70,7 @@ def _judge_tables(
 
 
 def mark_left_files(command: Command, result: CommandResult, lines: LoadLines | None) -> CommandResult:
-    """Mark the result of a failed load: its files are in a folder that no other load reads.
-
-    Args:
-        command: the command that ran.
-        result: its result.
-        lines: its output; None = unknown.
-    """
+    """Mark the result of a failed load: its files are in a folder that no other load reads. ``lines`` is its output; None = unknown."""
     if command.verb != "load" or result.exit_code == 0:
         return result
 

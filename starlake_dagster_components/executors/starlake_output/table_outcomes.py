@@ -16,14 +16,7 @@ NOTHING = Counters(0, 0, 0)
 
 
 def judge_output(command: Command, exit_code: int, lines: LoadLines, counters: Counters | None) -> Mapping[str, TableResult]:
-    """Return the results of tables from the output of a load; empty for other commands, and for a load of one table.
-
-    Args:
-        command: the command that ran.
-        exit_code: its exit code.
-        lines: its output.
-        counters: the row counts that it printed, which are sums over all tables.
-    """
+    """Return the results of tables from the output of a load; empty for other commands, and for a load of one table."""
     if command.verb != "load" or len(command.tables) < 2:
         return {}
     if exit_code == 0:
@@ -77,13 +70,6 @@ def judge_tables(
     """Return the results of the tables of a load whose files are on this machine.
 
     The audit takes precedence over the output, and the output over the folders. The next load will find the files that are left.
-
-    Args:
-        command: the command that ran.
-        result: its result, with the results of tables according to its output.
-        findings: its audit.
-        places: the places of the files.
-        fates: what is known about the files.
     """
     if len(command.tables) < 2:
         return result.tables

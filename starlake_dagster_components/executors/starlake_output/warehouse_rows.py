@@ -19,11 +19,6 @@ def read_warehouse_rows(command: Command, warehouse: WarehouseAudit, log: Log) -
     """Return audit rows, rows about expectations, and row counts of tables by logical name, by one query.
 
     If they cannot be read, there is a warning and the result is empty, because the command has already done its work.
-
-    Args:
-        command: the command that ran.
-        warehouse: the warehouse with the audit.
-        log: receives the warning.
     """
     try:
         entries = read_audit(warehouse, expectations=bool(command.expectations))
@@ -44,10 +39,7 @@ def count_appended_rows(command: Command, log: Log, *, missing: int | None) -> M
     """Return how many rows the tables in a warehouse have that a load only appends to, by logical name (of a load of one table: an empty
     name); nothing of those that cannot be counted.
 
-    Args:
-        command: the load.
-        log: receives why they cannot be counted.
-        missing: the rows of a table that the warehouse rejects: 0 before a load, when it may not exist yet; None (unknown) afterward.
+    ``missing`` are the rows of a table that the warehouse rejects: 0 before a load, when it may not exist yet; None (unknown) afterward.
     """
     if command.warehouse is None:
         return {}

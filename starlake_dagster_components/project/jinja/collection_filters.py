@@ -122,9 +122,7 @@ def _group_by(get: GetAttribute) -> Callable[..., list[Any]]:
 def make_map_filter(get: GetAttribute, find_filter: Callable[[str], Callable[..., Any] | None]) -> Callable[..., list[Any]]:
     """Return the filter ``map``, which applies a filter to each item or gets an attribute of each item.
 
-    Args:
-        get: returns an attribute of a value by name.
-        find_filter: returns a filter by name, or None if it does not exist.
+    ``get`` returns an attribute of a value by name, and ``find_filter`` a filter by name.
     """
 
     def map_items(value: Any, name: Any = None, *arguments: Any, attribute: Any = None) -> list[Any]:

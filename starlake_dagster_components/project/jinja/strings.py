@@ -12,11 +12,7 @@ _MAX_REGEX_TEXT = 20_000
 
 
 def compile_regex(pattern: str, text: str) -> re.Pattern[str]:
-    """Compile a regular expression of a template.
-
-    Args:
-        pattern: the regular expression.
-        text: the text that it will be applied to.
+    """Compile a regular expression of a template that will be applied to a text.
 
     Raises:
         ExpressionError: it is not a regular expression, or it might take too long on this text.

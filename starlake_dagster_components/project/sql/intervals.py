@@ -48,11 +48,7 @@ def write_interval(task: Task, start: str | None, end: str | None) -> dict[str, 
 
 
 def find_interval_variables(texts: Iterable[str]) -> frozenset[str]:
-    """Return the variables of the data interval that SQL or Python uses, including those in Jinja statements.
-
-    Args:
-        texts: the SQL, pre-SQL and post-SQL of a task, or the text of its Python file, as written.
-    """
+    """Return the variables of the data interval that SQL or Python uses, including those in Jinja statements."""
     # Most SQL uses none of them, and a plain search is faster than the regular expression.
     return frozenset(name for text in texts if "sl_" in text for name in _VARIABLE.findall(text))
 

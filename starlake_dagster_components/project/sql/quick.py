@@ -47,11 +47,7 @@ _START, _LIST, _FROM, _AFTER = range(4)
 
 
 def find_tables_quickly(sql: str, dialect: str) -> list[Found]:
-    """Return the tables that a query reads, in order of appearance, with repetitions.
-
-    Args:
-        sql: the query, after Jinja rendering.
-        dialect: sqlglot's name of the dialect.
+    """Return the tables that a query (rendered, in a dialect of sqlglot) reads, in order of appearance, with repetitions.
 
     Raises:
         Unparsable: this is not a single query, or it has syntax that this module does not know.
@@ -140,9 +136,7 @@ class _Query:
     def _read_query(self, index: int, common: frozenset[str]) -> int:
         """Read a query. Return the index of the token after it, which is a closing parenthesis or the end.
 
-        Args:
-            index: index of the query's first token.
-            common: lowercase names of the common table expressions that the query can use.
+        ``common`` has the lowercase names of the common table expressions that the query can use.
         """
         self._depth += 1
         if self._depth > _MAX_DEPTH:

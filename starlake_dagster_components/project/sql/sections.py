@@ -38,12 +38,7 @@ class SqlPart:
         return self.lines[min(max(number, 1), len(self.lines)) - 1]
 
     def find_indentation(self, number: int, source: Sequence[str]) -> str:
-        """Return the indentation that Starlake removed from a line.
-
-        Args:
-            number: the line of the text, from 1.
-            source: the lines of the source.
-        """
+        """Return the indentation that Starlake removed from a line."""
         line = self.find_source_line(number)
         text = source[line - 1] if self.lines and 0 < line <= len(source) else ""
         return text[: len(text) - len(text.lstrip())]

@@ -31,9 +31,7 @@ _FILES_AND_PORTS = re.compile(
 def collect_user_options(environment: Mapping[str, str], arguments: str = "") -> str:
     """Return all options except those that this package adds, as one string.
 
-    Args:
-        environment: the environment of the command.
-        arguments: the arguments with which Java was started, including those that the launcher adds.
+    ``arguments`` are those with which Java was started, including those of the launcher.
     """
     return " ".join([*(environment.get(name, "") for name in _USER_VARIABLES), arguments])
 

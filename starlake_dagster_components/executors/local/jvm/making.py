@@ -35,12 +35,7 @@ class NotMade(Exception):
 def make_archive(program: str, environment: Mapping[str, str], folder: Path, java: Java, loader: Loader) -> Archive | None:
     """Make the archive for a Java and a loader unless it exists. Wait if another process is making it.
 
-    Args:
-        program: the launcher.
-        environment: the environment of the commands, without the variables that this package adds.
-        folder: the folder of the archives.
-        java: the Java that the launcher starts.
-        loader: the loader of the commands.
+    ``environment`` is that of the commands, without the variables that this package adds.
 
     Returns:
         The archive; None if this Java has no archives.
@@ -105,10 +100,8 @@ def start_making(program: str, environment: Mapping[str, str], folder: Path, arc
 
 
 def make_in_background(text: str) -> None:
-    """Make an archive in this process, at the lowest priority, unless another process is already making it.
-
-    Args:
-        text: the argument that :func:`start_making` passes.
+    """Make an archive in this process, at the lowest priority, unless another process is already making it. ``text`` comes from
+    :func:`start_making`.
     """
     work = json.loads(text)
     program, folder, loader = work["program"], Path(work["folder"]), work["loader"]

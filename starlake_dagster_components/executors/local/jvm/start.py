@@ -34,15 +34,7 @@ class JvmStart:
     def __init__(
         self, settings: JvmSettings, program: str, command: Command, invocation: Invocation, environment: Mapping[str, str]
     ) -> None:
-        """Choose the options.
-
-        Args:
-            settings: the settings of the executor.
-            program: absolute path of the launcher.
-            command: the command to run.
-            invocation: the step that runs it.
-            environment: the environment of the command, without the options that this package adds.
-        """
+        """Choose the options. ``environment`` is that of the command, without the options that this package adds."""
         self._settings = settings
         self._program = program
         self._base_environment = environment
@@ -57,11 +49,7 @@ class JvmStart:
             self.environment = self._extend([*own, *settings.options])
 
     def finish(self, exit_code: int) -> None:
-        """Store which Java the command has started. Make an archive in the background if there is none.
-
-        Args:
-            exit_code: the exit code of the command.
-        """
+        """Store which Java the command has started. Make an archive in the background if there is none."""
         if self._probe is None or self._folder is None:
             return
         java = self._probe.close()
