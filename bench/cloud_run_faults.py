@@ -5,6 +5,7 @@
 Every command appends its id to a file, so that the runs of each command are counted by their effect, not by what is reported.
 """
 
+import gc
 import json
 import os
 import random
@@ -348,9 +349,9 @@ def waiter(address: str, commands: str, seconds: str, folder: str) -> None:
         work = command(Path(folder, "effects"), step)
         threading.Thread(target=runner.run, args=(work, invocation(step)), daemon=True).start()
 
-    from starlake_dagster_components.executors.cloud_run.poller import find_poller
+    from starlake_dagster_components.executors.cloud_run.poller import Group
 
-    while sum(len(g._watches) for g in find_poller()._groups.values()) < int(commands):
+    while sum(len(found._watches) for found in gc.get_objects() if isinstance(found, Group)) < int(commands):
         time.sleep(0.1)
     before, begun = time.process_time(), time.monotonic()
     time.sleep(float(seconds))

@@ -50,6 +50,11 @@ def read_status(error: BaseException) -> str:
     return str(code.name) if code is not None else ""
 
 
+def summarize_error(error: BaseException) -> str:
+    """Return an error on one line."""
+    return f"{read_status(error) or type(error).__name__}: {getattr(error, 'message', None) or error}"
+
+
 def is_transient(error: BaseException) -> bool:
     """Return whether a failed call is worth another try."""
     from google.api_core import exceptions
@@ -60,7 +65,7 @@ def is_transient(error: BaseException) -> bool:
 
 
 def explain_failure(error: BaseException, *, doing: str, resource: str) -> StarlakeError:
-    """Return the exception for a call that failed permanently. It says what happened and what to check.
+    """Return the exception for a call that failed permanently. Its message has the reason, and what to check.
 
     Args:
         error: the exception of the SDK.

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ...errors import CommandError, MissingDependency
+from .shared import share_in_process
 
 if TYPE_CHECKING:
     from google.cloud.logging_v2.services.logging_service_v2 import LoggingServiceV2Client
@@ -69,7 +70,7 @@ class Connection:
         if not project:
             raise CommandError(
                 "no Google Cloud project: set cloud_run_project_id in the DAG config's options, project_id in the executor, "
-                "or GOOGLE_CLOUD_PROJECT in the environment (the credentials name none)",
+                "or GOOGLE_CLOUD_PROJECT in the environment (the credentials do not name one)",
                 retry=False,
             )
         return project
@@ -77,19 +78,19 @@ class Connection:
     @property
     def jobs(self) -> "JobsClient":
         """Client of ``google.cloud.run.v2.Jobs``."""
-        client: JobsClient = self._make_client("Jobs")
+        client: JobsClient = self._find_client("Jobs")
         return client
 
     @property
     def executions(self) -> "ExecutionsClient":
         """Client of ``google.cloud.run.v2.Executions``."""
-        client: ExecutionsClient = self._make_client("Executions")
+        client: ExecutionsClient = self._find_client("Executions")
         return client
 
     @property
     def tasks(self) -> "TasksClient":
         """Client of ``google.cloud.run.v2.Tasks``."""
-        client: TasksClient = self._make_client("Tasks")
+        client: TasksClient = self._find_client("Tasks")
         return client
 
     @property
@@ -99,7 +100,7 @@ class Connection:
         Raises:
             MissingDependency: google-cloud-logging is not installed.
         """
-        client: LoggingServiceV2Client = self._make_client("Logging")
+        client: LoggingServiceV2Client = self._find_client("Logging")
         return client
 
     def open_storage(self) -> Any:
@@ -112,22 +113,22 @@ class Connection:
         self._authenticate()
         return AuthorizedSession(self._credentials)  # type: ignore[no-untyped-call]
 
-    def _make_client(self, service: str) -> Any:
+    def _find_client(self, service: str) -> Any:
         with self._lock:
             if service not in self._clients:
-                self._clients[service] = self._make(service)
+                self._clients[service] = self._build_client(service)
             return self._clients[service]
 
-    def _make(self, service: str) -> Any:
+    def _build_client(self, service: str) -> Any:
         client, transport = _import_classes(service)
         access = self.access
         if access.insecure:
-            return client(transport=transport(channel=self._make_plain_channel(access.find_endpoint(service) or access.api_endpoint)))
+            return client(transport=transport(channel=self._open_plain_channel(access.find_endpoint(service) or access.api_endpoint)))
         self._authenticate()
         options = {"api_endpoint": access.find_endpoint(service), "universe_domain": access.universe_domain}
         return client(credentials=self._credentials, client_options={name: value for name, value in options.items() if value} or None)
 
-    def _make_plain_channel(self, address: str | None) -> Any:
+    def _open_plain_channel(self, address: str | None) -> Any:
         import grpc
 
         if not address:
@@ -161,14 +162,10 @@ def explain_missing_credentials(detail: str) -> CommandError:
     return CommandError(_NO_CREDENTIALS.format(detail=detail.split("\n", 1)[0].rstrip(". ")[:300]), retry=False)
 
 
-_connections: dict[tuple[int, Access], Connection] = {}
-_connections_lock = threading.Lock()
-
-
+@share_in_process
 def connect(access: Access) -> Connection:
-    """Return this process's connection for an account; a forked process gets its own."""
-    with _connections_lock:
-        return _connections.setdefault((os.getpid(), access), Connection(access))
+    """Return this process's connection for an account."""
+    return Connection(access)
 
 
 def _require_sdk() -> None:

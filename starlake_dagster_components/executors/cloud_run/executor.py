@@ -1,7 +1,6 @@
 """The executor ``cloud_run``: its YAML fields, and the checks before anything runs."""
 
 from collections.abc import Sequence
-from dataclasses import fields
 from datetime import timedelta
 from typing import TYPE_CHECKING, Literal
 
@@ -16,8 +15,6 @@ from ..fields import Environment, Seconds
 if TYPE_CHECKING:
     from ...commands import Command
     from ...project.model import Project
-    from .execution_settings import ExecutionSettings
-    from .job_options import Given
 
 
 class CloudRunExecutor(StarlakeExecutor):
@@ -39,11 +36,11 @@ class CloudRunExecutor(StarlakeExecutor):
     service_account: str | None = Field(
         default=None, description="Service account to act as (impersonation). Default: the option cloud_run_service_account, else none."
     )
-    container_name: str | None = Field(default=None, description="Container of the job that runs Starlake, where it has several.")
+    container_name: str | None = Field(default=None, description="Container of the job that runs Starlake, if it has several.")
     root: str | None = Field(
         default=None,
-        description="SL_ROOT in the container (a path or gs://...). The project's own path in arguments and environment is replaced by it. "
-        "Default: what the job's image says.",
+        description="SL_ROOT in the container (a path or gs://...). It replaces the project's path in arguments and environment. "
+        "Default: that of the image.",
     )
     env: Environment = Field(
         default_factory=dict,
@@ -59,14 +56,14 @@ class CloudRunExecutor(StarlakeExecutor):
         description="Seconds that Cloud Run allows a task, at most 168 hours (604,800). Default: that of the job.",
     )
     timeout: Seconds | None = Field(
-        default=None, description="Seconds after which an execution is canceled and the step fails, waiting for resources included."
+        default=None, description="Seconds after which an execution is canceled and the step fails. They include the wait for resources."
     )
     poll_interval: Seconds | None = Field(
         default=None,
         description="Seconds between two polls of the executions of a job. Default: the option cloud_run_async_poke_interval, else 10.",
     )
     retry_on_failure: bool | None = Field(
-        default=None, description="Try a failed step once more when the DAG config sets no retries. Default: the option retry_on_failure."
+        default=None, description="Retry a failed step once if the DAG config does not set retries. Default: the option retry_on_failure."
     )
     retry_delay_in_seconds: float | None = Field(
         default=None, ge=0, description="Delay of that retry. Default: the option retry_delay_in_seconds, else 10."
@@ -83,20 +80,20 @@ class CloudRunExecutor(StarlakeExecutor):
     log_settle: float = Field(
         default=4.0, ge=0, description="Seconds without a new line after which a finished execution's log is complete."
     )
-    tail_lines: int = Field(default=50, ge=0, description="How many of the last lines a failure shows.")
+    tail_lines: int = Field(default=50, ge=0, description="Number of lines at the end of the output that a failure shows.")
     not_ready_folder: str | None = Field(
         default=None,
         description="Folder for the sentinels of preload (gs://bucket/folder, or a path that the container and Dagster share). "
         "Default: exit code 1 of a preload means not ready.",
     )
-    start_timeout: Seconds = Field(
-        default=900.0, description="Seconds to go on trying when the API rejects or fails to start an execution."
-    )
+    start_timeout: Seconds = Field(default=900.0, description="Seconds to keep trying if the API does not start an execution.")
     start_settle: float = Field(
-        default=20.0, ge=0, description="Seconds to look for an execution whose start got no answer, before it is started again."
+        default=20.0, ge=0, description="Seconds to look for an execution whose start was not answered, before starting another one."
     )
     cancel_timeout: Seconds = Field(default=600.0, description="Seconds to wait for the end of an execution that was canceled.")
-    max_executions: int = Field(default=100, gt=0, description="Commands at a time in one run, unless max_concurrent says otherwise.")
+    max_executions: int = Field(
+        default=100, gt=0, description="Maximum number of concurrent commands in one run, unless max_concurrent is set."
+    )
     api_endpoint: str | None = Field(
         default=None, description="host:port of the API instead of run.googleapis.com: a regional endpoint or an emulator."
     )
@@ -111,7 +108,7 @@ class CloudRunExecutor(StarlakeExecutor):
         description="Domain of all APIs in a cloud other than Google's own (Trusted Partner Cloud). Default: googleapis.com.",
         examples=["apis-example.goog"],
     )
-    insecure: bool = Field(default=False, description="Reach api_endpoint without TLS and credentials: an emulator.")
+    insecure: bool = Field(default=False, description="Connect to api_endpoint, an emulator, without TLS and credentials.")
 
     def find_unsupported(self, project: "Project", pipeline: Pipeline) -> Sequence[Problem]:
         """Return warnings about tables and tasks that a fault of Starlake keeps from running."""
@@ -129,10 +126,10 @@ class CloudRunExecutor(StarlakeExecutor):
         """
         from .run_execution import run_command
 
-        return run_command(self.settings, command, invocation)
+        return run_command(self, command, invocation)
 
     def find_problems(self, pipeline: Pipeline) -> Sequence[Problem]:
-        """Return what is wrong with the Cloud Run settings of a pipeline: no job name, above all."""
+        """Return the problems of the Cloud Run settings of a pipeline, above all a missing job name."""
         from .job_options import check_options
 
         origin = pipeline.dag_config.origin
@@ -140,35 +137,13 @@ class CloudRunExecutor(StarlakeExecutor):
         def locate_option(key: str) -> Location:
             return origin.locate(f"options.{key}")
 
-        return check_options(self.given, pipeline.options, locate_option)
+        return check_options(self, pipeline.options, locate_option)
 
     def get_retries(self, pipeline: Pipeline) -> tuple[int, timedelta] | None:
         """Return the retry that ``retry_on_failure`` asks for."""
         from .job_options import find_retries
 
-        return find_retries(self.given, pipeline.options)
-
-    @property
-    def given(self) -> "Given":
-        """The fields that stand for DAG options."""
-        from .job_options import Given
-
-        return Given(
-            project_id=self.project_id,
-            job_name=self.job_name,
-            region=self.region,
-            service_account=self.service_account,
-            poll_interval=self.poll_interval,
-            retry_on_failure=self.retry_on_failure,
-            retry_delay_in_seconds=self.retry_delay_in_seconds,
-        )
-
-    @property
-    def settings(self) -> "ExecutionSettings":
-        """The fields that matter while a command runs."""
-        from .execution_settings import ExecutionSettings
-
-        return ExecutionSettings(**{field.name: getattr(self, field.name) for field in fields(ExecutionSettings)})
+        return find_retries(self, pipeline.options)
 
     @property
     def max_concurrent(self) -> int:

@@ -14,6 +14,7 @@ from typing import Any
 
 from .connection import Connection
 from .request import split_id
+from .shared import share_in_process
 from .state import ExecutionState, read_message
 
 PAGE_SIZE = 500
@@ -73,6 +74,12 @@ class Finder:
             if since is not None and len(states) > 1 and _is_newest_first(states) and states[-1].created < since:
                 break
         return listing
+
+
+@share_in_process
+def find_finder(connection: Connection, job: str) -> Finder:
+    """Return this process's finder for the executions of a job."""
+    return Finder(connection, job)
 
 
 def list_pages(connection: Connection, job: str, size: int) -> Iterator[Sequence[Any]]:

@@ -5,8 +5,12 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from ...errors import CommandError, Location, Problem, suggest_name
+
+if TYPE_CHECKING:
+    from .executor import CloudRunExecutor
 
 DEFAULT_REGION = "europe-west1"
 SYNC_INTERVAL = 2.0
@@ -32,19 +36,6 @@ RETRY_DELAY = "retry_delay_in_seconds"
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
-    """The fields of the executor's YAML; None = the DAG option is used."""
-
-    project_id: str | None = None
-    job_name: str | None = None
-    region: str | None = None
-    service_account: str | None = None
-    poll_interval: float | None = None
-    retry_on_failure: bool | None = None
-    retry_delay_in_seconds: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Target:
     """The job that runs a command and how its executions are watched.
 
@@ -63,70 +54,64 @@ class Target:
     interval: float = 10.0
 
 
-def resolve_target(given: Given, options: Mapping[str, str], *, default_interval: float) -> Target:
+def resolve_target(executor: "CloudRunExecutor", options: Mapping[str, str], *, default_interval: float) -> Target:
     """Return the target of a command.
 
     Args:
-        given: the executor's YAML fields, which take precedence.
+        executor: the executor, whose fields take precedence.
         options: the DAG config's options (Starlake: the ``cloud_run`` templates). An empty string is not a value.
         default_interval: polling interval in seconds, if neither sets it.
 
     Raises:
         CommandError: the job has no name, or a value cannot be used. :func:`check_options` finds both when definitions are built.
     """
-    problems = [p.message for p in check_options(given, options, lambda key: None) if p.severity == "error"]
+    problems = [p.message for p in check_options(executor, options, lambda key: None) if p.severity == "error"]
     if problems:
         raise CommandError("; ".join(problems), retry=False)
-    name = given.job_name or _read_text(options, JOB_NAME) or ""
+    name = executor.job_name or _read_text(options, JOB_NAME) or ""
     full = _FULL_JOB.match(name)
-    interval = given.poll_interval or _read_number(options, POKE_INTERVAL) or default_interval
-    if given.poll_interval is None and _read_boolean(options, ASYNC) is False:
+    interval = executor.poll_interval or _read_number(options, POKE_INTERVAL) or default_interval
+    if executor.poll_interval is None and _read_boolean(options, ASYNC) is False:
         interval = min(interval, SYNC_INTERVAL)
     return Target(
-        project=given.project_id or (full["project"] if full else None) or _read_text(options, PROJECT_ID),
-        region=given.region
+        project=executor.project_id or (full["project"] if full else None) or _read_text(options, PROJECT_ID),
+        region=executor.region
         or (full["region"] if full else None)
         or _read_text(options, JOB_REGION)
         or _read_text(options, REGION)
         or DEFAULT_REGION,
         job=full["job"] if full else name,
-        service_account=given.service_account or _read_text(options, SERVICE_ACCOUNT),
+        service_account=executor.service_account or _read_text(options, SERVICE_ACCOUNT),
         interval=interval,
     )
 
 
-def find_retries(given: Given, options: Mapping[str, str]) -> tuple[int, timedelta] | None:
+def find_retries(executor: "CloudRunExecutor", options: Mapping[str, str]) -> tuple[int, timedelta] | None:
     """Return the retries that ``retry_on_failure`` asks for: one more attempt of the step after ``retry_delay_in_seconds`` (10).
 
     Each attempt is a separate execution. One attempt never starts two executions.
     """
-    wanted = given.retry_on_failure if given.retry_on_failure is not None else _read_boolean(options, RETRY_ON_FAILURE)
+    wanted = executor.retry_on_failure if executor.retry_on_failure is not None else _read_boolean(options, RETRY_ON_FAILURE)
     if not wanted:
         return None
-    delay = given.retry_delay_in_seconds
+    delay = executor.retry_delay_in_seconds
     if delay is None:
         delay = _read_number(options, RETRY_DELAY)
     return 1, timedelta(seconds=10.0 if delay is None else delay)
 
 
-def check_options(given: Given, options: Mapping[str, str], where: Callable[[str], Location | None]) -> list[Problem]:
-    """Return what is wrong with the Cloud Run settings of a pipeline.
-
-    Args:
-        given: the executor's YAML fields.
-        options: the DAG config's options.
-        where: returns the location of an option in the project's files.
-    """
+def check_options(executor: "CloudRunExecutor", options: Mapping[str, str], where: Callable[[str], Location | None]) -> list[Problem]:
+    """Return the problems of the Cloud Run settings of a pipeline: its executor's fields, and the options of its DAG config."""
     found: list[Problem] = []
 
     def report(key: str, message: str) -> None:
         found.append(Problem(where(key), "error", message))
 
-    def check(key: str, value: str | None, given_value: object, pattern: re.Pattern[str], expected: str) -> None:
-        if given_value is None and value and not pattern.match(value):
+    def check(key: str, value: str | None, field: object, pattern: re.Pattern[str], expected: str) -> None:
+        if field is None and value and not pattern.match(value):
             report(key, f"{key} '{value}' is not {expected}")
 
-    name = given.job_name or _read_text(options, JOB_NAME)
+    name = executor.job_name or _read_text(options, JOB_NAME)
     if not name:
         similar = [key for key in options if suggest_name(key, [JOB_NAME])]
         hint = f" (is '{similar[0]}' a misspelling of it?)" if similar else ""
@@ -136,11 +121,16 @@ def check_options(given: Given, options: Mapping[str, str], where: Callable[[str
             f"or job_name in the component's executor{hint}",
         )
     elif not _JOB.match(name) and not _FULL_JOB.match(name):
-        report(JOB_NAME, f"{JOB_NAME} '{name}' is not a job's name (lower case letters, digits and -) nor projects/P/locations/R/jobs/NAME")
-    check(PROJECT_ID, _read_text(options, PROJECT_ID), given.project_id, _PROJECT, "a Google Cloud project id")
+        report(
+            JOB_NAME,
+            f"{JOB_NAME} '{name}' is neither a job name (lowercase letters, digits and -) nor projects/P/locations/R/jobs/NAME",
+        )
+    check(PROJECT_ID, _read_text(options, PROJECT_ID), executor.project_id, _PROJECT, "a Google Cloud project id")
     for key in (REGION, JOB_REGION):
-        check(key, _read_text(options, key), given.region, _REGION, "a Google Cloud region (like europe-west1)")
-    check(SERVICE_ACCOUNT, _read_text(options, SERVICE_ACCOUNT), given.service_account, _ACCOUNT, "the e-mail address of a service account")
+        check(key, _read_text(options, key), executor.region, _REGION, "a Google Cloud region (like europe-west1)")
+    check(
+        SERVICE_ACCOUNT, _read_text(options, SERVICE_ACCOUNT), executor.service_account, _ACCOUNT, "the email address of a service account"
+    )
     for key in (ASYNC, RETRY_ON_FAILURE):
         if _read_text(options, key) and _read_boolean(options, key) is None:
             report(key, f"{key} '{options[key]}' is neither true nor false")
@@ -149,7 +139,7 @@ def check_options(given: Given, options: Mapping[str, str], where: Callable[[str
         if _read_text(options, key) and (number is None or number < 0 or (key == POKE_INTERVAL and number == 0)):
             report(key, f"{key} '{options[key]}' is not a positive number of seconds")
     regions = {_read_text(options, key) for key in (REGION, JOB_REGION)} - {None}
-    if given.region is None and len(regions) > 1:
+    if executor.region is None and len(regions) > 1:
         found.append(
             Problem(
                 where(REGION),

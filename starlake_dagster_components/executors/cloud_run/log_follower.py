@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from ..base import Level, Log
 from .connection import Connection
 from .log_queries import AT_ONCE, PAGE_SIZE, PATIENCE, Line, fetch_lines
+from .shared import share_in_process
 
 OVERLAP = 20.0
 """Seconds before the newest known line at which each query starts, because lines arrive late and out of order."""
@@ -161,11 +162,7 @@ class Follower:
         return new
 
 
-_followers: dict[tuple[Connection, str], Follower] = {}
-_followers_lock = threading.Lock()
-
-
+@share_in_process
 def find_follower(connection: Connection, project: str, interval: float) -> Follower:
     """Return this process's follower for the logs of a project."""
-    with _followers_lock:
-        return _followers.setdefault((connection, project), Follower(connection, project, interval))
+    return Follower(connection, project, interval)

@@ -1,7 +1,6 @@
 """Read lines of executions from Cloud Logging, within its quota: it allows 60 queries per minute and project."""
 
 import json
-import os
 import threading
 import time
 from collections import deque
@@ -13,6 +12,7 @@ from typing import Any
 
 from ..base import Level
 from .connection import Connection
+from .shared import share_in_process
 
 QUERIES_A_MINUTE = 45
 """Maximum number of queries per minute of this process for a project. It is below the quota, because others read the same logs."""
@@ -50,16 +50,10 @@ class Pace:
             time.sleep(max(rest, 0.01))
 
 
-_paces: dict[tuple[int, str, str], Pace] = {}
-_lock = threading.Lock()
-
-
-def find_pace(connection: Connection, project: str) -> Pace:
-    """Return the pace of this process for the logs of a project."""
-    with _lock:
-        access = connection.access
-        limit = None if access.insecure else QUERIES_A_MINUTE
-        return _paces.setdefault((os.getpid(), access.find_endpoint("Logging") or access.api_endpoint or "", project), Pace(limit))
+@share_in_process
+def find_pace(address: str, project: str, limit: int | None) -> Pace:
+    """Return the pace of this process for the logs of a project at an address."""
+    return Pace(limit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +105,9 @@ def fetch_lines(
         order_by="timestamp desc" if newest else "timestamp asc",
         page_size=min(newest or PAGE_SIZE, PAGE_SIZE),
     )
-    pages = _fetch_pages(client, request, find_pace(connection, project))
+    access = connection.access
+    address = access.find_endpoint("Logging") or access.api_endpoint or ""
+    pages = _fetch_pages(client, request, find_pace(address, project, None if access.insecure else QUERIES_A_MINUTE))
     # Uses the raw protobuf messages, because wrapping every entry would take several times as long as everything else.
     entries = (entry for page in pages for entry in ListLogEntriesResponse.pb(page).entries)
     chosen = reversed(list(islice(entries, newest))) if newest else entries

@@ -4,16 +4,16 @@ A hundred loads that end at the same time ask for their row counts at the same t
 if Cloud Logging rejects a query.
 """
 
-import os
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from ...errors import MissingDependency
-from .calls import is_transient, read_status
+from .calls import is_transient, summarize_error
 from .connection import Connection
 from .log_queries import AT_ONCE, PATIENCE, PAUSE, fetch_lines
+from .shared import share_in_process
 
 GATHERING = 0.5
 """Seconds to wait for other executions before a query."""
@@ -113,7 +113,7 @@ class SharedReader:
         return any(not wanted.done.is_set() for wanted in batch)
 
     def _record_rejection(self, batch: Sequence[_Wanted], error: BaseException) -> bool:
-        message = f"{read_status(error) or type(error).__name__}: {getattr(error, 'message', None) or error}"
+        message = summarize_error(error)
         if not is_transient(error):
             return self._end_all(batch, f"the logs cannot be read ({message}); roles/logging.viewer allows it")
         for wanted in batch:
@@ -130,12 +130,7 @@ class SharedReader:
         return False
 
 
-_readers: dict[tuple[int, Connection, str, str], SharedReader] = {}
-_readers_lock = threading.Lock()
-
-
+@share_in_process
 def find_reader(connection: Connection, project: str, matching: str) -> SharedReader:
-    """Return this process's reader for lines of a project's executions; a forked process gets its own."""
-    with _readers_lock:
-        key = (os.getpid(), connection, project, matching)
-        return _readers.setdefault(key, SharedReader(connection, project, matching))
+    """Return this process's reader for lines of a project's executions that match a regular expression."""
+    return SharedReader(connection, project, matching)

@@ -30,18 +30,18 @@ _SUCCESS = re.compile(r" INFO Main: Successfully ")
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A finished execution, and what is needed to evaluate it.
+    """A finished execution, and the context in which it is evaluated.
 
     Attributes:
-        command: what ran.
-        state: how the execution ended.
+        command: the command that it ran.
+        state: its last state.
         connection, project: for queries of the exit code and the logs.
         sentinel: where a ``preload`` reports "not ready"; None = by its exit code.
         followed: the output, if the logs were followed.
-        tail_lines: how many lines to fetch otherwise; 0 = none.
+        tail_lines: number of lines to fetch otherwise; 0 = none.
         mask: hides secrets.
-        allow_task_retries: accept a load that succeeded only after a retry by Cloud Run.
-        log: receives remarks.
+        allow_task_retries: whether to accept a load that succeeded only after a retry by Cloud Run.
+        log: receives messages.
         metadata: ids and links.
     """
 
@@ -57,23 +57,32 @@ class Ended:
     log: Log
     metadata: Mapping[str, Any]
 
+    @property
+    def since(self) -> float | None:
+        """The earliest time of its output, in seconds since 1970; None if unknown."""
+        return self.state.created - 60.0 if self.state.created else None
+
+    def open_output(self) -> Output:
+        """Return an empty output, which logs nothing."""
+        return Output(lambda level, line: None, self.mask)
+
 
 def judge_execution(ended: Ended) -> CommandResult:
     """Return the result of a command."""
     state = ended.state
     if state.succeeded:
         return _judge_success(ended)
-    # The middle of the output has the statement that failed, and tells which exception belongs to which file.
+    # The middle of the output has the statement that failed, and shows which exception belongs to which file.
     output = _fetch_output(ended, whole=ended.command.verb in ("load", "transform"))
     if state.canceled:
-        reason = f"Cloud Run execution {state.short_name} was canceled from outside ({state.message or state.reason})"
+        reason = f"Cloud Run execution {state.short_name} was canceled outside Dagster ({state.message or state.reason})"
         return _build_failure(ended, 1, reason, output)
     code = _fetch_exit_code(ended)
     if ended.command.verb == "preload" and ended.sentinel is None and code == NOT_READY_EXIT_CODE and not output.has_exception:
         ended.log(
             "info",
-            "preload ended with exit code 1, which means not ready (it also means an exception of Starlake; "
-            "not_ready_folder makes it certain)",
+            "preload ended with exit code 1, which counts as not ready. An exception of Starlake has the same exit code; "
+            "set not_ready_folder to distinguish them",
         )
         return CommandResult(exit_code=code, not_ready=True, tail=output.tail, metadata=ended.metadata)
     failed = f"Cloud Run execution {state.short_name} failed ({state.reason or 'no reason given'}){state.message and f': {state.message}'}"
@@ -84,14 +93,14 @@ def judge_execution(ended: Ended) -> CommandResult:
 def _judge_success(ended: Ended) -> CommandResult:
     state = ended.state
     if ended.sentinel is not None and sentinel.has_sentinel(ended.sentinel, ended.connection):
-        if sentinel.find_given(ended.command.arguments) is None:
+        if sentinel.find_sentinel(ended.command.arguments) is None:
             sentinel.remove_sentinel(ended.sentinel, ended.connection)
         return CommandResult(exit_code=0, not_ready=True, tail=ended.followed.tail if ended.followed else (), metadata=ended.metadata)
     if state.retried and ended.command.verb == "load" and not ended.allow_task_retries:
         reason = (
             f"Cloud Run execution {state.short_name} succeeded only after Cloud Run had retried its task. The failed attempt may have left "
-            "files in the ingesting area, which the next load does not see: look there, move them back to stage, and set --max-retries 0 "
-            "on the job (or allow_task_retries: true)"
+            "files in the ingesting area, where the next load does not look. Move them back to the stage area, and set --max-retries 0 "
+            "on the job (or allow_task_retries: true on the executor)"
         )
         return _build_failure(ended, 1, reason, _fetch_output(ended))
     if ended.followed is None and not ended.command.expectations:
@@ -100,13 +109,13 @@ def _judge_success(ended: Ended) -> CommandResult:
     tables = _find_table_results(ended, 0, output)
     counters = drop_growth(output.counters, ended.command.tables)
     if ended.command.verb == "load" and counters is None and ended.followed is None:
-        ended.log("warning", f"the row counts of {state.short_name} are not known: they are not in its log")
+        ended.log("warning", f"the row counts of {state.short_name} are unknown because they are not in its log")
     result = CommandResult(exit_code=0, counters=counters, tail=output.tail, metadata=ended.metadata, tables=tables)
     return mark_left_files(ended.command, _judge_output(ended, result, output), output.load)
 
 
 def _has_ended(verb: str) -> Callable[[Sequence[Line]], bool]:
-    """Return the reader that finds the last line of a successful command."""
+    """Return a function that returns whether lines contain the last one of a successful command."""
     pattern = _COUNTS if verb == "load" else _SUCCESS
     return lambda lines: any(pattern.search(line.text) for line in lines)
 
@@ -115,15 +124,13 @@ def _count_rows(ended: Ended) -> CommandResult:
     """Return the result of a successful command, with the row counts of a load. Its other lines are not read."""
     result = CommandResult(exit_code=0, metadata=ended.metadata)
     if ended.command.verb != "load" or not ended.tail_lines:
-        return _judge_output(ended, result, Output(lambda level, line: None, ended.mask))
-    state = ended.state
-    since = state.created - 60.0 if state.created else None
-    texts, problem = fetch_count_lines(ended.connection, ended.project, state.short_name, since=since)
-    output = Output(lambda level, line: None, ended.mask)
+        return _judge_output(ended, result, ended.open_output())
+    texts, problem = fetch_count_lines(ended.connection, ended.project, ended.state.short_name, since=ended.since)
+    output = ended.open_output()
     output.feed("out", "".join(f"{text}\n" for text in texts).encode("utf-8", "backslashreplace"))
     output.close()
     if output.counters is None:
-        ended.log("warning", f"the row counts of {state.short_name} are not known: {problem or 'its log has none'}")
+        ended.log("warning", f"the row counts of {ended.state.short_name} are unknown: {problem or 'they are not in its log'}")
     tables = _find_table_results(ended, 0, output)
     result = replace(result, counters=drop_growth(output.counters, ended.command.tables), tail=output.tail, tables=tables)
     return mark_left_files(ended.command, _judge_output(ended, result, output), None)
@@ -164,7 +171,6 @@ def _find_table_results(ended: Ended, code: int, output: Output) -> Mapping[str,
         return {}
     if not ended.tail_lines:
         return {}
-    state = ended.state
     files = len(output.counters.files) if output.counters else None
 
     def has_enough(found: LoadLines) -> bool:
@@ -172,12 +178,7 @@ def _find_table_results(ended: Ended, code: int, output: Output) -> Mapping[str,
 
     # The last lines may not contain everything about its tables, and followed lines arrive in any order.
     lines = fetch_load_lines(
-        ended.connection,
-        ended.project,
-        state.short_name,
-        since=state.created - 60.0 if state.created else None,
-        has_enough=has_enough,
-        settled=code != 0,
+        ended.connection, ended.project, ended.state.short_name, since=ended.since, has_enough=has_enough, settled=code != 0
     )
     return judge_output(ended.command, code, lines, output.counters)
 
@@ -208,13 +209,12 @@ def _fetch_output(ended: Ended, has_enough: Callable[[Sequence[Line]], bool] = b
     """Return the command's output: all of it if it was followed or is requested, otherwise its last lines, as far as they can be read."""
     if ended.followed is not None:
         return ended.followed
-    output = Output(lambda level, line: None, ended.mask)
+    output = ended.open_output()
     if not ended.tail_lines:
         return output
     state = ended.state
-    since = state.created - 60.0 if state.created else None
     count = None if whole else ended.tail_lines
-    lines = fetch_last_lines(ended.connection, ended.project, state.short_name, count, since=since, has_enough=has_enough)
+    lines = fetch_last_lines(ended.connection, ended.project, state.short_name, count, since=ended.since, has_enough=has_enough)
     if isinstance(lines, str):
         ended.log("info" if not state.succeeded else "debug", f"no output of {state.short_name}: {lines}")
         return output

@@ -4,7 +4,6 @@ A waiting step sleeps on an event, and one listing of the job has the states of 
 interval and no CPU.
 """
 
-import os
 import random
 import threading
 import time
@@ -13,9 +12,10 @@ from contextlib import contextmanager
 
 from ...errors import CommandError, StarlakeError
 from ..base import Log
-from .calls import explain_failure, is_transient, read_status
+from .calls import explain_failure, is_transient, read_status, summarize_error
 from .connection import Connection
 from .finder import TIMEOUT, list_pages
+from .shared import share_in_process
 from .state import ExecutionState, read_message, read_state
 
 FEW = 3
@@ -53,7 +53,7 @@ class Watch:
         return self.error is not None or (self.state is not None and self.state.finished)
 
     def record_state(self, state: ExecutionState) -> None:
-        """Record a state."""
+        """Record the latest state, and wake the step if the execution has ended."""
         before = self.state
         self.state = state
         self.answered = time.monotonic()
@@ -63,12 +63,12 @@ class Watch:
             self.wake.set()
 
     def fail(self, error: StarlakeError) -> None:
-        """Give up."""
+        """Record that it can no longer be followed."""
         self.error = error
         self.wake.set()
 
 
-class _Group:
+class Group:
     """The executions of one job that this process waits for, and the thread that polls them."""
 
     def __init__(self, connection: Connection, job: str) -> None:
@@ -82,6 +82,7 @@ class _Group:
         self._thread: threading.Thread | None = None
 
     def add(self, watch: Watch) -> None:
+        """Poll an execution from now on."""
         with self._condition:
             self._watches.append(watch)
             self._due = min(self._due, self._choose_time(watch.interval)) if len(self._watches) > 1 else self._choose_time(watch.interval)
@@ -93,6 +94,7 @@ class _Group:
             self._condition.notify()
 
     def remove(self, watch: Watch) -> None:
+        """Stop polling an execution."""
         with self._condition:
             self._watches.remove(watch)
             self._condition.notify()
@@ -185,9 +187,11 @@ class _Group:
             self._due = self._choose_time(delay)
         for watch in watches:
             if now - watch.answered > SILENCE:
-                watch.fail(CommandError(f"no answer about {watch.name} for {SILENCE:g} s: {summarize_error(error)}"))
+                watch.fail(
+                    CommandError(f"Cloud Run has not reported the state of {watch.name} for {SILENCE:g} s: {summarize_error(error)}")
+                )
             elif self._failures in (3, 10) or (self._failures == 1 and self._denied_since is not None):
-                watch.log("warning", f"Cloud Run does not report the state of {watch.name}: {summarize_error(error)}; it is asked again")
+                watch.log("warning", f"Cloud Run does not report the state of {watch.name}: {summarize_error(error)}; retrying")
 
     def _may_pass(self, error: BaseException) -> bool:
         """Return whether a rejected query was allowed before, or may be allowed soon. Then executions are not given up immediately."""
@@ -197,35 +201,18 @@ class _Group:
         return time.monotonic() - self._denied_since < DENIED
 
 
-class Poller:
-    """The pollers of this process."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._groups: dict[tuple[Connection, str], _Group] = {}
-
-    @contextmanager
-    def watch_execution(self, connection: Connection, job: str, watch: Watch) -> Iterator[_Group]:
-        """Poll an execution while the block runs."""
-        with self._lock:
-            group = self._groups.setdefault((connection, job), _Group(connection, job))
-        group.add(watch)
-        try:
-            yield group
-        finally:
-            group.remove(watch)
+@share_in_process
+def find_group(connection: Connection, job: str) -> Group:
+    """Return the executions of a job that this process waits for."""
+    return Group(connection, job)
 
 
-_processes: dict[int, Poller] = {}
-_processes_lock = threading.Lock()
-
-
-def find_poller() -> Poller:
-    """Return this process's poller; a forked process gets its own."""
-    with _processes_lock:
-        return _processes.setdefault(os.getpid(), Poller())
-
-
-def summarize_error(error: BaseException) -> str:
-    """Return an error on one line."""
-    return f"{read_status(error) or type(error).__name__}: {getattr(error, 'message', None) or error}"
+@contextmanager
+def watch_execution(connection: Connection, job: str, watch: Watch) -> Iterator[Group]:
+    """Poll an execution while the block runs."""
+    group = find_group(connection, job)
+    group.add(watch)
+    try:
+        yield group
+    finally:
+        group.remove(watch)

@@ -1,4 +1,4 @@
-"""Make the request that starts the execution of a command, and the id by which it is found again."""
+"""Build the request that starts the execution of a command, and the id by which it is found again."""
 
 import hashlib
 import re
@@ -46,13 +46,13 @@ class CommandId:
 
 
 class CommandIds:
-    """Makes command ids, and counts how often an attempt has run the same command."""
+    """Builds command ids, and counts how often an attempt has run the same command."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._numbers: dict[tuple[str, str, int], dict[str, int]] = {}
 
-    def make_id(self, command: Command, invocation: Invocation) -> CommandId:
+    def build_id(self, command: Command, invocation: Invocation) -> CommandId:
         """Return the id of the next execution. Without a run (outside Dagster) it is random, because nothing can be taken over."""
         digest = hashlib.sha256("\0".join((command.project, *command.argv)).encode()).hexdigest()[:12]
         name = f"{command.verb}-{digest}"
@@ -69,7 +69,7 @@ class CommandIds:
 
 
 def split_id(text: str) -> tuple[str, int] | None:
-    """Return the family and the attempt of a ``STARLAKE_DAGSTER_COMMAND_ID``; None if this package did not make it."""
+    """Return the family and the attempt of a ``STARLAKE_DAGSTER_COMMAND_ID``; None if it is not from this package."""
     family, _, attempt = text.rpartition("/")
     return (family, int(attempt)) if family and attempt.isdecimal() else None
 

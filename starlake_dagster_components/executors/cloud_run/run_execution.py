@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -15,17 +15,19 @@ from ..base import CommandResult, Invocation, Level
 from ..starlake_output.process_output import Output
 from . import sentinel
 from .calls import QUOTA, Backoff, Interrupted, call_until_answered, explain_failure, is_transient, pause, read_status
-from .connection import Access, Connection, connect
+from .connection import Access, connect
 from .container import build_arguments, build_environment, choose_sentinel
-from .execution_settings import ExecutionSettings
-from .finder import TIMEOUT, Finder
-from .job_options import Target, resolve_target
+from .finder import TIMEOUT, find_finder
+from .job_options import resolve_target
 from .log_follower import find_follower
 from .outcome import Ended, judge_execution
-from .poller import Watch, find_poller
+from .poller import Watch, watch_execution
 from .request import CommandIds, build_run_request, split_id
 from .state import ExecutionState, read_state
 from .takeover import History, Match, choose_execution
+
+if TYPE_CHECKING:
+    from .executor import CloudRunExecutor
 
 POLL_INTERVAL = 10.0
 START_CALL = 60.0
@@ -37,46 +39,33 @@ CLOCKS = 300.0
 
 _ids = CommandIds()
 _history = History()
-_finders: dict[tuple[Connection, str], Finder] = {}
-_finders_lock = threading.Lock()
 
 
-def run_command(settings: ExecutionSettings, command: Command, invocation: Invocation) -> CommandResult:
+def run_command(executor: "CloudRunExecutor", command: Command, invocation: Invocation) -> CommandResult:
     """Run a command as one execution; see :meth:`CloudRunExecutor.run`."""
-    target = resolve_target(settings.given, command.options, default_interval=POLL_INTERVAL)
-    connection = connect(
-        Access(
-            target.service_account,
-            settings.api_endpoint,
-            settings.insecure,
-            settings.universe_domain,
-            settings.logging_endpoint,
-            settings.storage_endpoint,
-        )
-    )
-    project = target.project or connection.find_project()
-    return _Run(settings, command, invocation, target, connection, project).run()
+    return _Run(executor, command, invocation).run()
 
 
 class _Run:
     """One command of one step attempt."""
 
-    def __init__(
-        self,
-        settings: ExecutionSettings,
-        command: Command,
-        invocation: Invocation,
-        target: Target,
-        connection: Connection,
-        project: str,
-    ) -> None:
-        self.settings = settings
+    def __init__(self, executor: "CloudRunExecutor", command: Command, invocation: Invocation) -> None:
+        self.executor = executor
         self.invocation = invocation
-        self.target = target
-        self.connection = connection
-        self.project = project
-        self.job = f"projects/{project}/locations/{target.region}/jobs/{target.job}"
-        self.id = _ids.make_id(command, invocation)
+        self.target = target = resolve_target(executor, command.options, default_interval=POLL_INTERVAL)
+        self.connection = connect(
+            Access(
+                target.service_account,
+                executor.api_endpoint,
+                executor.insecure,
+                executor.universe_domain,
+                executor.logging_endpoint,
+                executor.storage_endpoint,
+            )
+        )
+        self.project = target.project or self.connection.find_project()
+        self.job = f"projects/{self.project}/locations/{target.region}/jobs/{target.job}"
+        self.id = _ids.build_id(command, invocation)
         self.first_command = command
         self.command = number_attempt(command, invocation.attempt)
         self.in_doubt = False
@@ -84,11 +73,10 @@ class _Run:
         self.looked = False
         """True if executions of earlier attempts have been looked for."""
         self.known: ExecutionState | None = None
-        self.mask = command.mask(settings.env)
+        self.mask = command.mask(executor.env)
         self.output = Output(self._log_line, self.mask, self.invocation.log)
         self.severity: Level | None = None
-        with _finders_lock:
-            self.finder = _finders.setdefault((connection, self.job), Finder(connection, self.job))
+        self.finder = find_finder(self.connection, self.job)
 
     def run(self) -> CommandResult:
         attempted_here = _history.begin(self.invocation)
@@ -141,7 +129,7 @@ class _Run:
             resource=self.job,
             log=self.report,
             canceled=canceled,
-            seconds=self.settings.start_timeout,
+            seconds=self.executor.start_timeout,
         )
 
     def _choose_execution(self, matches: Sequence[Match]) -> ExecutionState | None:
@@ -152,24 +140,24 @@ class _Run:
             stale=self._is_stale,
         )
         for other in others:
-            self.report("warning", f"canceling Cloud Run execution {other.short_name}: it is a second one of the same command")
-            self._ask_to_cancel(other.name)
+            self.report("warning", f"canceling Cloud Run execution {other.short_name}: another one of the same command exists")
+            self._request_cancellation(other.name)
         if chosen:
-            how = "taking over the" if not chosen.finished else "taking the result of the finished"
-            self.report("info", f"{how} Cloud Run execution {chosen.short_name} that was started for this step before")
+            how = "using the result of the finished" if chosen.finished else "taking over the"
+            self.report("info", f"{how} Cloud Run execution {chosen.short_name}, which was started for this step earlier")
         return chosen
 
     def _is_stale(self, state: ExecutionState) -> bool:
         """Return whether a success does not count for this attempt: a load that is not trusted, or a preload that was not ready."""
         if self.command.verb == "load":
-            return bool(state.retried) and not self.settings.allow_task_retries
-        place = choose_sentinel(self.settings, self.command, state.command_id)
+            return bool(state.retried) and not self.executor.allow_task_retries
+        place = choose_sentinel(self.executor, self.command, state.command_id)
         return place is not None and sentinel.has_sentinel(place, self.connection)
 
     def _wait_for_execution(self, canceled: threading.Event | None) -> ExecutionState | None:
         """Look for an execution that may be about to appear, until the time limit of the settings."""
-        end = time.monotonic() + self.settings.start_settle
-        step = min(2.0, self.settings.start_settle / 4)
+        end = time.monotonic() + self.executor.start_settle
+        step = min(2.0, self.executor.start_settle / 4)
         while True:
             chosen = self._choose_execution(self._find_matches(canceled))
             if chosen or time.monotonic() + step > end:
@@ -188,13 +176,13 @@ class _Run:
         canceled = self.invocation.canceled
         request = build_run_request(
             self.job,
-            build_arguments(self.settings, self.command, self.id.text),
-            build_environment(self.settings, self.command, self.id.text),
-            container=self.settings.container_name,
-            task_timeout=self.settings.task_timeout,
+            build_arguments(self.executor, self.command, self.id.text),
+            build_environment(self.executor, self.command, self.id.text),
+            container=self.executor.container_name,
+            task_timeout=self.executor.task_timeout,
         )
         backoff = Backoff()
-        end = time.monotonic() + self.settings.start_timeout
+        end = time.monotonic() + self.executor.start_timeout
         while True:
             if canceled.is_set():
                 raise Interrupted
@@ -221,7 +209,7 @@ class _Run:
                 self.in_doubt = False
             delay = backoff.choose_delay()
             if time.monotonic() + delay > end:
-                raise CommandError(f"cannot start the job {self.job} for {self.settings.start_timeout:g} s: {problem}")
+                raise CommandError(f"cannot start the job {self.job} for {self.executor.start_timeout:g} s: {problem}")
             self.report(
                 "debug", f"cannot start {self.job} yet ({read_status(problem) if problem else 'no name'}); retrying in {delay:.1f} s"
             )
@@ -232,7 +220,7 @@ class _Run:
             return self._wait_for_execution(None)
         except CommandError as error:
             raise CommandError(
-                f"the start of {self.job} was not answered ({problem}), and it is not known whether an execution runs: {error}"
+                f"the start of {self.job} was not answered ({problem}), and it is unknown whether an execution is running: {error}"
             ) from error
 
     def _adopt(self, state: ExecutionState) -> ExecutionState:
@@ -250,8 +238,8 @@ class _Run:
         if state.max_retries and not state.finished:
             self.report(
                 "warning",
-                f"Cloud Run runs a failing task of this job up to {state.max_retries} more times, which can hide a failure (a failed load "
-                f"leaves its file where the next one does not look): gcloud run jobs update {self.target.job} --max-retries 0 "
+                f"Cloud Run retries a failing task of this job up to {state.max_retries} times, which can hide a failure, because a failed "
+                f"load leaves its file where the next load does not look. Run gcloud run jobs update {self.target.job} --max-retries 0 "
                 f"--region {self.target.region} --project {self.project}",
             )
 
@@ -269,9 +257,9 @@ class _Run:
     def _follow_execution(self, state: ExecutionState) -> ExecutionState:
         """Wait for the end. Cancel the execution if the run is canceled or the time is up."""
         with ExitStack() as stack:
-            if self.settings.logs == "follow":
-                follow = find_follower(self.connection, self.project, self.settings.log_interval)
-                settle = self.settings.log_settle
+            if self.executor.logs == "follow":
+                follow = find_follower(self.connection, self.project, self.executor.log_interval)
+                settle = self.executor.log_settle
                 stack.enter_context(
                     follow.follow_execution(state.short_name, self._take_line, since=state.created, settle=settle, report=self.report)
                 )
@@ -279,7 +267,7 @@ class _Run:
                 return state
             watch = Watch(state.name, self.target.interval, self.report)
             stack.enter_context(self.invocation.canceled.notify(watch.wake.set))
-            group = stack.enter_context(find_poller().watch_execution(self.connection, self.job, watch))
+            group = stack.enter_context(watch_execution(self.connection, self.job, watch))
             deadline = self._compute_deadline(state)
             while not watch.is_over():
                 watch.wake.wait(None if deadline is None else max(deadline - time.monotonic(), 0.0))
@@ -292,24 +280,24 @@ class _Run:
                 if deadline is not None and time.monotonic() >= deadline:
                     self._cancel_execution(watch, group.poll_soon)
                     raise CommandTimeout(
-                        f"Cloud Run execution {state.short_name} ran longer than {self.settings.timeout:g} s and was canceled"
+                        f"Cloud Run execution {state.short_name} ran longer than {self.executor.timeout:g} s and was canceled"
                     )
             return self._read_end(watch)
 
     def _read_end(self, watch: Watch) -> ExecutionState:
         if watch.error is not None:
             error = watch.error
-            if isinstance(error, CommandError) and not error.retry and not self._ask_to_cancel(watch.name):
+            if isinstance(error, CommandError) and not error.retry and not self._request_cancellation(watch.name):
                 raise CommandError(f"{error}. {self._explain_may_run(watch.name)}", retry=False) from error
             raise error
         assert watch.state is not None
         return watch.state
 
     def _compute_deadline(self, state: ExecutionState) -> float | None:
-        if self.settings.timeout is None:
+        if self.executor.timeout is None:
             return None
         age = max(time.time() - state.created, 0.0) if state.created else 0.0
-        return time.monotonic() + self.settings.timeout - age
+        return time.monotonic() + self.executor.timeout - age
 
     def report(self, level: Level, text: str) -> None:
         """Log a message of this executor."""
@@ -332,8 +320,8 @@ class _Run:
             CommandError: it may still run.
         """
         self.report("info", f"canceling Cloud Run execution {watch.name.rsplit('/', 1)[-1]}")
-        end = time.monotonic() + self.settings.cancel_timeout
-        asked = self._ask_to_cancel(watch.name)
+        end = time.monotonic() + self.executor.cancel_timeout
+        asked = self._request_cancellation(watch.name)
         watch.interval = min(watch.interval, 2.0)
         while not watch.is_over() and asked and time.monotonic() < end:
             poll_soon()
@@ -343,7 +331,7 @@ class _Run:
         if watch.state is None or not watch.state.finished:
             raise CommandError(f"Cloud Run execution {watch.name} could not be canceled. {self._explain_may_run(watch.name)}", retry=False)
 
-    def _ask_to_cancel(self, name: str) -> bool:
+    def _request_cancellation(self, name: str) -> bool:
         """Ask the API to cancel an execution. Return whether it has accepted, or the execution has ended."""
         from google.api_core import exceptions
         from google.cloud import run_v2
@@ -361,7 +349,7 @@ class _Run:
                 resource=name,
                 log=self.report,
                 canceled=None,
-                seconds=self.settings.cancel_timeout,
+                seconds=self.executor.cancel_timeout,
                 longest_delay=CANCEL_DELAY,
             )
         except StarlakeError as error:
@@ -378,21 +366,18 @@ class _Run:
                 state = self._wait_for_execution(None) if self.in_doubt else self._choose_execution(self._find_matches(None))
             except StarlakeError as error:
                 raise CommandError(
-                    f"the run was canceled, and it is not known whether an execution of {self.job} runs for it: {error}",
+                    f"the run was canceled, and it is unknown whether an execution of {self.job} is running for it: {error}",
                     retry=False,
                 ) from error
         if state is None or state.finished:
             return
         watch = Watch(state.name, 2.0, self.report)
-        polls = find_poller()
-        with polls.watch_execution(self.connection, self.job, watch) as group:
+        with watch_execution(self.connection, self.job, watch) as group:
             self._cancel_execution(watch, group.poll_soon)
 
     def _explain_may_run(self, name: str) -> str:
-        return (
-            f"It may still run: gcloud run jobs executions cancel {name.rsplit('/', 1)[-1]} --region {self.target.region} --project "
-            f"{self.project}"
-        )
+        place = f"--region {self.target.region} --project {self.project}"
+        return f"It may still be running. Run gcloud run jobs executions cancel {name.rsplit('/', 1)[-1]} {place}"
 
     # ------------------------------------------------------------------------------------------------ result
 
@@ -405,17 +390,17 @@ class _Run:
         return number_attempt(self.first_command, attempt, run_id=self.id.run_id, earlier_run=family.partition("/")[0])
 
     def _build_result(self, state: ExecutionState) -> CommandResult:
-        place = choose_sentinel(self.settings, self.command, state.command_id or self.id.text)
+        place = choose_sentinel(self.executor, self.command, state.command_id or self.id.text)
         ended = Ended(
             command=self._name_command(state),
             state=state,
             connection=self.connection,
             project=self.project,
             sentinel=place,
-            followed=self.output if self.settings.logs == "follow" else None,
-            tail_lines=self.settings.tail_lines if self.settings.logs != "none" else 0,
+            followed=self.output if self.executor.logs == "follow" else None,
+            tail_lines=self.executor.tail_lines if self.executor.logs != "none" else 0,
             mask=self.mask,
-            allow_task_retries=self.settings.allow_task_retries,
+            allow_task_retries=self.executor.allow_task_retries,
             log=self.report,
             metadata=self._build_metadata(state),
         )

@@ -19,7 +19,7 @@ _PERMISSIONS = ("storage.objects.get", "storage.objects.list")
 _TRIES = 5
 
 
-def find_given(arguments: Sequence[str]) -> str | None:
+def find_sentinel(arguments: Sequence[str]) -> str | None:
     """Return the sentinel in a command's arguments, if there is one."""
     for index, argument in enumerate(arguments):
         if argument == OPTION and index + 1 < len(arguments):

@@ -51,7 +51,9 @@ class ExecutionState:
     @property
     def console(self) -> str:
         """Link to the execution in the console."""
-        return build_console_link(self.name)
+        parts = self.name.split("/")
+        project, region, name = parts[1], parts[3], parts[-1]
+        return f"https://console.cloud.google.com/run/jobs/executions/details/{region}/{name}/tasks?project={project}"
 
     @property
     def exit_code(self) -> int | None:
@@ -70,8 +72,8 @@ def read_state(execution: "Execution") -> ExecutionState:
 def read_message(message: Any) -> ExecutionState:
     """Return the state in the protobuf message of an Execution.
 
-    It is finished if it has a completion time or its condition ``Completed`` is final. It succeeded if that condition does not say
-    otherwise, every task succeeded, and none failed or was canceled, because a canceled execution completes without an error.
+    It is finished if it has a completion time or its condition ``Completed`` is final. It succeeded if that condition is not a
+    failure, every task succeeded, and none failed or was canceled, because a canceled execution completes without an error.
     """
     from google.cloud.run_v2 import Condition
 
@@ -101,13 +103,6 @@ def read_message(message: Any) -> ExecutionState:
         message=completed.message.strip() if completed is not None else "",
         log_uri=message.log_uri,
     )
-
-
-def build_console_link(execution: str) -> str:
-    """Return the link to an execution in the console."""
-    parts = execution.split("/")
-    project, region, name = parts[1], parts[3], parts[-1]
-    return f"https://console.cloud.google.com/run/jobs/executions/details/{region}/{name}/tasks?project={project}"
 
 
 def _read_command_id(message: Any) -> str:

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from ..base import Invocation
 from .request import CommandId
@@ -40,9 +41,9 @@ class History:
             return execution in self._delivered
 
 
-def _trim(known: dict[object, None] | dict[str, None] | dict[tuple[str, str, int], None], size: int) -> None:
+def _trim(known: dict[Any, None], size: int) -> None:
     while len(known) > size:
-        del known[next(iter(known))]  # type: ignore[arg-type]
+        del known[next(iter(known))]
 
 
 def choose_execution(

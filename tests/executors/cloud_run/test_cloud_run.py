@@ -149,7 +149,7 @@ def test_an_execution_that_is_canceled_from_outside_is_not_a_success(server: Clo
     result = an_executor(server).run(effect(effects, LASTS=60), watched.invocation())
     thread.join()
     assert result.exit_code == 1
-    assert "canceled from outside" in str(result.reason)
+    assert "canceled outside Dagster" in str(result.reason)
 
 
 def test_an_execution_that_disappears_is_an_error(server: CloudRunServer, effects: Path, watched: Watched) -> None:

@@ -9,19 +9,19 @@ import pytest
 
 from starlake_dagster_components.errors import CommandError, Location
 from starlake_dagster_components.executors.cloud_run import CloudRunExecutor
-from starlake_dagster_components.executors.cloud_run.job_options import Given, Target, check_options, find_retries, resolve_target
+from starlake_dagster_components.executors.cloud_run.job_options import Target, check_options, find_retries, resolve_target
 from starlake_dagster_components.pipelines.pipeline import Pipeline
 from starlake_dagster_components.project.model import DagConfig, Origin
 
 JOB = {"cloud_run_job_name": "starlake"}
 
 
-def target(given: Given | None = None, **options: str) -> Target:
-    return resolve_target(given or Given(), {**JOB, **options}, default_interval=10.0)
+def target(executor: CloudRunExecutor | None = None, **options: str) -> Target:
+    return resolve_target(executor or CloudRunExecutor(), {**JOB, **options}, default_interval=10.0)
 
 
-def messages(given: Given | None = None, **options: str) -> list[str]:
-    return [str(p) for p in check_options(given or Given(), options, lambda key: Location("metadata/dags/load.sl.yml", 7))]
+def messages(executor: CloudRunExecutor | None = None, **options: str) -> list[str]:
+    return [str(p) for p in check_options(executor or CloudRunExecutor(), options, lambda key: Location("metadata/dags/load.sl.yml", 7))]
 
 
 def test_only_the_job_s_name_is_needed() -> None:
@@ -46,18 +46,20 @@ def test_the_older_name_of_the_region_counts_and_the_newer_one_overrides_it() ->
 
 
 def test_yaml_fields_take_precedence() -> None:
-    given = Given(project_id="p-yaml-1", job_name="mine", region="us-west1", service_account="a@b.c", poll_interval=3.0)
+    executor = CloudRunExecutor(project_id="p-yaml-1", job_name="mine", region="us-west1", service_account="a@b.c", poll_interval=3.0)
     options = {
         "cloud_run_project_id": "lake-1",
         "cloud_run_region": "us-east1",
         "cloud_run_async_poke_interval": "45",
         "cloud_run_async": "False",
     }
-    assert target(given, **options) == Target("p-yaml-1", "us-west1", "mine", "a@b.c", 3.0)
+    assert target(executor, **options) == Target("p-yaml-1", "us-west1", "mine", "a@b.c", 3.0)
 
 
 def test_a_full_job_name_says_project_and_region() -> None:
-    got = resolve_target(Given(job_name="projects/lake-1/locations/us-east1/jobs/sl"), {"cloud_run_region": "us-west1"}, default_interval=1)
+    got = resolve_target(
+        CloudRunExecutor(job_name="projects/lake-1/locations/us-east1/jobs/sl"), {"cloud_run_region": "us-west1"}, default_interval=1
+    )
     assert (got.project, got.region, got.job) == ("lake-1", "us-east1", "sl")
 
 
@@ -67,12 +69,12 @@ def test_a_synchronous_job_is_looked_at_often(asynchronous: str, interval: float
 
 
 def test_retry_on_failure_is_one_more_attempt_after_the_delay() -> None:
-    assert find_retries(Given(), {}) is None
-    assert find_retries(Given(), {"retry_on_failure": "False"}) is None
-    assert find_retries(Given(), {"retry_on_failure": "True"}) == (1, timedelta(seconds=10))
-    assert find_retries(Given(), {"retry_on_failure": "True", "retry_delay_in_seconds": "0"}) == (1, timedelta())
-    assert find_retries(Given(retry_on_failure=False), {"retry_on_failure": "True"}) is None
-    assert find_retries(Given(retry_on_failure=True, retry_delay_in_seconds=3), {}) == (1, timedelta(seconds=3))
+    assert find_retries(CloudRunExecutor(), {}) is None
+    assert find_retries(CloudRunExecutor(), {"retry_on_failure": "False"}) is None
+    assert find_retries(CloudRunExecutor(), {"retry_on_failure": "True"}) == (1, timedelta(seconds=10))
+    assert find_retries(CloudRunExecutor(), {"retry_on_failure": "True", "retry_delay_in_seconds": "0"}) == (1, timedelta())
+    assert find_retries(CloudRunExecutor(retry_on_failure=False), {"retry_on_failure": "True"}) is None
+    assert find_retries(CloudRunExecutor(retry_on_failure=True, retry_delay_in_seconds=3), {}) == (1, timedelta(seconds=3))
 
 
 def test_a_missing_job_name_is_an_error_with_its_place_and_the_way_out() -> None:
@@ -81,7 +83,7 @@ def test_a_missing_job_name_is_an_error_with_its_place_and_the_way_out() -> None
     assert "set cloud_run_job_name in the options of this DAG config, or job_name in the component's executor" in message
     (similar,) = messages(cloud_run_jobname="sl")
     assert "is 'cloud_run_jobname' a misspelling of it?" in similar
-    assert messages(Given(job_name="starlake")) == []
+    assert messages(CloudRunExecutor(job_name="starlake")) == []
 
 
 @pytest.mark.parametrize(
@@ -90,7 +92,7 @@ def test_a_missing_job_name_is_an_error_with_its_place_and_the_way_out() -> None
         ({"cloud_run_job_name": "Star Lake"}, "'Star Lake' is not a job's name"),
         ({**JOB, "cloud_run_region": "europe"}, "'europe' is not a Google Cloud region"),
         ({**JOB, "cloud_run_project_id": "My Project"}, "'My Project' is not a Google Cloud project id"),
-        ({**JOB, "cloud_run_service_account": "sl"}, "'sl' is not the e-mail address of a service account"),
+        ({**JOB, "cloud_run_service_account": "sl"}, "'sl' is not the email address of a service account"),
         ({**JOB, "cloud_run_async": "perhaps"}, "'perhaps' is neither true nor false"),
         ({**JOB, "retry_on_failure": "2"}, "'2' is neither true nor false"),
         ({**JOB, "cloud_run_async_poke_interval": "soon"}, "'soon' is not a positive number of seconds"),
@@ -103,7 +105,7 @@ def test_values_that_cannot_be_used_are_errors(options: dict[str, str], needle: 
     (message,) = messages(**options)
     assert needle in message
     with pytest.raises(CommandError) as error:
-        resolve_target(Given(), options, default_interval=10)
+        resolve_target(CloudRunExecutor(), options, default_interval=10)
     assert needle in str(error.value)
     assert not error.value.retry
 

@@ -165,7 +165,7 @@ def test_a_permission_that_is_missing_for_a_moment_ends_nothing(server: CloudRun
     assert result.exit_code == 0
     assert counted(effects) == ["orders"]
     assert server.calls["CancelExecution"] == 0
-    assert any("PERMISSION_DENIED" in text and "it is asked again" in text for text in watched.texts)
+    assert any("PERMISSION_DENIED" in text and "retrying" in text for text in watched.texts)
 
 
 def test_a_permission_that_stays_away_is_an_error(server: CloudRunServer, effects: Path, monkeypatch: pytest.MonkeyPatch) -> None:
