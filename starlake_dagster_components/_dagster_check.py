@@ -6,10 +6,10 @@ from typing import Any
 
 import dagster
 
-Parameters = tuple[tuple[Any, str, tuple[str, ...]], ...]
+Parameters = tuple[tuple[Any, str, str], ...]
 """Functions, and methods of classes (the name is empty for a function), with the names of the parameters that are passed."""
 
-Attributes = tuple[tuple[type, tuple[str, ...]], ...]
+Attributes = tuple[tuple[type, str], ...]
 """Classes, with the names of the attributes and methods that are used."""
 
 
@@ -22,9 +22,9 @@ def find_changes(parameters: Parameters, attributes: Attributes) -> Iterator[str
             yield f"{name} does not exist"
             continue
         known = inspect.signature(called).parameters
-        yield from (f"{name} has no parameter '{parameter}'" for parameter in names if parameter not in known)
+        yield from (f"{name} has no parameter '{parameter}'" for parameter in names.split() if parameter not in known)
     for owner, names in attributes:
-        yield from (f"{owner.__module__}.{owner.__qualname__} has no '{name}'" for name in names if not hasattr(owner, name))
+        yield from (f"{owner.__module__}.{owner.__qualname__} has no '{name}'" for name in names.split() if not hasattr(owner, name))
 
 
 def reject_changes(found: Iterable[str]) -> None:

@@ -21,30 +21,19 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 from ._dagster_check import Attributes, Parameters, find_changes, reject_changes
 
 _PARAMETERS: Parameters = (
-    (AssetNode, "__init__", ("key", "parent_keys", "child_keys", "assets_def", "check_keys")),
-    (JobScopedAssetGraph, "__init__", ("asset_nodes_by_key", "assets_defs_by_check_key", "source_asset_graph")),
-    (UnresolvedAssetJobDefinition, "resolve", ("asset_graph", "default_executor_def", "resource_defs")),
+    (AssetNode, "__init__", "key parent_keys child_keys assets_def check_keys"),
+    (JobScopedAssetGraph, "__init__", "asset_nodes_by_key assets_defs_by_check_key source_asset_graph"),
+    (UnresolvedAssetJobDefinition, "resolve", "asset_graph default_executor_def resource_defs"),
     (
         build_asset_job,
         "",
-        (
-            "name",
-            "asset_graph",
-            "allow_different_partitions_defs",
-            "resource_defs",
-            "description",
-            "tags",
-            "run_tags",
-            "metadata",
-            "executor_def",
-            "hooks",
-            "op_retry_policy",
-        ),
+        "name asset_graph allow_different_partitions_defs resource_defs description tags run_tags metadata executor_def "
+        "hooks op_retry_policy",
     ),
 )
 _ATTRIBUTES: Attributes = (
-    (AssetGraph, ("assets_def_for_key", "get")),
-    (AssetNode, ("check_keys", "is_partitioned")),
+    (AssetGraph, "assets_def_for_key get"),
+    (AssetNode, "check_keys is_partitioned"),
 )
 
 

@@ -108,7 +108,7 @@ def open_cache(setting: str | os.PathLike[str] | None, environ: Mapping[str, str
     return Cache(folder, readable=readable)
 
 
-def make_entry_name(*parts: object) -> str:
+def build_entry_name(*parts: object) -> str:
     """Return the name of the entry that depends on some values. It also depends on the versions of this package and its libraries."""
     text = "\0".join(map(repr, (*parts, _describe_versions())))
     return blake2b(text.encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()

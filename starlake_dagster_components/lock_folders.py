@@ -63,7 +63,7 @@ def _open_private_folder(owner: int) -> Path:
             try:
                 status = folder.lstat()
             except FileNotFoundError:
-                _make_private_folder(folder, owner)
+                _create_private_folder(folder, owner)
                 continue
             if stat.S_ISDIR(status.st_mode) and status.st_uid == owner and not status.st_mode & 0o077:
                 return folder
@@ -72,7 +72,7 @@ def _open_private_folder(owner: int) -> Path:
     raise CommandError(f"cannot create a lock folder: other users own {path} and all {_MOST_FOLDERS - 1} alternatives")
 
 
-def _make_private_folder(folder: Path, owner: int) -> None:
+def _create_private_folder(folder: Path, owner: int) -> None:
     try:
         if owner == os.geteuid():
             folder.mkdir(mode=0o700)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from starlake_dagster_components.cache import Cache, deserialize, make_entry_name, open_cache, pause_garbage_collection, serialize
+from starlake_dagster_components.cache import Cache, build_entry_name, deserialize, open_cache, pause_garbage_collection, serialize
 from starlake_dagster_components.errors import InvalidSetting, Location
 
 
@@ -215,26 +215,26 @@ class TestData:
 
     def test_names_differ_with_everything_they_are_about(self) -> None:
         names = {
-            make_entry_name("a"),
-            make_entry_name("b"),
-            make_entry_name("a", None),
-            make_entry_name("a", ""),
-            make_entry_name("a", "x", "y"),
-            make_entry_name("a", "x\0y"),
+            build_entry_name("a"),
+            build_entry_name("b"),
+            build_entry_name("a", None),
+            build_entry_name("a", ""),
+            build_entry_name("a", "x", "y"),
+            build_entry_name("a", "x\0y"),
         }
         assert len(names) == 6
-        assert make_entry_name("a", ("x", 1)) == make_entry_name("a", ("x", 1))
+        assert build_entry_name("a", ("x", 1)) == build_entry_name("a", ("x", 1))
 
     def test_names_are_the_same_in_another_process_and_not_with_other_code(self, tmp_path: Path) -> None:
-        code = "from starlake_dagster_components import cache; {change}; print(cache.make_entry_name('a'))"
+        code = "from starlake_dagster_components import cache; {change}; print(cache.build_entry_name('a'))"
 
         def name(change: str) -> str:
             done = subprocess.run([sys.executable, "-c", code.format(change=change)], capture_output=True, text=True, check=True)
             return done.stdout.strip()
 
-        assert name("pass") == make_entry_name("a")
-        assert name("cache._compute_source_checksum = lambda: 'other'") != make_entry_name("a")
-        assert name("cache.version = lambda library: '0'") != make_entry_name("a")
+        assert name("pass") == build_entry_name("a")
+        assert name("cache._compute_source_checksum = lambda: 'other'") != build_entry_name("a")
+        assert name("cache.version = lambda library: '0'") != build_entry_name("a")
 
 
 class TestChoice:

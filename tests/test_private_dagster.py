@@ -26,8 +26,8 @@ def test_changes_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     from starlake_dagster_components import _dagster, _dagster_check
 
     monkeypatch.delattr(_dagster.ActiveExecution, "plan_events_iterator")
-    parameters = ((_dagster.run_hooks, "", ("step_context", "new")), (_dagster.ActiveExecution, "gone", ()))
-    attributes = ((_dagster.ActiveExecution, ("plan_events_iterator", "handle_event")),)
+    parameters = ((_dagster.run_hooks, "", "step_context new"), (_dagster.ActiveExecution, "gone", ""))
+    attributes = ((_dagster.ActiveExecution, "plan_events_iterator handle_event"),)
     with pytest.raises(ImportError) as raised:
         _dagster_check.reject_changes(_dagster_check.find_changes(parameters, attributes))
     assert str(raised.value) == (

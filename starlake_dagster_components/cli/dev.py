@@ -131,7 +131,7 @@ class Services:
                 home.mkdir()
                 (home / "dagster.yaml").write_text("telemetry: {enabled: false}\nnux: {enabled: false}\n", encoding="utf-8")
                 self._environment["DAGSTER_HOME"] = str(home)
-            _make_instance(self._environment["DAGSTER_HOME"])
+            _create_instance(self._environment["DAGSTER_HOME"])
             self._stack.callback(self._stop)
             if warm_start.can_serve():
                 path = self._folder / "warm.sock"
@@ -257,7 +257,7 @@ class Services:
             process.wait()
 
 
-def _make_instance(home: str) -> None:
+def _create_instance(home: str) -> None:
     """Create an instance's databases, because services interfere with each other if they create them at the same time."""
     import dagster as dg
 

@@ -12,7 +12,7 @@ from pydantic.fields import FieldInfo
 
 from ..pipelines.dag_options import OPTIONS, REPLACED
 from ..settings import OptionGroup, Settings, SharedSettings, get_setting, list_choices
-from ..settings.text import make_option_name
+from ..settings.text import build_option_name
 from .dag_option_help import HELP
 from .options import list_fields
 
@@ -21,15 +21,15 @@ _COMMANDS: Mapping[OptionGroup, str] = {"read": "all", "run": "`run`, `dev`", "s
 
 def list_settings() -> list[str]:
     """Return the table, in Markdown, of the settings that the component, the function, the environment, and the command line share."""
-    return _make_table(SharedSettings.model_fields)
+    return _build_table(SharedSettings.model_fields)
 
 
 def list_python_settings() -> list[str]:
     """Return the table of the settings that YAML sets differently."""
-    return _make_table({name: field for name, field in Settings.model_fields.items() if name not in SharedSettings.model_fields})
+    return _build_table({name: field for name, field in Settings.model_fields.items() if name not in SharedSettings.model_fields})
 
 
-def _make_table(fields: Mapping[str, FieldInfo]) -> list[str]:
+def _build_table(fields: Mapping[str, FieldInfo]) -> list[str]:
     rows = [
         f"| `{name}` | {_format_values(field)} | {_format_default(field)} | {_format_meaning(field)} |" for name, field in fields.items()
     ]
@@ -46,7 +46,7 @@ def list_options() -> list[str]:
 
 
 def _format_options(name: str, field: FieldInfo) -> str:
-    option = make_option_name(name)
+    option = build_option_name(name)
     return f"`{option}` / `--no-{option[2:]}`" if field.annotation is bool or get_setting(field).switch else f"`{option}`"
 
 

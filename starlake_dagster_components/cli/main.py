@@ -13,9 +13,9 @@ import click
 from ..errors import StarlakeError
 from ..full_disk import explain_full_disk
 from ..masking import mask_data, mask_exception
-from ..settings.text import make_variable_name
+from ..settings.text import build_variable_name
 from ..version import __version__
-from .options import add_project_options, add_setting_options, choose_project, get_given_texts, make_settings, name_source, remember
+from .options import add_project_options, add_setting_options, build_settings, choose_project, get_given_texts, name_source, remember
 from .output import echo
 from .problems import format_github, list_errors, print_problems
 from .warm_up import warm_up
@@ -73,7 +73,7 @@ def check(project: Path, strict: bool, output: str, **given: str | bool | None) 
     from ..definitions.warnings import describe_assets_without_job
     from .report import count
 
-    settings = make_settings(given)
+    settings = build_settings(given)
     plan, graph, problems = prepare_graph(project, settings)
     errors = list_errors(problems)
     counts = {"table": len(plan.project.tables), "task": len(plan.project.tasks), "job": len(plan.pipelines), "asset": len(graph.by_key)}
@@ -109,7 +109,7 @@ def list_(project: Path, output: str, **given: str | bool | None) -> None:
     from ..definitions.inspect.summary import summarize_project
     from ..definitions.warnings import describe_assets_without_job
 
-    settings = make_settings(given)
+    settings = build_settings(given)
     _, graph, problems = prepare_graph(project, settings)
     summary = mask_data(summarize_project(graph, settings, problems))
     if output == "json":
@@ -215,7 +215,7 @@ def run(
     from .report import format_json, print_results
     from .run import hide_warnings, run_headless
 
-    settings = make_settings(given)
+    settings = build_settings(given)
     remember("scheduled_date")
     with hide_warnings() if quiet else contextlib.nullcontext():
         results = run_headless(
@@ -260,7 +260,7 @@ def dependencies(project: Path, tasks: tuple[str, ...], output: str, **given: st
     from ..definitions.build import prepare_graph
     from ..pipelines.dependency_trees import build_dependency_diagram, build_dependency_tree, format_starlake_json
 
-    plan, _, problems = prepare_graph(project, make_settings(given))
+    plan, _, problems = prepare_graph(project, build_settings(given))
     if output == "diagram":
         echo(format_starlake_json(build_dependency_diagram(plan)))
     else:
@@ -289,7 +289,7 @@ def lineage_(arguments: tuple[str, ...], output: str, **given: str | bool | None
 
     folders = [a for a in arguments[:1] if len(arguments) == 2 or Path(a).is_dir()]
     project = choose_project(Path(folders[0]) if folders else None)
-    plan, _, _ = prepare_graph(project, make_settings(given))
+    plan, _, _ = prepare_graph(project, build_settings(given))
     nodes = select_columns(plan.project, next(iter(arguments[len(folders) :]), None))
     lines = [json.dumps(format_json(nodes), indent=2)] if output == "json" else (format_text if output == "text" else format_mermaid)(nodes)
     echo("\n".join(lines))
@@ -317,7 +317,7 @@ def explain(arguments: tuple[str, ...], **given: str | bool | None) -> None:
     from ..definitions.inspect.explain import explain_name
 
     project = choose_project(Path(arguments[0]) if len(arguments) == 2 else None)
-    settings = make_settings(given)
+    settings = build_settings(given)
     _, graph, _ = prepare_graph(project, settings)
     echo("\n".join(explain_name(graph, settings, arguments[-1])))
 
@@ -330,7 +330,7 @@ def cache_(project: Path, folder: str | None, **given: str | bool | None) -> Non
     from ..definitions.build import examine_plan
     from .fill_cache import fill_cache
 
-    settings = make_settings(given)
+    settings = build_settings(given)
     if folder is not None:
         settings = settings.override(cache=folder)
     filled = fill_cache(project, settings)
@@ -373,14 +373,14 @@ def dev(projects: tuple[Path, ...], port: int | None, host: str, reload: bool, l
     texts = get_given_texts(given)
     echo(f"starting with {', '.join(map(str, folders))}", err=True)
     # Checked here, so that errors appear in this terminal and not in the log of a code server.
-    settings = make_settings(given)
+    settings = build_settings(given)
     from ..project.reader import start_reading
     from .dev import serve_projects
 
     for folder in folders:
         start_reading(folder)
 
-    environment = {**os.environ, **{make_variable_name(name): text for name, text in texts.items()}}
+    environment = {**os.environ, **{build_variable_name(name): text for name, text in texts.items()}}
 
     def examine(root: Path) -> None:
         from ..definitions.build import prepare_graph

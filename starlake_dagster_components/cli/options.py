@@ -11,7 +11,7 @@ from pydantic.fields import FieldInfo
 
 from ..errors import ProjectNotFound
 from ..settings import OptionGroup, Settings, get_setting, list_choices
-from ..settings.text import find_project, make_option_name, read_settings
+from ..settings.text import build_option_name, find_project, read_settings
 
 F = TypeVar("F", bound=Callable[..., Any])
 Given = Mapping[str, str | bool | None]
@@ -48,7 +48,7 @@ def add_setting_options(*groups: OptionGroup) -> Callable[[F], F]:
 
     def decorate(function: F) -> F:
         for name, field in reversed(list_fields("read", *groups)):
-            function = _make_option(name, field)(function)
+            function = _build_option(name, field)(function)
         return function
 
     return decorate
@@ -90,8 +90,8 @@ def list_fields(*groups: OptionGroup) -> list[tuple[str, FieldInfo]]:
     return [(name, field) for name, field in Settings.model_fields.items() if get_setting(field).options in groups]
 
 
-def _make_option(name: str, field: FieldInfo) -> Callable[[F], F]:
-    option, help_ = make_option_name(name), get_setting(field).help
+def _build_option(name: str, field: FieldInfo) -> Callable[[F], F]:
+    option, help_ = build_option_name(name), get_setting(field).help
     if field.annotation is bool or get_setting(field).switch:
         return click.option(f"{option}/--no-{option[2:]}", default=None, help=help_)
     choices = list_choices(field)
@@ -121,7 +121,7 @@ def get_given_texts(given: Given) -> dict[str, str]:
     return {name: str(value).lower() if isinstance(value, bool) else value for name, value in given.items() if value is not None}
 
 
-def make_settings(given: Given) -> Settings:
+def build_settings(given: Given) -> Settings:
     """Return the settings from the environment, overridden by the given options.
 
     Raises:
@@ -146,4 +146,4 @@ def name_source(context: click.Context, error: Exception) -> str:
             return message
         return f"SL_ROOT: {message}" if source else f"{message} Give the folder as PROJECT, or set SL_ROOT."
     name, colon, rest = message.partition(": ")
-    return f"{make_option_name(name)}: {rest}" if colon and name in context.meta.get(_GIVEN, ()) else message
+    return f"{build_option_name(name)}: {rest}" if colon and name in context.meta.get(_GIVEN, ()) else message

@@ -32,7 +32,7 @@ def print_results(results: "Sequence[RunResult]", width: int | None = None, *, q
 
     console = Console(width=width or (None if sys.stdout.isatty() else _WIDE))
     if not quiet:
-        console.print(_make_table(results))
+        console.print(_build_table(results))
         console.print()
         notes = [f"{a.key}: no files: {a.no_files}" for result in results for a in result.assets if a.no_files]
         if len(notes) > _MAX_NOTES:
@@ -57,11 +57,11 @@ def print_results(results: "Sequence[RunResult]", width: int | None = None, *, q
 
 def format_json(results: "Sequence[RunResult]") -> str:
     """Return the results as a JSON object with ``success`` and ``jobs``; unknown values are null."""
-    jobs = [{**_make_dict(result), "assets": [_make_dict(asset) for asset in result.assets]} for result in results]
+    jobs = [{**_build_dict(result), "assets": [_build_dict(asset) for asset in result.assets]} for result in results]
     return json.dumps(mask_data({"success": all(r.success for r in results), "jobs": jobs}), indent=2, ensure_ascii=False)
 
 
-def _make_dict(result: "RunResult | AssetResult") -> dict[str, Any]:
+def _build_dict(result: "RunResult | AssetResult") -> dict[str, Any]:
     return {**asdict(result), "seconds": round(result.seconds, 3)}
 
 
@@ -124,7 +124,7 @@ class _ResultTable:
         self.table.add_row(Text(f"  {key}"), Text("running", _STYLES["running"]))
 
 
-def _make_table(results: "Sequence[RunResult]") -> "Table":
+def _build_table(results: "Sequence[RunResult]") -> "Table":
     # Only Starlake's Spark loader rejects rows, so most tables do not need the column.
     table = _ResultTable(rejects=any(asset.rejected for result in results for asset in result.assets))
     for result in results:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..cache import VARIABLE
-from .options import add_project_options, make_settings
+from .options import add_project_options, build_settings
 from .output import echo
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def warm_up(project: Path, **given: str | bool | None) -> None:
     """
     from ..definitions.build import prepare_graph
 
-    settings = make_settings(given)
+    settings = build_settings(given)
     plan, _, _ = prepare_graph(project, settings)
     failed, seen = False, set()
     for executor, command in _list_commands(plan, settings):

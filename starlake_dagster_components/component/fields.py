@@ -52,7 +52,7 @@ _YAML_TYPES: Mapping[str, Any] = {
 _YAML_SWITCHES = {"on": True, "off": False}
 
 
-def _make_yaml_type(name: str, field: FieldInfo) -> Any:
+def _build_yaml_type(name: str, field: FieldInfo) -> Any:
     """Return the type of a setting in YAML. Strings are accepted everywhere, because they may be templates."""
     if name in _YAML_TYPES:
         return _YAML_TYPES[name]
@@ -69,7 +69,7 @@ def _make_yaml_type(name: str, field: FieldInfo) -> Any:
     return annotation | str | None if annotation is bool or int in get_args(annotation) else annotation | None
 
 
-def _make_resolver(name: str, field: FieldInfo) -> dg.Resolver:
+def _build_resolver(name: str, field: FieldInfo) -> dg.Resolver:
     """Return the resolver of a setting. An empty value in YAML means the default. Dagster adds file, line, and key to its errors."""
     setting = get_setting(field)
     render: Callable[[dg.ResolutionContext, Any], Any] = render_variables if name == "variables" else render_value
@@ -84,7 +84,7 @@ def _make_resolver(name: str, field: FieldInfo) -> dg.Resolver:
 
     return dg.Resolver(
         resolve,
-        model_field_type=_make_yaml_type(name, field),
+        model_field_type=_build_yaml_type(name, field),
         inject_before_resolve=False,
         description=_describe(setting.help, setting.default),
         examples=list(setting.examples),
@@ -139,15 +139,15 @@ else:
         def _check(cls, value: Any, info: Any) -> Any:
             return check_field(SharedSettings, info.field_name, value)
 
-    def _make_field(name: str, field: FieldInfo) -> tuple[Any, Any]:
+    def _build_field(name: str, field: FieldInfo) -> tuple[Any, Any]:
         default = Field(default_factory=field.default_factory) if field.default_factory else field.default
-        return Annotated[Any, _make_resolver(name, field)], default
+        return Annotated[Any, _build_resolver(name, field)], default
 
     SettingFields = create_model(
         "SettingFields",
         __base__=_CheckedFields,
         project=(ProjectFolder, ...),
-        **{name: _make_field(name, field) for name, field in SharedSettings.model_fields.items()},
+        **{name: _build_field(name, field) for name, field in SharedSettings.model_fields.items()},
     )
 
 

@@ -92,7 +92,7 @@ def _list_constraints(attribute: Attribute, types: Mapping[str, TypeDefinition],
 def _find_pattern(name: str) -> str | None:
     """Return the pattern of a built-in type of Starlake. Many projects contain copies of these types, which are not worth showing."""
     # Imported here, because most projects do not define types.
-    from ..project.attribute_types import make_built_in_types
+    from ..project.attribute_types import build_built_in_types
 
-    own = make_built_in_types().get(name)
+    own = build_built_in_types().get(name)
     return own.pattern if own else None

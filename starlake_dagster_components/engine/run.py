@@ -10,7 +10,7 @@ from ..errors import CommandCanceled, InvalidProject, ProjectNotFound, StarlakeE
 from ..failed_sql import is_permanent
 from ..full_disk import explain_full_disk
 from ..project.model import Project
-from ..project.variables import make_date_variables
+from ..project.variables import build_date_variables
 from .arguments import Arguments, parse_arguments
 from .command_project import list_files, select_project
 from .engine_errors import BadArguments, BadFile, BadSetting, DatabaseReadOnly, ExpectationsFailed, NotFound, NotSupported, TableDiffers
@@ -101,7 +101,7 @@ def _open_session(
     began, zone = get_time(), find_zone(environ)
     known = select_project(arguments, environ, project)
     known.raise_for_errors()
-    variables = {**known.variables, **make_date_variables(began.astimezone(ZoneInfo(zone) if zone else None)), **arguments.options}
+    variables = {**known.variables, **build_date_variables(began.astimezone(ZoneInfo(zone) if zone else None)), **arguments.options}
     return Session(
         project=known,
         environ=environ,

@@ -81,13 +81,13 @@ class DuckDBExecutor(StarlakeExecutor):
             CommandTimeout: it ran longer than ``timeout``; nothing was written.
         """
         if importlib.util.find_spec("duckdb") is None:
-            raise _make_missing_dependency()
+            raise _build_missing_dependency()
         return run_locally(command, invocation, partial(self._run, invocation=invocation), trusted=True)
 
     def find_problems(self, pipeline: Pipeline) -> Sequence[Problem]:
         """Return the missing package, if it is missing."""
         if importlib.util.find_spec("duckdb") is None:
-            return (Problem(None, "error", str(_make_missing_dependency())),)
+            return (Problem(None, "error", str(_build_missing_dependency())),)
         return ()
 
     def find_unsupported(self, project: "Project", pipeline: Pipeline) -> Sequence[Problem]:
@@ -120,7 +120,7 @@ class DuckDBExecutor(StarlakeExecutor):
                 project=self._read_project(command, environment),
                 strict=self.strict,
             )
-        return _make_result(result, lines, mask, command)
+        return _build_result(result, lines, mask, command)
 
     def _read_project(self, command: Command, environment: Mapping[str, str]) -> "Project | None":
         # The project was read without the executor's variables.
@@ -267,7 +267,7 @@ def _end_when(canceled: Canceled, timeout: float | None) -> Iterator[Canceled]:
         timer.join()
 
 
-def _make_result(result: "EngineResult", lines: _Lines, mask: Mask, command: Command) -> CommandResult:
+def _build_result(result: "EngineResult", lines: _Lines, mask: Mask, command: Command) -> CommandResult:
     loads = list(result.counters.values())
     counters = NOTHING if command.verb == "load" and result.exit_code == 0 else None
     if loads:
@@ -283,16 +283,16 @@ def _make_result(result: "EngineResult", lines: _Lines, mask: Mask, command: Com
         not_ready=result.not_ready,
         counters=counters,
         row_count=row_count,
-        expectations=tuple(map(_make_expectation_result, result.expectations)),
+        expectations=tuple(map(_build_expectation_result, result.expectations)),
         tail=tuple(lines.tail),
         reason=mask(result.reason) if result.reason else None,
         retry=result.retry,
         metadata=result.metadata,
-        tables={t.name: _make_table_result(result, t, mask) for t in command.tables} if len(command.tables) > 1 else {},
+        tables={t.name: _build_table_result(result, t, mask) for t in command.tables} if len(command.tables) > 1 else {},
     )
 
 
-def _make_table_result(result: "EngineResult", table: LoadTable, mask: Mask) -> TableResult:
+def _build_table_result(result: "EngineResult", table: LoadTable, mask: Mask) -> TableResult:
     name = f"{table.domain}.{table.name}"
     load, failure = result.counters.get(name), result.failures.get(name)
     if name not in result.finished:
@@ -302,15 +302,15 @@ def _make_table_result(result: "EngineResult", table: LoadTable, mask: Mask) -> 
         "failed" if failure else "loaded",
         Counters(load.input, load.accepted, load.rejected, load.files) if load else NOTHING,
         load.row_count if load else None,
-        tuple(_make_expectation_result(e) for e in result.expectations if e.table == table.final_full_name),
+        tuple(_build_expectation_result(e) for e in result.expectations if e.table == table.final_full_name),
         mask(failure.reason) if failure else None,
         failure.retry if failure else True,
     )
 
 
-def _make_expectation_result(outcome: "ExpectationOutcome") -> ExpectationResult:
+def _build_expectation_result(outcome: "ExpectationOutcome") -> ExpectationResult:
     return ExpectationResult(outcome.expect, outcome.success, outcome.violations, outcome.sql, outcome.error)
 
 
-def _make_missing_dependency() -> MissingDependency:
+def _build_missing_dependency() -> MissingDependency:
     return MissingDependency(package="duckdb", extra="duckdb", purpose="the executor duckdb")

@@ -38,7 +38,7 @@ def import_executors() -> Mapping[str, type[StarlakeExecutor]]:
     return {type_: find_executor(type_) for type_ in EXECUTOR_TYPES}
 
 
-def make_executor(given: str | Mapping[str, Any]) -> StarlakeExecutor:
+def build_executor(given: str | Mapping[str, Any]) -> StarlakeExecutor:
     """Return an executor from its type, or from a mapping with ``type`` and fields.
 
     Raises:

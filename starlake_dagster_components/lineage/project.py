@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ..errors import Location
 from ..pipelines.table_names import ReferenceIndex
 from ..project.model import Attribute, Project, Table, TableReference, Task, WriteStrategy
-from ..project.sql.references import find_dialect, make_connection_finder
+from ..project.sql.references import build_connection_finder, find_dialect
 from ..project.sql.sections import render_task
 from ..project.templating import TemplateError
 from .statement import OutputColumn, TableColumns, UnsupportedQuery, find_columns
@@ -73,7 +73,7 @@ class ProjectColumns:
     def __init__(self, project: Project) -> None:
         self._project = project
         self._index = ReferenceIndex(project)
-        self._connection_of = make_connection_finder(project)
+        self._connection_of = build_connection_finder(project)
         self._tables = {t.full_name: t for t in project.tables}
         self._tasks = {t.full_name: t for t in project.tasks}
         self._external = {t.final_full_name.lower(): t for d in project.external_domains for t in d.tables}
@@ -121,12 +121,12 @@ class ProjectColumns:
         if part is None:
             raise UnsupportedQuery("its SQL is empty")
         outputs = find_columns(part.text, find_dialect(self._connection_of(task)), lambda parts: self._find_table(task, parts))
-        columns = [self._make_column(task, output) for output in outputs]
+        columns = [self._build_column(task, output) for output in outputs]
         names = {c.name.lower() for c in columns}
         added = [name for name in self.list_history_columns(task.write_strategy) if name.lower() not in names]
         return (*columns, *(Column(name, "timestamp") for name in added))
 
-    def _make_column(self, task: Task, output: OutputColumn) -> Column:
+    def _build_column(self, task: Task, output: OutputColumn) -> Column:
         declared = next((a for a in task.attributes if a.name.lower() == output.name.lower()), None)
         sources = None if output.sources is None else tuple(sorted({s for one in output.sources for s in _split_identity(*_pair(one))}))
         return Column(output.name, (self._find_type(declared) if declared else "") or output.type, sources)

@@ -309,7 +309,7 @@ class _Tracer:
         if source is None or place is None:
             return None
         if isinstance(source, exp.Table):
-            return self._make_leaf(source, column)
+            return self._build_leaf(source, column)
         if source.is_udtf:
             return self._follow_function(place, source, column.name)
         names = self._list_names_of(source)
@@ -350,7 +350,7 @@ class _Tracer:
         parts = expression.args.get("expressions") or [expression.this]
         return _join([self._follow_expression(scope, part) for part in parts if part is not None])
 
-    def _make_leaf(self, table: Any, column: Any) -> frozenset[SourceColumn] | None:
+    def _build_leaf(self, table: Any, column: Any) -> frozenset[SourceColumn] | None:
         known = self._query.tables.get(table.name)
         if known is None:
             return None

@@ -55,17 +55,17 @@ def list_known_secrets() -> frozenset[str]:
 
 def build_mask(*sources: Mapping[str, Any]) -> Mask:
     """Return the mask that hides all known secrets and those in additional data."""
-    return _make_mask(list_known_secrets() | find_secrets(sources, _list_names()))
+    return _build_mask(list_known_secrets() | find_secrets(sources, _list_names()))
 
 
 def mask_text(text: str) -> str:
     """Return a string with the known secrets masked."""
-    return _make_mask(list_known_secrets())(text)
+    return _build_mask(list_known_secrets())(text)
 
 
 def mask_data(data: Any) -> Any:
     """Return mappings, lists and strings with the known secrets masked. Other values are unchanged."""
-    mask = _make_mask(list_known_secrets())
+    mask = _build_mask(list_known_secrets())
 
     def hide(value: Any) -> Any:
         if isinstance(value, str):
@@ -90,7 +90,7 @@ def _list_names() -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=16)
-def _make_mask(secrets: frozenset[str]) -> Mask:
+def _build_mask(secrets: frozenset[str]) -> Mask:
     return Mask(secrets=secrets)
 
 

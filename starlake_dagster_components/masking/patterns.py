@@ -39,7 +39,7 @@ _NAMED: tuple[tuple[re.Pattern[str], int], ...] = (
 def hide_patterns(text: str) -> str:
     """Return a string with everything masked that looks like a secret."""
     for pattern, group in _choose_patterns(text):
-        text = pattern.sub(_make_replacement(group), text)
+        text = pattern.sub(_build_replacement(group), text)
     return text
 
 
@@ -58,7 +58,7 @@ def _choose_patterns(text: str) -> Iterator[tuple[re.Pattern[str], int]]:
         yield from _NAMED
 
 
-def _make_replacement(group: int) -> Callable[[re.Match[str]], str]:
+def _build_replacement(group: int) -> Callable[[re.Match[str]], str]:
     def replace(match: re.Match[str]) -> str:
         start, end = match.start(group) - match.start(), match.end(group) - match.start()
         whole = match.group()

@@ -11,7 +11,7 @@ from .dag_options import OptionReader
 from .dag_refs import DagConfigs
 from .dag_templates import Template
 from .dag_variables import DagRenderer
-from .job_names import make_job_name
+from .job_names import build_job_name
 from .pipeline import Pipeline
 from .schedule_presets import ScheduleReader
 
@@ -149,7 +149,7 @@ def name_pipeline(draft: Pipeline, schedule: str | None = None, *, filename: str
 
     ``schedule`` is the name of the schedule, if the file has several. ``filename`` replaces the file name of the pipeline.
     """
-    return replace(draft, name=make_job_name(filename if filename is not None else draft.filename, schedule))
+    return replace(draft, name=build_job_name(filename if filename is not None else draft.filename, schedule))
 
 
 def _describe_members(pipeline: Pipeline) -> str:

@@ -33,14 +33,7 @@ _PYTHON_ORCHESTRATOR = re.compile(
 _PYTHON_EXECUTOR = re.compile(
     r"StarlakeExecutionEnvironment\.(?P<executor>[A-Z_]+)|\bStarlake(?:Dagster|Airflow)(?P<job>Shell|Bash|CloudRun|Dataproc|Fargate)Job\b"
 )
-_LITERALS = (
-    "jobs",
-    "filtered_datasets",
-    "spark_properties",
-    "spark_executor_memory",
-    "spark_executor_cores",
-    "spark_executor_instances",
-)
+_LITERALS = ["jobs", "filtered_datasets", "spark_properties", "spark_executor_memory", "spark_executor_cores", "spark_executor_instances"]
 _ASSIGNMENT = re.compile(rf"^(?P<name>{'|'.join(_LITERALS)})\s*(?::[^=\n]+)?=(?!=)\s*")
 _CRON = re.compile(r"""^cron\s*(?::[^=\n]+)?=\s*(?P<quote>['"])(?!none['"])[^'"{}]+(?P=quote)""", re.MULTILINE | re.IGNORECASE)
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from ..errors import Location, Problem, suggest_name
 from ..project.model import Project, Task
 from .cycles import find_cycles
-from .dependency_json import NamedChild, NamedTask, make_task, read_named_tasks
+from .dependency_json import NamedChild, NamedTask, build_task, read_named_tasks
 from .pipeline import Dependencies, Dependency
 from .table_names import ReferenceIndex
 
@@ -19,7 +19,7 @@ def plan_dependencies(project: Project, problems: list[Problem]) -> tuple[Projec
     """
     named = read_named_tasks(project, problems)
     if named and not project.tasks:
-        made = (make_task(task) for task in named.values())
+        made = (build_task(task) for task in named.values())
         tasks = sorted((task for task in made if task), key=lambda t: t.full_name)
         project = replace(project, tasks=tuple(tasks))
     index = ReferenceIndex(project)

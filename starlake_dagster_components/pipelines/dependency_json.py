@@ -146,7 +146,7 @@ def _iterate_objects(value: Any) -> Iterator[Object]:
     return (item for item in value if isinstance(item, dict)) if isinstance(value, list) else iter(())
 
 
-def make_task(named: NamedTask) -> Task | None:
+def build_task(named: NamedTask) -> Task | None:
     """Return a task that is made from JSON alone, for a project without transforms; None if its name has no domain."""
     domain, _, name = named.name.partition(".")
     if not domain or not name:

@@ -68,7 +68,7 @@ class _TreeWriter:
                 waiting.extend(missing)
                 continue
             waiting.pop()
-            self._nodes[key] = self._make_node(key, [self._nodes[c] for c in children if c in self._nodes])
+            self._nodes[key] = self._build_node(key, [self._nodes[c] for c in children if c in self._nodes])
         return self._nodes[root]
 
     def _list_children(self, key: _Key) -> list[_Key]:
@@ -77,17 +77,17 @@ class _TreeWriter:
         found = [(d.kind, d.name, _get_shown_name(d)) for d in self._plan.dependencies.get_direct(key[1]) if d.kind != "external"]
         return sorted(found, key=lambda c: c[2])
 
-    def _make_node(self, key: _Key, children: list[Node]) -> Node:
+    def _build_node(self, key: _Key, children: list[Node]) -> Node:
         kind, name, shown = key
         node: Node = {
-            "data": self._make_task_data(self._tasks[name]) if kind == "task" else self._make_table_data(self._tables[name], shown)
+            "data": self._build_task_data(self._tasks[name]) if kind == "task" else self._build_table_data(self._tables[name], shown)
         }
         if children:
             node["children"] = children
         node["task"] = kind == "task"
         return node
 
-    def _make_task_data(self, task: Task) -> Node:
+    def _build_task_data(self, task: Task) -> Node:
         parent, parent_type, text = self._find_first_parent(task)
         return _drop_empty(
             {
@@ -103,7 +103,7 @@ class _TreeWriter:
             }
         )
 
-    def _make_table_data(self, table: Table, name: str) -> Node:
+    def _build_table_data(self, table: Table, name: str) -> Node:
         return _drop_empty(
             {
                 "name": name,
@@ -151,10 +151,10 @@ def build_dependency_diagram(plan: Plan) -> Node:
                 read[source] = tables[dependency.name]
             relations.append({"source": source, "target": task.full_name, "relationType": "task"})
     items = [
-        _make_item(name, "table", read[name].metadata.write_strategy, read[name].attributes, read[name].primary_key)
+        _build_item(name, "table", read[name].metadata.write_strategy, read[name].attributes, read[name].primary_key)
         for name in sorted(read)
     ]
-    items += [_make_item(t.full_name, "task", t.write_strategy, t.attributes, None) for t in tasks]
+    items += [_build_item(t.full_name, "task", t.write_strategy, t.attributes, None) for t in tasks]
     return _drop_empty({"items": items, "relations": relations, "diagramType": "task"})
 
 
@@ -162,7 +162,7 @@ def _get_sort_key(dependency: Dependency) -> tuple[str, str]:
     return dependency.kind, dependency.name
 
 
-def _make_item(
+def _build_item(
     name: str, kind: str, strategy: WriteStrategy | None, attributes: Sequence[Attribute], primary_key: Sequence[str] | None
 ) -> Node:
     columns = []

@@ -3,28 +3,16 @@
 import keyword
 import re
 
+from ..project.word_sets import split_words
+
 _OUTSIDE = re.compile(r"[^A-Za-z0-9_]")
-RESERVED = frozenset(keyword.kwlist) | {
-    "context",
-    "conf",
-    "config",
-    "meta",
-    "arg_dict",
-    "dict",
-    "input_arg_dict",
-    "output_arg_dict",
-    "int",
-    "str",
-    "float",
-    "bool",
-    "input",
-    "output",
-    "type",
-}
+RESERVED = frozenset(keyword.kwlist) | split_words("""
+    context conf config meta arg_dict dict input_arg_dict output_arg_dict int str float bool input output type
+""")
 """Names that Dagster rejects. Dagster: ``DISALLOWED_NAMES``."""
 
 
-def make_job_name(filename: str, schedule: str | None = None) -> str:
+def build_job_name(filename: str, schedule: str | None = None) -> str:
     """Return the name of a generated file's job. starlake-orchestration: AbstractPipeline (``pipeline_id``).
 
     ``schedule`` is the name of the schedule, if the file has several.
@@ -46,7 +34,7 @@ def add_prefix(prefix: str, name: str) -> str:
     return f"{whole}_job" if whole in RESERVED else whole
 
 
-def make_schedule_name(schedule: str) -> str:
+def build_schedule_name(schedule: str) -> str:
     """Return a schedule as a part of a job name: ``0 */2 * * *`` becomes ``0_x_2_x_x_x``.
 
     dag-generate uses the cron itself in the names of transform files, but job names do not allow spaces, ``*`` and ``/``.

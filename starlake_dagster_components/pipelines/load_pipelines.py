@@ -49,13 +49,13 @@ def build_load_pipelines(planning: Planning, members: Iterable[Member[Table]]) -
 def _group_into_files(config: DagConfig, members: Sequence[Member[Table]]) -> Iterator[_File]:
     variables = find_filename_variables(config.filename)
     if variables & _TABLE_VARIABLES:
-        return _make_files_per_table(members)
+        return _build_files_per_table(members)
     if variables & _DOMAIN_VARIABLES:
-        return _make_files_per_domain(members, per_schedule="schedule" in variables)
-    return _make_files_of_config(members, per_schedule="schedule" in variables)
+        return _build_files_per_domain(members, per_schedule="schedule" in variables)
+    return _build_files_of_config(members, per_schedule="schedule" in variables)
 
 
-def _make_files_per_table(members: Sequence[Member[Table]]) -> Iterator[_File]:
+def _build_files_per_table(members: Sequence[Member[Table]]) -> Iterator[_File]:
     """Yield one file per table. Every inline cron gets its own number. Domains are sorted, because Starlake's order is not stable."""
     number = 1
     by_schedule = _group_by_schedule(members)
@@ -66,7 +66,7 @@ def _make_files_per_table(members: Sequence[Member[Table]]) -> Iterator[_File]:
             table = member.node
             yield _File(
                 {
-                    **_make_domain_variables(table),
+                    **_build_domain_variables(table),
                     "schedule": name,
                     "table": table.name,
                     "finalTable": table.final_name,
@@ -76,7 +76,7 @@ def _make_files_per_table(members: Sequence[Member[Table]]) -> Iterator[_File]:
             )
 
 
-def _make_files_per_domain(members: Sequence[Member[Table]], *, per_schedule: bool) -> Iterator[_File]:
+def _build_files_per_domain(members: Sequence[Member[Table]], *, per_schedule: bool) -> Iterator[_File]:
     """Yield one file per domain, or per domain and schedule.
 
     Starlake names the schedules of a domain once for each schedule and keeps counting, and the last names apply. If a domain has one
@@ -94,18 +94,18 @@ def _make_files_per_domain(members: Sequence[Member[Table]], *, per_schedule: bo
         for _ in schedules:
             names = number_crons(schedules, number)
             number += sum(name != schedule for schedule, name in names.items())
-        entries = _make_entries(by_schedule, names)
-        variables = _make_domain_variables(by_domain[domain][0].node)
+        entries = _build_entries(by_schedule, names)
+        variables = _build_domain_variables(by_domain[domain][0].node)
         if per_schedule:
             yield from (_File({**variables, "schedule": entry.schedule_name}, (entry,)) for entry in entries)
         else:
             yield _File(variables, entries)
 
 
-def _make_files_of_config(members: Sequence[Member[Table]], *, per_schedule: bool) -> Iterator[_File]:
+def _build_files_of_config(members: Sequence[Member[Table]], *, per_schedule: bool) -> Iterator[_File]:
     """Yield one file for all tables of a config, or one per schedule."""
     by_schedule = _group_by_schedule(members)
-    entries = _make_entries(by_schedule, number_crons(sort_as_scala(by_schedule)))
+    entries = _build_entries(by_schedule, number_crons(sort_as_scala(by_schedule)))
     if per_schedule:
         yield from (_File({"schedule": entry.schedule_name}, (entry,)) for entry in entries)
     else:
@@ -119,11 +119,11 @@ def _group_by_schedule(members: Sequence[Member[Table]]) -> dict[str, list[Membe
     return found
 
 
-def _make_entries(by_schedule: Mapping[str, list[Member[Table]]], names: Mapping[str, str]) -> tuple[_Entry, ...]:
+def _build_entries(by_schedule: Mapping[str, list[Member[Table]]], names: Mapping[str, str]) -> tuple[_Entry, ...]:
     return tuple(_Entry(s, names[s], tuple(by_schedule[s])) for s in sorted(by_schedule, key=lambda s: names[s]))
 
 
-def _make_domain_variables(table: Table) -> dict[str, str]:
+def _build_domain_variables(table: Table) -> dict[str, str]:
     return {"domain": table.domain, "finalDomain": table.final_domain, "renamedDomain": table.final_domain}
 
 

@@ -92,7 +92,7 @@ class Pipeline:
     """A job: the tables or tasks that one generated DAG file runs for one of its schedules."""
 
     name: str
-    """The job's name, see :func:`~starlake_dagster_components.pipelines.job_names.make_job_name`."""
+    """The job's name, see :func:`~starlake_dagster_components.pipelines.job_names.build_job_name`."""
     kind: Kind
     dag_config: DagConfig
     executor: str

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..cache import Cache, make_entry_name
+from ..cache import Cache, build_entry_name
 from ..errors import Problem
 from ..masking import register_secrets
 from ..project import disk
@@ -135,7 +135,7 @@ def load_plan(
         started = start_reading(root, profile=profile, environ=environment, options=options)
         stored, reason = None, "there is no cache"
         if cache is not None:
-            name = make_entry_name(
+            name = build_entry_name(
                 "plan",
                 environment.get("SL_ENV"),
                 os.fspath(started.project.root),

@@ -79,7 +79,7 @@ class ReferenceIndex:
             if reference.kind == "parsed":
                 message = f"{task.full_name} reads '{reference.text}', which has {len(parts)} parts; it is treated as an external table"
                 problems.append(Problem(reference.location, "warning", message))
-            return self._make_external(parts, reference)
+            return self._build_external(parts, reference)
         if not parts or parts[-2].lower() in SYSTEM_SCHEMAS:
             return ()
         key = f"{parts[-2]}.{parts[-1]}".lower()
@@ -91,7 +91,7 @@ class ReferenceIndex:
         tables = [t for t in self._tables.get(key, ()) if _is_in_database(t, database)]
         if tables:
             return (Dependency("table", tables[0].full_name, reference.location, written=".".join(parts[-2:])),)
-        return self._make_external(parts, reference)
+        return self._build_external(parts, reference)
 
     def _resolve_short_name(self, task: Task, name: str, reference: TableReference, problems: list[Problem]) -> Sequence[Dependency]:
         """Resolve a name without a domain. It may be the name of a task (in the same case), its table, or a load table."""
@@ -112,9 +112,9 @@ class ReferenceIndex:
         if tables:
             written = f"{tables[0].final_domain}.{name}"
             return (Dependency("table", tables[0].full_name, reference.location, written=written),)
-        return self._make_external((name,), reference) if sure else ()
+        return self._build_external((name,), reference) if sure else ()
 
-    def _make_external(self, parts: Sequence[str], reference: TableReference) -> Sequence[Dependency]:
+    def _build_external(self, parts: Sequence[str], reference: TableReference) -> Sequence[Dependency]:
         text = ".".join(parts)
         return (Dependency("external", self.normalize_external_name(text), reference.location),)
 

@@ -6,7 +6,7 @@ from ..errors import Problem
 from ..project.model import Task
 from .dag_files import DagFile, Planning, name_pipeline, read_common_values, render_dag_file
 from .dag_refs import Member, collect_dag_refs
-from .job_names import make_schedule_name
+from .job_names import build_schedule_name
 from .pipeline import Pipeline, TransformTrigger
 from .schedule_presets import find_timezone, get_schedule_text, is_inline, locate_schedule
 from .sensor_triggers import InvalidTrigger, parse_trigger
@@ -19,12 +19,12 @@ def build_transform_pipelines(planning: Planning, members: Iterable[Member[Task]
     """
     groups: dict[str, list[Member[Task]]] = {}
     for member in sorted(members, key=lambda m: m.node.full_name):
-        groups.setdefault(planning.renderer.render_filename(member.config, _make_variables(member.node)), []).append(member)
+        groups.setdefault(planning.renderer.render_filename(member.config, _build_variables(member.node)), []).append(member)
     for group in groups.values():
         yield _build_pipeline(planning, group)
 
 
-def _make_variables(task: Task) -> dict[str, str]:
+def _build_variables(task: Task) -> dict[str, str]:
     """Return the variables of a task's file. Starlake: DagGenerateJob, in which ``name`` is deprecated."""
     return {
         "table": task.table,
@@ -38,7 +38,7 @@ def _make_variables(task: Task) -> dict[str, str]:
 def _build_pipeline(planning: Planning, group: Sequence[Member[Task]]) -> Pipeline:
     head = group[0]
     _warn_if_different(planning, group)
-    file = render_dag_file(planning, head.config, _make_variables(head.node))
+    file = render_dag_file(planning, head.config, _build_variables(head.node))
     values = read_common_values(planning, file)
     text = get_schedule_text(head.node)
     timezone = find_timezone(file.config, file.reader, planning.timezone)
@@ -58,14 +58,14 @@ def _build_pipeline(planning: Planning, group: Sequence[Member[Task]]) -> Pipeli
         **values,
     )
     readable = planning.renderer.render_filename(
-        head.config, {**_make_variables(head.node), "schedule": make_schedule_name(text) if is_inline(text) else text}
+        head.config, {**_build_variables(head.node), "schedule": build_schedule_name(text) if is_inline(text) else text}
     )
     return name_pipeline(draft, filename=readable)
 
 
 def _warn_if_different(planning: Planning, group: Sequence[Member[Task]]) -> None:
     head = group[0]
-    what = planning.renderer.render_filename(head.config, _make_variables(head.node))
+    what = planning.renderer.render_filename(head.config, _build_variables(head.node))
     schedules = {get_schedule_text(m.node): m.node for m in reversed(group)}
     if len(schedules) > 1:
         said = ", ".join(f"'{s}' ({t.full_name}, {locate_schedule(t)})" for s, t in sorted(schedules.items()))
@@ -138,7 +138,7 @@ def _read_task_options(planning: Planning, file: DagFile, head: Task) -> Mapping
         text = value.get("options") if isinstance(value, Mapping) else None
         if not isinstance(text, str) or not text.strip():
             continue
-        rendered = planning.renderer.render(file.config, "template", text, _make_variables(head))
+        rendered = planning.renderer.render(file.config, "template", text, _build_variables(head))
         pairs = (item.partition("=") for item in rendered.split(",") if "=" in item)
         found[str(name)] = {key.strip(): given.strip() for key, _, given in pairs}
     return found

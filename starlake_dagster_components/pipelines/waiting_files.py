@@ -72,15 +72,15 @@ def _find_folder(project: Project, domain: Domain, pre_load: PreLoad) -> str | N
     if pre_load.strategy == "none":
         return None
     if pre_load.strategy == "imported":
-        return _make_absolute(project, domain.metadata.directory) if domain.metadata.directory else None
-    return _make_absolute(project, f"{project.areas.stage}/{domain.name}")
+        return _build_absolute(project, domain.metadata.directory) if domain.metadata.directory else None
+    return _build_absolute(project, f"{project.areas.stage}/{domain.name}")
 
 
 def _find_ack_file(project: Project, domain: Domain, pre_load: PreLoad) -> str:
-    return _make_absolute(project, pre_load.find_ack_file(project, domain)) if pre_load.strategy == "ack" else ""
+    return _build_absolute(project, pre_load.find_ack_file(project, domain)) if pre_load.strategy == "ack" else ""
 
 
-def _make_absolute(project: Project, path: str) -> str:
+def _build_absolute(project: Project, path: str) -> str:
     """Return the absolute path of a local folder or file. The URL of other storage is returned without a slash at the end."""
     return get_local_folder(path, project.root) or path.rstrip("/")
 

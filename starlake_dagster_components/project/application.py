@@ -101,7 +101,7 @@ def _allows_unset(path: str) -> bool:
     )
 
 
-def make_application(section: Section | None, environ: Mapping[str, str], metadata_name: str) -> Application:
+def build_application(section: Section | None, environ: Mapping[str, str], metadata_name: str) -> Application:
     """Return the application's settings: from the file, else from ``SL_*`` environment variables, else Starlake's defaults.
 
     Args:
@@ -114,7 +114,7 @@ def make_application(section: Section | None, environ: Mapping[str, str], metada
         section = Section(Context(file, Positions(file, {}), ProblemList(), "error"), {})
         origin = Origin(file)
     else:
-        origin = section.make_origin()
+        origin = section.build_origin()
         section.warn_about_unknown_keys(keys.APPLICATION, "application", legacy=("ack",))
     audit = _read_sub_section(section, "audit", keys.AUDIT)
     expectations = _read_sub_section(section, "expectations", keys.EXPECTATIONS)

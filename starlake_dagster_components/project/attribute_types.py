@@ -36,7 +36,7 @@ _FORMATS = split_words(
 _KIND = FileKind("types", rendered=False)
 
 
-def make_built_in_types() -> dict[str, TypeDefinition]:
+def build_built_in_types() -> dict[str, TypeDefinition]:
     """Return Starlake's built-in types by name."""
     found = {
         name: TypeDefinition(name, primitive, pattern, ddl_mapping=FrozenDict(duckdb=database_type))
@@ -50,7 +50,7 @@ def make_built_in_types() -> dict[str, TypeDefinition]:
 
 def read_types(reading: Reading, folder: str) -> Mapping[str, TypeDefinition]:
     """Return all types by name. ``types.sl.yml`` overrides ``default.sl.yml``, which overrides Starlake's built-in types."""
-    found = make_built_in_types()
+    found = build_built_in_types()
     for name in ("default.sl.yml", "types.sl.yml"):
         path = os.path.join(folder, name)
         if disk.find_kind(path):

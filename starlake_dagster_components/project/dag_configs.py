@@ -53,7 +53,7 @@ def _read_config(reading: Reading, section: Section, name: str, folder: str) -> 
         options=section.get_mapping("options"),
         template_text=text,
         template_includes=_read_includes(reading, text) if text else EMPTY,
-        origin=section.make_origin(),
+        origin=section.build_origin(),
     )
 
 

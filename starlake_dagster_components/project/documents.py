@@ -238,7 +238,7 @@ def load_table_section(reading: Reading, path: str, kind: FileKind) -> Section |
     return _find_root_section(reading, name, found, kind, lambda migration, table: migration.migrate_table(table))
 
 
-def make_inline_table_section(section: Section, document: YamlDocument, data: dict[str, Any], path: str) -> Section:
+def build_inline_table_section(section: Section, document: YamlDocument, data: dict[str, Any], path: str) -> Section:
     """Return a table that is defined in its domain's ``_config``, an old format."""
     migration = Migration(document)
     body = data["table"] if isinstance(data.get("table"), dict) else data

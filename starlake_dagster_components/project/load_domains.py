@@ -19,7 +19,7 @@ from .common_sections import (
     read_sink,
     read_write_strategy,
 )
-from .documents import FileKind, Reading, load_document, load_section, load_table_section, make_inline_table_section
+from .documents import FileKind, Reading, build_inline_table_section, load_document, load_section, load_table_section
 from .file_patterns import compile_pattern
 from .model import Application, Domain, FrozenDict, Metadata, Origin, Table, TypeDefinition
 from .own_strategies import OwnStrategies
@@ -112,7 +112,7 @@ def _read_domain(reading: Reading, folder: str, context: LoadContext, external: 
         section, inline = _read_config(reading, config_path, _EXTERNAL_CONFIG if external else _CONFIG)
         if section is None:
             return None
-        domain = _make_domain(section, folder_name, context)
+        domain = _build_domain(section, folder_name, context)
         if section.context.broken:
             return None
     tables = [_read_table(section, domain, context) for section in inline]
@@ -156,7 +156,7 @@ def _read_config(reading: Reading, path: str, kind: FileKind) -> tuple[Section |
     section = load_section(reading, path, kind, lambda migration, domain: migration.migrate_domain(domain), document=document)
     if section is None:
         return None, []
-    return section, [make_inline_table_section(section, document, item, place) for place, item in inline]
+    return section, [build_inline_table_section(section, document, item, place) for place, item in inline]
 
 
 def _find_inline_tables(document: YamlDocument) -> list[tuple[str, dict[str, Any]]]:
@@ -175,7 +175,7 @@ def _find_inline_tables(document: YamlDocument) -> list[tuple[str, dict[str, Any
     return [(f"tables[{index}]", item) for index, item in enumerate(items) if isinstance(item, dict)]
 
 
-def _make_domain(section: Section, folder: str, context: LoadContext) -> Domain:
+def _build_domain(section: Section, folder: str, context: LoadContext) -> Domain:
     section.warn_about_unknown_keys(keys.DOMAIN, "load")
     name = section.get_name("name") or folder
     if name != folder:
@@ -190,7 +190,7 @@ def _make_domain(section: Section, folder: str, context: LoadContext) -> Domain:
         comment=section.get_string("comment"),
         tags=section.get_strings("tags"),
         database=section.get_name("database"),
-        origin=section.make_origin(),
+        origin=section.build_origin(),
     )
 
 
@@ -270,7 +270,7 @@ def _read_table(section: Section, domain: Domain, context: LoadContext, file_nam
     pattern = section.get_string("pattern") or ""
     _check_pattern(section, pattern)
     check_attributes(section, attributes, context.types, context.application)
-    origin = section.make_origin() if section.path == "" else _find_inline_origin(section)
+    origin = section.build_origin() if section.path == "" else _find_inline_origin(section)
     inherited = _find_inherited(domain, own)
     if inherited and isinstance(origin.keys, Positions):
         origin = replace(origin, keys=origin.keys.inherit(inherited))

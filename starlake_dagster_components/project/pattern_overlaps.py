@@ -8,7 +8,7 @@ from functools import lru_cache
 from .documents import Reading
 from .file_patterns import compile_pattern
 from .model import Domain, Table
-from .pattern_samples import find_literal_prefix, iterate_prefixes, make_samples
+from .pattern_samples import build_samples, find_literal_prefix, iterate_prefixes
 
 # Without a limit, comparing a thousand patterns that begin with .* takes seconds.
 _MAX_COMPARISONS = 50_000
@@ -69,7 +69,7 @@ def _find_shared_name(pattern: str, other: str) -> str | None:
     if not _is_fast(pattern) or not _is_fast(other):
         return None
     first, second = compile_pattern(pattern), compile_pattern(other)
-    for sample in (*_make_samples(pattern), *_make_samples(other)):
+    for sample in (*_build_samples(pattern), *_build_samples(other)):
         if 0 < len(sample) <= _MAX_SAMPLE and first.fullmatch(sample) and second.fullmatch(sample):
             return sample
     return None
@@ -81,5 +81,5 @@ def _is_fast(pattern: str) -> bool:
 
 
 @lru_cache(maxsize=4096)
-def _make_samples(pattern: str) -> tuple[str, ...]:
-    return tuple(make_samples(pattern))
+def _build_samples(pattern: str) -> tuple[str, ...]:
+    return tuple(build_samples(pattern))

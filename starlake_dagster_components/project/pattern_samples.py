@@ -34,7 +34,7 @@ def find_literal_prefix(pattern: str) -> str:
     return "".join(out)
 
 
-def make_samples(pattern: str) -> list[str]:
+def build_samples(pattern: str) -> list[str]:
     """Return a few names that a Java pattern should match; an empty list if its syntax is not supported."""
     try:
         samples, end = _Reader(pattern).read_alternatives(0)

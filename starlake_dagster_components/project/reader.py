@@ -12,7 +12,7 @@ from pathlib import Path
 from ..errors import Location, Problem, ProjectNotFound
 from ..masking import register_secrets
 from . import disk
-from .application import Folders, make_application, read_application_section
+from .application import Folders, build_application, read_application_section
 from .documents import Reading
 from .jinja.budget import ProjectBudget
 from .model import Domain, FrozenDict, Project, Task
@@ -96,14 +96,14 @@ def start_reading(
         )
 
     first = resolve(None)
-    reading = _make_reading(files, metadata, first, folders)
+    reading = _build_reading(files, metadata, first, folders)
     reading.problems.extend(env_files.problems)
     application_path = os.path.join(folders.metadata, "application.sl.yml")
     section = read_application_section(reading, application_path)
     if section is None and not disk.find_kind(application_path) and disk.find_kind(os.path.join(folders.metadata, "application.conf")):
         place = Location(files.name(os.path.join(folders.metadata, "application.conf")))
         reading.add_problem(place, "warning", "is not read: move the settings to application.sl.yml, which Starlake prefers")
-    application = make_application(section, environment, files.name(metadata))
+    application = build_application(section, environment, files.name(metadata))
     if section is None:
         application = replace(application, is_read=False)
     if section is not None:
@@ -111,7 +111,7 @@ def start_reading(
         metadata = Path(folders.metadata)
         reported = reading.reported_unset
         reading = replace(
-            _make_reading(files, metadata, resolve(section.get_name("env")), folders),
+            _build_reading(files, metadata, resolve(section.get_name("env")), folders),
             problems=reading.problems,
             reported_unset=reported,
             sections=reading.sections,
@@ -141,7 +141,7 @@ def read_remaining_files(started: StartedProject, dependencies: str = "auto") ->
     from .pattern_overlaps import warn_about_shared_patterns
     from .refs import read_refs
     from .schema_check import add_schema_violations
-    from .sql.references import add_references, make_connection_finder
+    from .sql.references import add_references, build_connection_finder
     from .transform_tasks import read_tasks
 
     reading, folders, project, metadata = started.reading, started.folders, started.project, started.folders.metadata
@@ -153,7 +153,7 @@ def read_remaining_files(started: StartedProject, dependencies: str = "auto") ->
     check_names(reading, domains, tasks)
     warn_about_equal_tables(reading, domains, tasks)
     warn_about_shared_patterns(reading, domains)
-    tasks = add_references(reading, tasks, make_connection_finder(project), project.variables)
+    tasks = add_references(reading, tasks, build_connection_finder(project), project.variables)
     dag_configs = read_dag_configs(reading, folders.dags)
     for origin in (*(t.origin for t in tasks), *(t.origin for d in (*domains, *external) for t in d.tables)):
         if isinstance(origin.keys, Positions):
@@ -178,7 +178,7 @@ def read_remaining_files(started: StartedProject, dependencies: str = "auto") ->
     )
 
 
-def _make_reading(files: ProjectFiles, metadata: Path, variables: Variables, folders: Folders) -> Reading:
+def _build_reading(files: ProjectFiles, metadata: Path, variables: Variables, folders: Folders) -> Reading:
     def record_include(path: str) -> None:
         files.read_files[files.name(path)] = None
 

@@ -117,7 +117,7 @@ def _read_folder(reading: Reading, path: str, context: LoadContext, references: 
     bodies: list[_Body] = []
     if config is not None and not _read_config(reading, config, folder, bodies, context):
         return []
-    tasks = [task for body in bodies if (task := _make_inline_task(reading, folder, body, references)) is not None]
+    tasks = [task for body in bodies if (task := _build_inline_task(reading, folder, body, references)) is not None]
     taken = {base.lower() for base in yaml_files} | {body.name.lower() for body in bodies if body.name}
     for base, file_path in yaml_files.items():
         task = _read_yaml_task(reading, folder, base, file_path, context, references)
@@ -126,7 +126,7 @@ def _read_folder(reading: Reading, path: str, context: LoadContext, references: 
     for file_name in folder.commands:
         base = _cut_suffix(file_name)
         if base.lower() not in taken:
-            tasks.append(_make_sql_task(reading, folder, base, references))
+            tasks.append(_build_sql_task(reading, folder, base, references))
     _warn_about_unused_files(reading, folder, tasks, taken)
     for task in tasks:
         _check_command(reading, folder, task)
@@ -230,7 +230,7 @@ def _read_body(section: Section, context: LoadContext) -> _Body:
     sql = section.get_string("sql")
     sql_place = section.find_location("sql") if sql is not None else section.find_location()
     in_block = section.join_key("sql") in section.context.blocks
-    origin = section.make_origin()
+    origin = section.build_origin()
     if section.path:
         origin = Origin(section.context.file, section.find_location().line, section.context.positions.select_below(section.path))
     return _Body(
@@ -289,24 +289,24 @@ def _read_yaml_task(
     body = _read_body(section, context)
     if section.context.broken:
         return None
-    return _make_task(reading, folder, body, base, body.domain or folder.job, body.table or base, references)
+    return _build_task(reading, folder, body, base, body.domain or folder.job, body.table or base, references)
 
 
-def _make_inline_task(reading: Reading, folder: _Folder, body: _Body, references: tuple[Reference, ...]) -> Task | None:
+def _build_inline_task(reading: Reading, folder: _Folder, body: _Body, references: tuple[Reference, ...]) -> Task | None:
     name, table = body.name or body.table, body.table or body.name
     if name is None or table is None:
         reading.add_problem(body.origin.locate(), "error", "a task of transform.tasks needs a 'name' or a 'table'")
         return None
-    return _make_task(reading, folder, body, name, body.domain or folder.name, table, references)
+    return _build_task(reading, folder, body, name, body.domain or folder.name, table, references)
 
 
-def _make_sql_task(reading: Reading, folder: _Folder, base: str, references: tuple[Reference, ...]) -> Task:
+def _build_sql_task(reading: Reading, folder: _Folder, base: str, references: tuple[Reference, ...]) -> Task:
     file = next(reading.files.name(folder.commands[base + suffix]) for suffix in _COMMANDS if base + suffix in folder.commands)
     body = _Body(origin=Origin(file, 1))
-    return _make_task(reading, folder, body, base, folder.name, base, references)
+    return _build_task(reading, folder, body, base, folder.name, base, references)
 
 
-def _make_task(
+def _build_task(
     reading: Reading, folder: _Folder, body: _Body, name: str, domain: str, table: str, references: tuple[Reference, ...]
 ) -> Task:
     """Return a task with its command, its folder's defaults, and the names that ``refs.sl.yml`` gives it."""

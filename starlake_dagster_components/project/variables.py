@@ -62,7 +62,7 @@ class Variables:
         return {**self.values, **{name: f"{_UNSET_START}{name}{_UNSET_END}" for name in self.unset}}
 
 
-def make_date_variables(now: datetime) -> dict[str, str]:
+def build_date_variables(now: datetime) -> dict[str, str]:
     """Return Starlake's built-in date variables for a local time. Starlake: SchemaHandler.slDateVars."""
     milliseconds = int(now.timestamp() * 1000)
     return {
@@ -191,7 +191,7 @@ def resolve_variables(
         now: local time, for the date variables.
     """
     result = Variables()
-    dates = make_date_variables(now)
+    dates = build_date_variables(now)
     # Shells set "_" to the path of each program they start, so it differs from program to program and means nothing to a project.
     external = {**{name: value for name, value in environ.items() if name != "_"}, "SL_ROOT": root}
     if profile is not None:

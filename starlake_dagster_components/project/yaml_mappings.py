@@ -76,7 +76,7 @@ class Section:
         positions = self.context.positions
         return positions[""] if "" in positions else Location(self.context.file, 1)
 
-    def make_origin(self) -> Origin:
+    def build_origin(self) -> Origin:
         """Return the origin of the object that the file describes. This section must be the content of its root key."""
         return Origin(self.context.file, self.start.line, self.context.positions)
 

@@ -225,7 +225,7 @@ def parse_yaml(text: str, root: str) -> YamlDocument:
     try:
         node, more = _find_first_document(text)
     except yaml.MarkedYAMLError as error:
-        raise _make_syntax_error(error, text) from error
+        raise _build_syntax_error(error, text) from error
     except (yaml.YAMLError, UnicodeEncodeError) as error:
         raise YamlError(f"is not YAML: {error}", _find_line_of_character(text, getattr(error, "position", None))) from error
     document = YamlDocument(None, more=more)
@@ -234,7 +234,7 @@ def parse_yaml(text: str, root: str) -> YamlDocument:
     return document
 
 
-def _make_syntax_error(error: yaml.MarkedYAMLError, text: str) -> YamlError:
+def _build_syntax_error(error: yaml.MarkedYAMLError, text: str) -> YamlError:
     mark = error.problem_mark or error.context_mark
     parts = [error.problem or "", error.context or ""]
     message = ", ".join(part for part in parts if part)

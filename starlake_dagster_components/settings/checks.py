@@ -203,10 +203,10 @@ def check_executor(name: str, value: Any) -> Any:
     if value is None or value == "":
         return None
     if isinstance(value, (str, Mapping)):
-        from ..executors.registry import make_executor
+        from ..executors.registry import build_executor
 
         try:
-            return make_executor(value)
+            return build_executor(value)
         except InvalidSetting as error:
             raise InvalidSetting(f"{name}: {error}") from error
     from ..executors.base import StarlakeExecutor

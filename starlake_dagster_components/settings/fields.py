@@ -474,7 +474,7 @@ class Settings(SharedSettings):
 
         The result is None if this package does not have the template's executor.
         """
-        return self.executor or _make_executor_of_template(pipeline.executor if pipeline else "shell")  # type: ignore[return-value]
+        return self.executor or _build_executor_of_template(pipeline.executor if pipeline else "shell")  # type: ignore[return-value]
 
     def override(self, **changes: Any) -> "Settings":
         """Return a copy with some values replaced.
@@ -486,8 +486,8 @@ class Settings(SharedSettings):
 
 
 @cache
-def _make_executor_of_template(name: str) -> "StarlakeExecutor | None":
+def _build_executor_of_template(name: str) -> "StarlakeExecutor | None":
     # Imported only if needed, because every import slows down startup.
-    from ..executors.registry import EXECUTOR_TYPES, make_executor
+    from ..executors.registry import EXECUTOR_TYPES, build_executor
 
-    return make_executor(name) if name in EXECUTOR_TYPES else None
+    return build_executor(name) if name in EXECUTOR_TYPES else None

@@ -14,12 +14,12 @@ PREFIX = "SL_DAGSTER_"
 """Prefix of the environment variables of settings."""
 
 
-def make_option_name(name: str) -> str:
+def build_option_name(name: str) -> str:
     """Return the command line option of a setting, such as ``--asset-keys``."""
     return f"--{name.replace('_', '-')}"
 
 
-def make_variable_name(name: str) -> str:
+def build_variable_name(name: str) -> str:
     """Return the environment variable of a setting, such as ``SL_DAGSTER_ASSET_KEYS``."""
     return f"{PREFIX}{name.upper()}"
 
@@ -43,8 +43,8 @@ def read_settings(environ: Mapping[str, str], options: Mapping[str, str] | None 
         InvalidSetting: a setting is unknown, or a value is invalid; the message begins with the variable or option.
     """
     given = {name[len(PREFIX) :].lower(): text for name, text in environ.items() if name.startswith(PREFIX) and text.strip()}
-    values = {name: _read_text(name, text, make_variable_name) for name, text in given.items()}
-    values.update({name: _read_text(name, text, make_option_name) for name, text in (options or {}).items()})
+    values = {name: _read_text(name, text, build_variable_name) for name, text in given.items()}
+    values.update({name: _read_text(name, text, build_option_name) for name, text in (options or {}).items()})
     return Settings(**values)
 
 

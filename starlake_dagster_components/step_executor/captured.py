@@ -28,7 +28,7 @@ class StepLogs:
         self._files = _find_local_manager(manager)
         self.per_step = self._files is not None
 
-    def make_log_key(self, run_id: str) -> Sequence[str]:
+    def build_log_key(self, run_id: str) -> Sequence[str]:
         """Return a new log key."""
         return self._manager.build_log_key_for_run(run_id, create_compute_log_file_key())  # type: ignore[no-untyped-call]
 
@@ -40,9 +40,9 @@ class StepLogs:
         def open_stream(stream: Stream) -> Any:
             return files.open_log_stream(log_key, _TYPES[stream])
 
-        return FileOutput(open_stream, self._make_publisher(files, log_key))
+        return FileOutput(open_stream, self._build_publisher(files, log_key))
 
-    def _make_publisher(self, files: LocalComputeLogManager, log_key: Sequence[str]) -> Callable[[], None]:
+    def _build_publisher(self, files: LocalComputeLogManager, log_key: Sequence[str]) -> Callable[[], None]:
         if files is self._manager:
             return partial(_mark_complete, files, log_key)
         return partial(_upload_files, self._manager, files, log_key)

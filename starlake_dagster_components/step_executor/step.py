@@ -100,7 +100,7 @@ class StepRunner:
         if not self._logs.per_step:
             yield from self._run_step(running, step, known_state, None)
             return
-        log_key = self._logs.make_log_key(running.run_id)
+        log_key = self._logs.build_log_key(running.run_id)
         running.output = self._logs.open(log_key)
         redirect_prints(running.output)
         try:

@@ -113,7 +113,7 @@ class _Execution:
     def execute_steps(self) -> Iterator[dg.DagsterEvent]:
         """Run all steps and yield their events."""
         began = time.monotonic()
-        yield self._make_engine_event(
+        yield self._build_engine_event(
             f"Executing steps in threads of one process (pid: {os.getpid()}), at most {self._options.max_concurrent} at a time",
             EngineEventData.in_process(os.getpid(), self._plan.step_keys_to_execute),
         )
@@ -145,7 +145,7 @@ class _Execution:
             yield from self._end_capture(captured)
             if self._deadline is not None:
                 raise dg.DagsterExecutionInterruptedError
-        yield self._make_engine_event(
+        yield self._build_engine_event(
             f"Finished steps in threads (pid: {os.getpid()}) in {time.monotonic() - began:.1f}s",
             EngineEventData.in_process(os.getpid(), self._plan.step_keys_to_execute),
         )
@@ -168,7 +168,7 @@ class _Execution:
                 yield from self._active.plan_events_iterator(self._context)
             look_for_work = changed or (time.monotonic() - looked > POLL_SECONDS and self._is_waiting_for_time())
         if self._deadline is not None:
-            yield self._make_engine_event("All steps have ended after being canceled", EngineEventData())
+            yield self._build_engine_event("All steps have ended after being canceled", EngineEventData())
 
     # ------------------------------------------------------------------------------------------------------------------ steps
 
@@ -289,7 +289,7 @@ class _Execution:
     def _handle_interrupt(self) -> Iterator[dg.DagsterEvent]:
         self._active.mark_interrupted()
         self._cancel()
-        yield self._make_engine_event(
+        yield self._build_engine_event(
             "Received a termination signal: canceling the running steps", EngineEventData.interrupted(list(self._running))
         )
 
@@ -304,7 +304,7 @@ class _Execution:
     def _abandon(self) -> Iterator[dg.DagsterEvent]:
         """Report steps that did not end in time; their threads end with the process."""
         keys = sorted(self._running)
-        yield self._make_engine_event(
+        yield self._build_engine_event(
             f"{len(keys)} step{'s' if len(keys) != 1 else ''} did not end within {self._options.cancel_grace_seconds:g}s after being "
             f"canceled and may leave something running behind: {', '.join(keys)}",
             EngineEventData.interrupted(keys),
@@ -333,7 +333,7 @@ class _Execution:
             return
         error = serializable_error_info_from_exc_info(sys.exc_info())
         self._cancel()
-        yield self._make_engine_event(
+        yield self._build_engine_event(
             "Unexpected exception while steps were running; canceling them",
             EngineEventData(metadata={"steps_interrupted": dg.MetadataValue.text(str(list(self._running)))}, error=error),
         )
@@ -361,12 +361,12 @@ class _Execution:
         if self._logs.per_step:
             stack.enter_context(route_output())
             return
-        log_key = self._logs.make_log_key(self._context.run_id)
+        log_key = self._logs.build_log_key(self._context.run_id)
         try:
             captured = stack.enter_context(self._context.instance.compute_log_manager.capture_logs(log_key))
             yield dg.DagsterEvent.capture_logs(self._context, self._plan.step_keys_to_execute, log_key, captured)
         except Exception:  # noqa: BLE001 -- lost output does not fail a run; Dagster reports it in the same way
-            yield self._make_engine_event(
+            yield self._build_engine_event(
                 "Exception while setting up compute log capture",
                 EngineEventData(error=serializable_error_info_from_exc_info(sys.exc_info())),
             )
@@ -375,12 +375,12 @@ class _Execution:
         try:
             captured.close()
         except Exception:  # noqa: BLE001 -- as above
-            yield self._make_engine_event(
+            yield self._build_engine_event(
                 "Exception while cleaning up compute log capture",
                 EngineEventData(error=serializable_error_info_from_exc_info(sys.exc_info())),
             )
 
-    def _make_engine_event(self, message: str, data: EngineEventData) -> dg.DagsterEvent:
+    def _build_engine_event(self, message: str, data: EngineEventData) -> dg.DagsterEvent:
         return dg.DagsterEvent.engine_event(self._context, message, data)
 
 

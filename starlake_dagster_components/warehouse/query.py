@@ -70,19 +70,19 @@ def run_query(address: Address, statement: str, parameters: Mapping[str, Any] | 
 def _fetch_rows(address: Address, statement: str, parameters: Mapping[str, Any]) -> Sequence[Any]:
     import sqlalchemy
 
-    with make_engine(address).connect() as connection:
+    with build_engine(address).connect() as connection:
         # Only PostgreSQL's dialect uses this option.
         reader = connection.execution_options(postgresql_readonly=True)
         return reader.execute(sqlalchemy.text(statement), dict(parameters)).all()
 
 
-def make_engine(address: Address) -> "sqlalchemy.Engine":
+def build_engine(address: Address) -> "sqlalchemy.Engine":
     """Return the SQLAlchemy engine for an address. Equal addresses share an engine, which opens no connection yet.
 
     Raises:
         QueryFailed: no driver is installed.
     """
-    return _make_engine_once(_Hashable(address))
+    return _build_engine_once(_Hashable(address))
 
 
 class _Hashable:
@@ -100,7 +100,7 @@ class _Hashable:
 
 
 @lru_cache(maxsize=32)
-def _make_engine_once(key: _Hashable) -> "sqlalchemy.Engine":
+def _build_engine_once(key: _Hashable) -> "sqlalchemy.Engine":
     import sqlalchemy
 
     address = key.address

@@ -292,7 +292,7 @@ def test_an_entry_of_the_administrator_serves_everybody_from_a_folder_that_canno
             folder.chmod(folder.stat().st_mode | 0o055)
     code = (
         "import os, sys; from starlake_dagster_components.pipelines.plan_loading import load_plan;"
-        "from starlake_dagster_components.cache import Cache, make_entry_name; make_entry_name(); os.setgid(65534); os.setuid(65534);"
+        "from starlake_dagster_components.cache import Cache, build_entry_name; build_entry_name(); os.setgid(65534); os.setuid(65534);"
         "found = load_plan(sys.argv[1], environ={}, cache=Cache(sys.argv[2])); print(found.from_cache, found.reason)"
     )
     done = subprocess.run([sys.executable, "-c", code, shop.root, image.folder], capture_output=True, text=True, check=False)

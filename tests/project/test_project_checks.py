@@ -8,7 +8,7 @@ import pytest
 from project_folder import ProjectFolder
 
 from starlake_dagster_components.project.file_patterns import compile_pattern
-from starlake_dagster_components.project.pattern_samples import find_literal_prefix, make_samples
+from starlake_dagster_components.project.pattern_samples import build_samples, find_literal_prefix
 from starlake_dagster_components.project.reader import read_project
 
 TABLE = "version: 1\ntable:\n  name: %s\n  pattern: %s.csv\n  attributes: [{name: id}]\n"
@@ -316,7 +316,7 @@ def test_patterns_that_match_the_same_file(folder: ProjectFolder) -> None:
     ],
 )
 def test_samples_of_a_pattern_match_it(pattern: str) -> None:
-    samples = make_samples(pattern)
+    samples = build_samples(pattern)
     assert any(compile_pattern(pattern).fullmatch(sample) for sample in samples)
     prefix = find_literal_prefix(pattern)
     assert all(sample.startswith(prefix) for sample in samples)
@@ -324,7 +324,7 @@ def test_samples_of_a_pattern_match_it(pattern: str) -> None:
 
 @pytest.mark.parametrize("pattern", ["(?i)x", "\\Qx\\E", "[a&&b]", "x{", "(", "[", "\\", "*", "(?=x)", "a" * 400, "(" * 3000])
 def test_no_samples_of_what_is_not_understood(pattern: str) -> None:
-    assert make_samples(pattern) == []
+    assert build_samples(pattern) == []
 
 
 def test_patterns_that_take_exponential_time_are_not_compared(folder: ProjectFolder) -> None:

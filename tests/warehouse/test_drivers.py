@@ -12,7 +12,7 @@ from postgres_server import PostgresServer
 
 from starlake_dagster_components.project.model import Connection
 from starlake_dagster_components.warehouse.address import Address, find_address
-from starlake_dagster_components.warehouse.query import QueryFailed, make_engine, run_query
+from starlake_dagster_components.warehouse.query import QueryFailed, build_engine, run_query
 
 WAREHOUSES: Mapping[str, tuple[str, str, Mapping[str, str]]] = {
     "postgres": ("psycopg", "jdbc", {"url": "jdbc:postgresql://127.0.0.1:{port}/sales", "user": "u", "password": "p"}),
@@ -52,7 +52,7 @@ def test_redshift_is_read_as_a_database_that_speaks_its_protocol(postgres: Postg
 
 @pytest.mark.filterwarnings("ignore:The GenericFunction")
 def test_snowflake_takes_the_options_of_the_connection() -> None:
-    engine = make_engine(find_warehouse("snowflake"))
+    engine = build_engine(find_warehouse("snowflake"))
     _, options = engine.dialect.create_connect_args(engine.url)
     assert (options["account"], options["user"], options["database"]) == ("acme", "u", "d")
 
@@ -75,7 +75,7 @@ def test_bigquery_takes_the_key_file(tmp_path: Path) -> None:
     options = {"projectId": "acme", "authType": "SERVICE_ACCOUNT_JSON_KEYFILE", "jsonKeyfile": str(file)}
     address = find_address(Connection("bq", "bigquery", options))
     assert address is not None
-    engine = make_engine(address)
+    engine = build_engine(address)
     given, named = engine.dialect.create_connect_args(engine.url)
     client: Any = named["client"] if "client" in named else given[0]
     assert client.project == "acme"

@@ -2,6 +2,7 @@
 
 import re
 
+from ...project.word_sets import split_words
 from ..outcomes import Level
 
 RECORD = re.compile(
@@ -48,14 +49,9 @@ _WRAPPER = re.compile(
 )
 _CLASS = re.compile(r"^((?:[\w$]+\.)+[\w$]+): (?=\S)")
 _FRAME = re.compile(r"\s*(?:\n|\s)\s*at (?:[\w$]+\.)+[\w$<>]+\(")
-_MISSING = (
-    "ClassNotFoundException",
-    "NoClassDefFoundError",
-    "NoSuchMethodError",
-    "NoSuchFieldError",
-    "UnsupportedClassVersionError",
-    "FileNotFoundException",
-)
+_MISSING = split_words("""
+    ClassNotFoundException NoClassDefFoundError NoSuchMethodError NoSuchFieldError UnsupportedClassVersionError FileNotFoundException
+""")
 """Exceptions whose message is only a name, which has no meaning without the class."""
 
 

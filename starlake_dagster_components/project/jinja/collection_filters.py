@@ -119,7 +119,7 @@ def _group_by(get: GetAttribute) -> Callable[..., list[Any]]:
     return group
 
 
-def make_map_filter(get: GetAttribute, find_filter: Callable[[str], Callable[..., Any] | None]) -> Callable[..., list[Any]]:
+def build_map_filter(get: GetAttribute, find_filter: Callable[[str], Callable[..., Any] | None]) -> Callable[..., list[Any]]:
     """Return the filter ``map``, which applies a filter to each item or gets an attribute of each item.
 
     ``get`` returns an attribute of a value by name, and ``find_filter`` a filter by name.
@@ -149,7 +149,7 @@ def _select(get: GetAttribute, by_attribute: bool, wanted: bool) -> Callable[...
     return select
 
 
-def _make_set(items: Any) -> list[Any]:
+def _build_set(items: Any) -> list[Any]:
     return list({f"{type(item).__name__} {write_value(item)}": item for item in list_items(items)}.values())
 
 
@@ -169,18 +169,18 @@ COLLECTION_FILTERS: Mapping[str, Callable[..., Any]] = {
     "batch": _batch,
     "count": _length,
     "dictsort": _dictsort,
-    "difference": lambda value, other: [item for item in _make_set(value) if item not in list_items(other)],
+    "difference": lambda value, other: [item for item in _build_set(value) if item not in list_items(other)],
     "first": lambda value: next(iter(list_items(value)), None),
-    "intersect": lambda value, other: [item for item in _make_set(value) if item in list_items(other)],
+    "intersect": lambda value, other: [item for item in _build_set(value) if item in list_items(other)],
     "last": lambda value: list_items(value)[-1] if len(list_items(value)) else None,
     "length": _length,
     "list": _list,
     "reverse": _reverse,
     "slice": _slice,
     "symmetric_difference": lambda value, other: [
-        item for item in _make_set([*list_items(value), *list_items(other)]) if (item in list_items(value)) != (item in list_items(other))
+        item for item in _build_set([*list_items(value), *list_items(other)]) if (item in list_items(value)) != (item in list_items(other))
     ],
-    "union": lambda value, other: _make_set([*list_items(value), *list_items(other)]),
+    "union": lambda value, other: _build_set([*list_items(value), *list_items(other)]),
 }
 ATTRIBUTE_FILTERS: Mapping[str, Callable[[GetAttribute], Callable[..., Any]]] = {
     "attr": lambda get: lambda value, name: get(value, write_value(name)),

@@ -20,7 +20,7 @@ from jinja2.utils import Namespace, missing
 from . import values
 from .budget import ProjectBudget, TemplateBudget
 from .expression_tests import TESTS
-from .filters import FILTER_NAMES, UNSUPPORTED_FILTERS, Filters, make_range
+from .filters import FILTER_NAMES, UNSUPPORTED_FILTERS, Filters, build_range
 from .strings import find_method
 from .values import Entry, ExpressionError
 
@@ -111,7 +111,7 @@ class JinjavaEnvironment(SandboxedEnvironment):
         found = Filters(lambda value, name: _convert_to_null(self.getattr(value, name)))
         self.filters = {name: _accept_null(filter_) for name in FILTER_NAMES if (filter_ := found.find(name)) is not None}
         self.tests = {name: _accept_null(test) for name, test in TESTS.items()}
-        self.globals = {"range": _accept_null(make_range), "namespace": Namespace, "truncate": self.filters["truncate"]}
+        self.globals = {"range": _accept_null(build_range), "namespace": Namespace, "truncate": self.filters["truncate"]}
 
     def start(self, project: ProjectBudget) -> TemplateBudget:
         """Start and return a budget for the template that this thread renders next."""

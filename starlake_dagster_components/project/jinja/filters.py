@@ -6,53 +6,19 @@ A filter takes the value and its arguments, with None for null. Jinjava passes t
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from .collection_filters import ATTRIBUTE_FILTERS, COLLECTION_FILTERS, make_map_filter
+from ..word_sets import split_words
+from .collection_filters import ATTRIBUTE_FILTERS, COLLECTION_FILTERS, build_map_filter
 from .filter_arguments import GetAttribute, read_boolean, read_int
 from .number_filters import NUMBER_FILTERS
 from .text_filters import TEXT_FILTERS
 from .values import ExpressionError, is_true, write_value
 
-UNSUPPORTED_FILTERS = frozenset(
-    [
-        "allow_snake_case",
-        "between_times",
-        "close_html",
-        "closehtml",
-        "convert_rgb",
-        "datetimeformat",
-        "escape_jinjava",
-        "escapeJs",
-        "escapejs",
-        "filesizeformat",
-        "format_currency_value",
-        "format_date",
-        "format_datetime",
-        "format_number",
-        "format_time",
-        "fromyaml",
-        "ipaddr",
-        "ipv4",
-        "ipv6",
-        "log",
-        "minus_time",
-        "plus_time",
-        "pprint",
-        "random",
-        "render",
-        "root",
-        "shuffle",
-        "striptags",
-        "strtodate",
-        "strtotime",
-        "toyaml",
-        "truncatehtml",
-        "unescape_html",
-        "unixtimestamp",
-        "urlize",
-        "wordwrap",
-        "xmlattr",
-    ]
-)
+UNSUPPORTED_FILTERS = split_words("""
+    allow_snake_case between_times close_html closehtml convert_rgb datetimeformat escape_jinjava escapeJs escapejs filesizeformat
+    format_currency_value format_date format_datetime format_number format_time fromyaml ipaddr ipv4 ipv6 log minus_time plus_time
+    pprint random render root shuffle striptags strtodate strtotime toyaml truncatehtml unescape_html unixtimestamp urlize wordwrap
+    xmlattr
+""")
 """Jinjava's filters that this package does not support. As in Jinjava, any other unknown filter returns null."""
 
 
@@ -82,13 +48,13 @@ class Filters:
     def find(self, name: str) -> Callable[..., Any] | None:
         """Return a filter by name; None if it is not in :data:`FILTER_NAMES`."""
         if name == "map":
-            return make_map_filter(self._get, self.find)
+            return build_map_filter(self._get, self.find)
         if name in ATTRIBUTE_FILTERS:
             return ATTRIBUTE_FILTERS[name](self._get)
         return _PLAIN.get(name)
 
 
-def make_range(first: Any, *more: Any) -> list[int]:
+def build_range(first: Any, *more: Any) -> list[int]:
     """Return the first 1,000 numbers of a range. Jinjava: Functions.range.
 
     Args:

@@ -105,7 +105,7 @@ def _read_name(tokens: Sequence[Token], index: int) -> tuple[str, ...]:
     return tuple(parts)
 
 
-def make_connection_finder(project: Project) -> Callable[[Task], Connection | None]:
+def build_connection_finder(project: Project) -> Callable[[Task], Connection | None]:
     """Return a function that finds the connection of a task's query: that of its ``connectionRef``, else the default."""
     application = project.application
     default = application.connections.get(application.transform_connection_ref or application.connection_ref or "")

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from ..model import Project, Task
 from ..templating import Rendered, Renderer, TemplateError
-from ..variables import make_date_variables
+from ..variables import build_date_variables
 from .tokens import STARLAKE, tokenize_sql
 
 _MARKER = re.compile(r"--\s*(SL_SQL|SL_PRESQL|SL_POSTSQL)\s*")
@@ -141,8 +141,8 @@ def _compute_dates(variables: Mapping[str, str]) -> dict[str, str]:
     written = variables.get("sl_epoch_milli", "")
     if not written.isdecimal() or len(written) > 15:
         return {}
-    then = make_date_variables(datetime.fromtimestamp(int(written) / 1000))
-    now = make_date_variables(datetime.now())
+    then = build_date_variables(datetime.fromtimestamp(int(written) / 1000))
+    now = build_date_variables(datetime.now())
     return {name: value for name, value in now.items() if variables.get(name) == then[name]}
 
 

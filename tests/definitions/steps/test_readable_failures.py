@@ -63,7 +63,7 @@ def run(folder: ProjectFolder, executor: StarlakeExecutor, job: str) -> tuple[dg
     return failure, [event.event_type_value for event in result.all_events]
 
 
-def make_executor(kind: str, program: Program, server: CloudRunServer) -> StarlakeExecutor:
+def build_executor(kind: str, program: Program, server: CloudRunServer) -> StarlakeExecutor:
     starlake = str(program.path)
     if kind == "cloud_run":
         server.add_job(command=[starlake])
@@ -92,7 +92,7 @@ def make_playing_executor(
     """Return an executor whose program plays a recorded failure."""
     program = make_program(folder, tmp_path, kind)
     program.play(find_recorded(shared, case, name))
-    return make_executor(kind, program, server), program
+    return build_executor(kind, program, server), program
 
 
 @pytest.mark.parametrize("kind", STARLAKE)
@@ -150,7 +150,7 @@ def test_a_failure_that_may_pass_is_tried_again(tmp_path: Path, folder: ProjectF
     program = make_program(folder, tmp_path, kind)
     lines = ['Exception in thread "main" java.sql.SQLException: IO Error: Could not set lock on file "x.db"']
     program.play({"arguments": ["transform"], "exit_code": 1, "stdout": [], "stderr": lines})
-    failure, events = run(folder, make_executor(kind, program, server), "tasks")
+    failure, events = run(folder, build_executor(kind, program, server), "tasks")
     assert (failure.description or "").startswith('IO Error: Could not set lock on file "x.db"')
     assert "STEP_UP_FOR_RETRY" in events
     assert len(program.commands) == 2

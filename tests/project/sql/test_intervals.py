@@ -8,7 +8,7 @@ from starlake_dagster_components.project.sql.intervals import find_interval_vari
 START, END = "2026-01-01T00:00:00", "2026-01-02T00:00:00"
 
 
-def make_task(sql: str = "", *post_statements: str, python: tuple[str, ...] = ()) -> Task:
+def build_task(sql: str = "", *post_statements: str, python: tuple[str, ...] = ()) -> Task:
     return Task("kpi", "daily", "daily", "kpi", sql_text=sql, postsql=post_statements, python_variables=python)
 
 
@@ -27,21 +27,21 @@ def make_task(sql: str = "", *post_statements: str, python: tuple[str, ...] = ()
     ],
 )
 def test_a_value_has_quotes_where_sql_has_none(sql: str, start: str) -> None:
-    assert write_interval(make_task(sql), START, END) == {"sl_data_interval_start": start, "sl_data_interval_end": END}
+    assert write_interval(build_task(sql), START, END) == {"sl_data_interval_start": start, "sl_data_interval_end": END}
 
 
 def test_the_documented_names_are_given_where_sql_uses_them() -> None:
-    found = write_interval(make_task("select 1 where d >= '{{sl_start_date}}'", "delete from t where d < {{sl_end_date}}"), START, END)
+    found = write_interval(build_task("select 1 where d >= '{{sl_start_date}}'", "delete from t where d < {{sl_end_date}}"), START, END)
     assert (found["sl_start_date"], found["sl_end_date"]) == (START, f"'{END}'")
 
 
 def test_python_gets_the_names_that_it_uses_without_quotes() -> None:
     always = {"sl_data_interval_start": START, "sl_data_interval_end": END}
-    assert write_interval(make_task(python=("sl_start_date",)), START, END) == {**always, "sl_start_date": START}
+    assert write_interval(build_task(python=("sl_start_date",)), START, END) == {**always, "sl_start_date": START}
 
 
 def test_without_an_interval_there_is_nothing() -> None:
-    assert write_interval(make_task("select {{sl_start_date}}"), None, None) == {}
+    assert write_interval(build_task("select {{sl_start_date}}"), None, None) == {}
 
 
 @pytest.mark.parametrize(

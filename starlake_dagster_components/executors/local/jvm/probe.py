@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from ....project.word_sets import split_words
 from ....trusted_files import read_trusted, write_whole
 
 _OPTIONS = (
@@ -28,22 +29,11 @@ _OPTIONS = (
 )
 _HELPERS = ("org.apache.spark.launcher.Main",)
 """Classes that a launcher runs before Starlake to build its command line."""
-_RELEVANT_VARIABLES = (
-    "JAVA_HOME",
-    "JDK_JAVA_OPTIONS",
-    "JAVA_OPTS",
-    "JAVA_TOOL_OPTIONS",
-    "_JAVA_OPTIONS",
-    "CLASSPATH",
-    "SPARK_HOME",
-    "SPARK_CONF_DIR",
-    "SPARK_DRIVER_OPTIONS",
-    "SPARK_CONF_OPTIONS",
-    "SPARK_SUBMIT_OPTS",
-    "SPARK_EXTRA_PACKAGES",
-    "SPARK_MASTER_URL",
-    "SL_RUN_MODE",
-    "SL_DEBUG",
+_RELEVANT_VARIABLES = sorted(
+    split_words("""
+    JAVA_HOME JDK_JAVA_OPTIONS JAVA_OPTS JAVA_TOOL_OPTIONS _JAVA_OPTIONS CLASSPATH SPARK_HOME SPARK_CONF_DIR SPARK_DRIVER_OPTIONS
+    SPARK_CONF_OPTIONS SPARK_SUBMIT_OPTS SPARK_EXTRA_PACKAGES SPARK_MASTER_URL SL_RUN_MODE SL_DEBUG
+""")
 )
 """Variables besides the PATH that decide which Java is started, and how. Starlake: distrib/starlake.sh; Spark: bin/spark-class."""
 _EMPTY_FOR = 86_400.0
