@@ -9,7 +9,7 @@ from typing import Literal
 
 from .errors import InvalidSetting
 from .masking import Mask, build_mask
-from .pipelines.pipeline import Pipeline, PreLoad, insert_day
+from .pipelines.pipeline import NOT_VARIABLES, Pipeline, PreLoad, insert_day
 from .project.loaders import Loader, explain_unmasked_columns, find_loader, starts_spark
 from .project.model import Connection, Domain, Project, Table, Task
 from .project.sinks import find_duckdb_file, find_written_table
@@ -305,15 +305,15 @@ def _build_command(
 
 def _find_program(run: RunContext) -> str:
     """Return the executable: the option or else the variable SL_STARLAKE_PATH, as ``get_context_var`` of starlake-orchestration does."""
-    given = run.pipeline.starlake_path if run.pipeline else ""
-    return given if given not in ("", "starlake") else run.project.variables.get("SL_STARLAKE_PATH") or "starlake"
+    path = run.pipeline.starlake_path if run.pipeline else ""
+    return path if path not in ("", "starlake") else run.project.variables.get("SL_STARLAKE_PATH") or "starlake"
 
 
 def _build_environment(run: RunContext) -> dict[str, str]:
     project = run.project
-    given = dict(run.pipeline.environment) if run.pipeline else {}
-    environment = {"SL_ROOT": str(project.root), "SL_LOG_LEVEL": project.variables.get("SL_LOG_LEVEL") or "info", **given}
-    profile = run.profile or given.get("SL_ENV") or project.profile
+    own = run.pipeline.environment if run.pipeline else {}
+    environment = {"SL_ROOT": str(project.root), "SL_LOG_LEVEL": project.variables.get("SL_LOG_LEVEL") or "info", **own}
+    profile = run.profile or own.get("SL_ENV") or project.profile
     if profile:
         environment["SL_ENV"] = profile
     if run.job_id:
@@ -340,11 +340,8 @@ def _is_same_project(run: RunContext, environment: Mapping[str, str]) -> bool:
     project = run.project
     if (environment.get("SL_ENV") or None) != project.profile or environment["SL_ROOT"] != str(project.root):
         return False
-    given = {**(run.pipeline.environment if run.pipeline else {}), **run.variables}
-    return all(project.variables.get(name) == value for name, value in given.items() if name not in _NOT_A_VARIABLE)
-
-
-_NOT_A_VARIABLE = frozenset(("SL_ROOT", "SL_ENV", "SL_LOG_LEVEL"))
+    wanted = {**(run.pipeline.environment if run.pipeline else {}), **run.variables}
+    return all(project.variables.get(name) == value for name, value in wanted.items() if name not in NOT_VARIABLES)
 
 
 def _format_scheduled_date(run: RunContext) -> tuple[str, ...]:

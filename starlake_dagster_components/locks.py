@@ -13,7 +13,6 @@ import stat
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -30,17 +29,11 @@ _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.005, 0.25
 _LONGEST_NOTE = 65_536
 
 
-@dataclass(frozen=True, slots=True)
-class _Lock:
-    key: str
-    descriptor: int
-
-
 class _LocksOfThread(threading.local):
-    """The locks that one thread holds, so that it never waits for itself."""
+    """The locks that one thread holds, so that it never waits for itself: file name -> descriptor."""
 
     def __init__(self) -> None:
-        self.locks: list[_Lock] = []
+        self.locks: dict[str, int] = {}
 
 
 _own = _LocksOfThread()
@@ -59,19 +52,8 @@ def lock_database(
 ) -> Iterator[None]:
     """Wait for the lock of a DuckDB file, and hold it during the ``with`` block.
 
-    The lock is reentrant within a thread, and for the processes that the thread starts.
-
-    Args:
-        path: the database file, which need not exist. Paths that lead to the same file share a lock.
-        canceled: event that ends the wait.
-        log: receives a message if the lock is not free.
-        holder: description of the holder, shown to those who wait for it.
-        seconds: maximum time to wait; None = no limit. A lock that is free is taken however late this process gets to it.
-
-    Raises:
-        CommandCanceled: ``canceled`` was set while waiting.
-        CommandTimeout: the time is over.
-        CommandError: the lock file cannot be created.
+    The file need not exist, and paths that lead to the same file share a lock. See :func:`hold_lock` for the other arguments, and for what
+    is raised.
     """
     real = os.path.realpath(path)
     with hold_lock(f"database {real}", beside=os.path.dirname(real), canceled=canceled, log=log, holder=holder, seconds=seconds):
@@ -100,7 +82,9 @@ def hold_lock(
     single_use: bool = False,
     seconds: float | None = None,
 ) -> Iterator[None]:
-    """Wait for the lock with a name, and hold it during the ``with`` block. See :func:`lock_database`.
+    """Wait for the lock with a name, and hold it during the ``with`` block.
+
+    The lock is reentrant within a thread, and for the processes that the thread starts.
 
     Args:
         name: a kind, a space, and any text, such as ``step a of run b``.
@@ -109,7 +93,12 @@ def hold_lock(
         log: receives a message if the lock is not free.
         holder: description of the holder, shown to those who wait for it.
         single_use: whether to remove the lock's file afterward, for names that are used only once.
-        seconds: maximum time to wait; None = no limit.
+        seconds: maximum time to wait; None = no limit. A lock that is free is taken however late this process gets to it.
+
+    Raises:
+        CommandCanceled: ``canceled`` was set while waiting.
+        CommandTimeout: the time is over.
+        CommandError: the lock file cannot be created.
     """
     key = _build_file_name(name)
     if _is_own(key):
@@ -124,13 +113,12 @@ def hold_lock(
     waiting.wait_until(lambda pause: gate.acquire(timeout=pause))
     try:
         descriptor = waiting.wait_until(lambda pause: _try_lock(path), sleep=True)
-        lock = _Lock(key, descriptor)
         try:
-            _own.locks.append(lock)
+            _own.locks[key] = descriptor
             _write_note(descriptor, {"name": name, "pid": os.getpid(), "holder": holder})
             yield
         finally:
-            _own.locks.remove(lock)
+            del _own.locks[key]
             if single_use:
                 with contextlib.suppress(OSError):
                     path.unlink()
@@ -175,7 +163,7 @@ def find_locks_elsewhere(prefix: str, *, beside: str | os.PathLike[str] | None =
 
 
 def _is_own(key: str) -> bool:
-    return key in _read_inherited() or any(lock.key == key for lock in _own.locks)
+    return key in _read_inherited() or key in _own.locks
 
 
 @contextlib.contextmanager
@@ -190,12 +178,12 @@ def _take_file(path: Path) -> Iterator[bool]:
 
 def list_inherited_descriptors() -> tuple[int, ...]:
     """Return the descriptors that a child process must inherit (``pass_fds``) to share the locks of this thread."""
-    return tuple(lock.descriptor for lock in _own.locks)
+    return tuple(_own.locks.values())
 
 
 def build_inherited_environment() -> dict[str, str]:
     """Return the environment variable that a child process needs to share the locks of this thread."""
-    keys = [*sorted(_read_inherited()), *(lock.key for lock in _own.locks)]
+    keys = [*sorted(_read_inherited()), *_own.locks]
     return {INHERITED_LOCKS: os.pathsep.join(keys)} if keys else {}
 
 

@@ -42,10 +42,6 @@ class _Group(click.Group):
             raise
 
 
-def _format_epilog(zero: str, one: str) -> str:
-    return _EXIT_CODES.format(zero, one)
-
-
 @click.group(
     cls=_Group,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -56,7 +52,7 @@ def main() -> None:
     """Run and inspect Starlake projects in Dagster."""
 
 
-@main.command(epilog=_format_epilog("there are no errors", "there are errors, or warnings with --strict"))
+@main.command(epilog=_EXIT_CODES.format("there are no errors", "there are errors, or warnings with --strict"))
 @add_project_options()
 @click.option("--strict", is_flag=True, help="Exit with 1 on warnings as well.")
 @click.option(
@@ -100,7 +96,7 @@ def _format_json(data: Any) -> str:
     return json.dumps(mask_data(data), indent=2, ensure_ascii=False)
 
 
-@main.command("list", epilog=_format_epilog("there are no errors", "there are errors"))
+@main.command("list", epilog=_EXIT_CODES.format("there are no errors", "there are errors"))
 @add_project_options()
 @click.option("--format", "output", type=click.Choice(["table", "json"]), default="table", show_default=True, help="Output format.")
 def list_(project: Path, output: str, **given: str | bool | None) -> None:
@@ -145,7 +141,7 @@ def _print_tables(summary: dict[str, Any]) -> None:
     console.print(assets)
 
 
-@main.command(epilog=_format_epilog("all runs succeeded", "a run failed or there was nothing to run"))
+@main.command(epilog=_EXIT_CODES.format("all runs succeeded", "a run failed or there was nothing to run"))
 @add_project_options("run")
 @click.option("--job", default=None, metavar="NAME", help="The job to run. Default: all load jobs, then all transform jobs.")
 @click.option(
@@ -235,7 +231,7 @@ def run(
     sys.exit(0 if all(r.success for r in results) else 1)
 
 
-@main.command(epilog=_format_epilog("there are no errors", "there are errors"))
+@main.command(epilog=_EXIT_CODES.format("there are no errors", "there are errors"))
 @add_project_options()
 @click.option(
     "--task",
@@ -271,7 +267,7 @@ def dependencies(project: Path, tasks: tuple[str, ...], output: str, **given: st
     sys.exit(1 if errors else 0)
 
 
-@main.command("lineage", epilog=_format_epilog("the name exists", "it does not"))
+@main.command("lineage", epilog=_EXIT_CODES.format("the name exists", "it does not"))
 @add_setting_options()
 @click.argument("arguments", nargs=-1, metavar="[PROJECT] [NAME]")
 @click.option(
@@ -306,7 +302,7 @@ def _indent_tree(tree: list[dict[str, Any]]) -> list[str]:
     return lines
 
 
-@main.command(epilog=_format_epilog("the name exists", "it does not"))
+@main.command(epilog=_EXIT_CODES.format("the name exists", "it does not"))
 @add_setting_options()
 @click.argument("arguments", nargs=-1, required=True, metavar="[PROJECT] NAME")
 def explain(arguments: tuple[str, ...], **given: str | bool | None) -> None:
@@ -322,7 +318,7 @@ def explain(arguments: tuple[str, ...], **given: str | bool | None) -> None:
     echo("\n".join(explain_name(graph, settings, arguments[-1])))
 
 
-@main.command("cache", epilog=_format_epilog("the plan is in the cache", "it could not be cached, or the project has errors"))
+@main.command("cache", epilog=_EXIT_CODES.format("the plan is in the cache", "it could not be cached, or the project has errors"))
 @add_project_options()
 @click.option("--folder", default=None, metavar="FOLDER", help="Cache folder. Default: SL_DAGSTER_CACHE, or else the user's cache folder.")
 def cache_(project: Path, folder: str | None, **given: str | bool | None) -> None:
@@ -348,7 +344,7 @@ def _format_size(number: int) -> str:
     return f"{number / 1e6:.1f} MB" if number >= 1e6 else f"{number / 1e3:.1f} kB"
 
 
-@main.command(epilog=_format_epilog("it was stopped with Ctrl-C", "it could not start or one of Dagster's services exited"))
+@main.command(epilog=_EXIT_CODES.format("it was stopped with Ctrl-C", "it could not start or one of Dagster's services exited"))
 @add_setting_options("run", "serve")
 @click.argument("projects", nargs=-1, type=click.Path(path_type=Path), metavar="[PROJECT]...")
 @click.option(

@@ -1,4 +1,4 @@
-"""Make the job IDs of the attempts of a step, each of which has its own audit rows."""
+"""Build the job IDs of the attempts of a step, each of which has its own audit rows."""
 
 from dataclasses import replace
 

@@ -91,7 +91,7 @@ class DuckDBExecutor(StarlakeExecutor):
         return ()
 
     def find_unsupported(self, project: "Project", pipeline: Pipeline) -> Sequence[Problem]:
-        """Return what the engine would reject at every step: connections that are not DuckDB files, tasks in Python.
+        """Return problems for what the engine would reject at every step: connections that are not DuckDB files, and Python tasks.
 
         It is an error if nothing of the pipeline can run, and a warning if a part of it can.
         """
@@ -172,13 +172,13 @@ def _explain_rejected_connection(
         )
     path = connection.duckdb_path
     if path is None:
-        what = connection.engine
+        kind = connection.engine
     elif not _is_file(path):
-        what = f"not a file ('{path}')"
+        kind = f"not a file ('{path}')"
     else:
         return None
     return where or connection.origin.locate("options.url"), (
-        f"connection '{connection.name}' is {what}{use}; the executor duckdb works on DuckDB files only: "
+        f"connection '{connection.name}' is {kind}{use}; the executor duckdb works on DuckDB files only: "
         f"{_propose_connection(project, in_sink=where is not None)}"
     )
 

@@ -38,13 +38,13 @@ def import_executors() -> Mapping[str, type[StarlakeExecutor]]:
     return {type_: find_executor(type_) for type_ in EXECUTOR_TYPES}
 
 
-def build_executor(given: str | Mapping[str, Any]) -> StarlakeExecutor:
+def build_executor(chosen: str | Mapping[str, Any]) -> StarlakeExecutor:
     """Return an executor from its type, or from a mapping with ``type`` and fields.
 
     Raises:
         InvalidSetting: the type is missing or unknown, or a field is missing, unknown, or invalid.
     """
-    fields = {"type": given} if isinstance(given, str) else dict(given)
+    fields = {"type": chosen} if isinstance(chosen, str) else dict(chosen)
     type_ = fields.get("type")
     if type_ is None:
         raise InvalidSetting(f"the type is missing (known: {', '.join(EXECUTOR_TYPES)})")

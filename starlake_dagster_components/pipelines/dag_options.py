@@ -47,33 +47,33 @@ _NO_SDK = "cloud services are called through their APIs, not through command lin
 _EVENT_NAMES = "asset keys do not contain a schedule"
 
 
-def _define(names: str, option: Option) -> dict[str, Option]:
+def _build_options(names: str, option: Option) -> dict[str, Option]:
     return dict.fromkeys(names.split(), option)
 
 
 OPTIONS: Mapping[str, Option] = {
-    **_define(
+    **_build_options(
         """
         sl_env_var SL_STARLAKE_PATH SL_TIMEZONE timezone start_date end_date tags retries retry_delay
         spark_executor_memory spark_executor_cores spark_executor_instances
         """,
         Option(),
     ),
-    **_define(
+    **_build_options(
         """
         retry_on_failure retry_delay_in_seconds cloud_run_project_id cloud_run_job_name cloud_run_job_region
         cloud_run_region cloud_run_service_account cloud_run_async cloud_run_async_poke_interval
         """,
         Option(executor="cloud_run"),
     ),
-    **_define(
+    **_build_options(
         """
         aws_task_definition_name aws_task_definition_container_name aws_cluster_name aws_profile aws_region
         aws_task_private_subnets aws_task_security_groups cpu memory fargate_async fargate_async_poke_interval
         """,
         Option(executor="fargate"),
     ),
-    **_define(
+    **_build_options(
         """
         dataproc_name dataproc_project_id dataproc_region dataproc_subnet dataproc_service_account dataproc_image_version
         dataproc_master_machine_type dataproc_master_disk_size dataproc_master_disk_type dataproc_worker_machine_type
@@ -83,11 +83,11 @@ OPTIONS: Mapping[str, Option] = {
         """,
         Option(executor="dataproc"),
     ),
-    **_define("GOOGLE_CLOUD_SDK AWS_SDK", Option(unsupported=_NO_SDK)),
+    **_build_options("GOOGLE_CLOUD_SDK AWS_SDK", Option(unsupported=_NO_SDK)),
     "sl_include_env_vars": Option(unsupported="commands get all environment variables of Dagster's process"),
     "ack_wait_timeout": Option("load", unsupported=_SINGLE_CHECK),
-    **_define("pre_load_strategy global_ack_file_path pre_load_sensor pre_load_poke_interval", Option("load")),
-    **_define(
+    **_build_options("pre_load_strategy global_ack_file_path pre_load_sensor pre_load_poke_interval", Option("load")),
+    **_build_options(
         """
         run_dependencies_first dataset_triggering_strategy optional_dataset_enabled data_cycle_enabled data_cycle
         beyond_data_cycle_enabled min_timedelta_between_runs
@@ -97,10 +97,10 @@ OPTIONS: Mapping[str, Option] = {
     "catchup": Option(unsupported=_NO_CATCHUP),
     "default_dag_args": Option(unsupported="it is for Airflow only"),
     "spark_config_name": Option(unsupported="spark settings come from the options spark_executor_*"),
-    "cron_period_frequency": Option("transform", unsupported="starlake-orchestration ignores it, too"),
+    "cron_period_frequency": Option("transform", unsupported="starlake-orchestration also ignores it"),
     "sl_schedule_parameter_name": Option(unsupported=_EVENT_NAMES),
     "sl_schedule_format": Option(unsupported=_EVENT_NAMES),
-    **_define("pre_load_timeout pre_load_sensor_soft_fail", Option("load", unsupported=_NO_TIMEOUT)),
+    **_build_options("pre_load_timeout pre_load_sensor_soft_fail", Option("load", unsupported=_NO_TIMEOUT)),
     "pre_load_not_ready_sentinel_path": Option("load", unsupported="the command's result shows whether files are ready"),
     "default_pool": Option(),
 }

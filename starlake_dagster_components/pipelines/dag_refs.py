@@ -98,13 +98,12 @@ class DagConfigs:
         template = self.read_template(config)
         if template.kind is None or template.kind == kind:
             return True
-        what = "tables" if kind == "load" else "tasks"
+        use = "load tables" if kind == "load" else "run tasks"
         self._problems.append(
             Problem(
                 where,
                 "error",
-                f"DAG config '{config.name}' has a {template.kind} template ({config.template}), which cannot run {what}: "
-                f"{name_nodes(users)}",
+                f"DAG config '{config.name}' has a {template.kind} template ({config.template}), which cannot {use}: {name_nodes(users)}",
             )
         )
         return False

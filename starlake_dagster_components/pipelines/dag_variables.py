@@ -40,11 +40,7 @@ class DagRenderer:
         """
         if "{" not in text:
             return text.strip()
-        everything = ChainMap(
-            {**variables, "sl_project_id": NO_PROJECT_ID},
-            {"SL_ROOT": self.find_root(config)},
-            self._variables,
-        )
+        everything = ChainMap({**variables, "sl_project_id": NO_PROJECT_ID}, {"SL_ROOT": self.find_root(config)}, self._variables)
         try:
             return render(text, everything, metadata_folder=self._metadata_folder)
         except TemplateError as error:
@@ -60,8 +56,8 @@ class DagRenderer:
         if config.name not in self._roots:
             root = str(self._project.root)
             try:
-                given = json.loads(config.options.get("sl_env_var") or "{}").get("SL_ROOT")
+                own = json.loads(config.options.get("sl_env_var") or "{}").get("SL_ROOT")
             except (ValueError, AttributeError):
-                given = None
-            self._roots[config.name] = re.sub(r"\{\{\s*SL_ROOT\s*\}\}|\$\{\s*SL_ROOT\s*\}", lambda _: root, str(given)) if given else root
+                own = None
+            self._roots[config.name] = re.sub(r"\{\{\s*SL_ROOT\s*\}\}|\$\{\s*SL_ROOT\s*\}", lambda _: root, str(own)) if own else root
         return self._roots[config.name]

@@ -28,13 +28,13 @@ def plan_dependencies(project: Project, problems: list[Problem]) -> tuple[Projec
     for task in project.tasks:
         ambiguous: list[Problem] = []
         from_sql = index.resolve_all(task, ambiguous)
-        given = json.find(task)
-        if given is None:
+        from_json = json.find(task)
+        if from_json is None:
             problems += ambiguous
             direct[task.full_name] = from_sql
         else:
-            problems += _compare_with_sql(task, named[task.full_name.lower()].location, given, from_sql)
-            direct[task.full_name] = (*given, *(d for d in from_sql if d.kind == "external"))
+            problems += _compare_with_sql(task, named[task.full_name.lower()].location, from_json, from_sql)
+            direct[task.full_name] = (*from_json, *(d for d in from_sql if d.kind == "external"))
     problems += find_cycles(direct)
     return project, Dependencies(direct)
 
@@ -89,9 +89,9 @@ class _JsonDependencies:
             self._problems.append(Problem(where, "warning", message))
 
 
-def _compare_with_sql(task: Task, where: Location, given: Sequence[Dependency], from_sql: Sequence[Dependency]) -> list[Problem]:
+def _compare_with_sql(task: Task, where: Location, from_json: Sequence[Dependency], from_sql: Sequence[Dependency]) -> list[Problem]:
     """Return a warning for each difference between JSON and SQL. External tables are not compared, because JSON does not name them."""
-    in_json = {(d.kind, d.name) for d in given}
+    in_json = {(d.kind, d.name) for d in from_json}
     in_sql = {(d.kind, d.name) for d in from_sql}
     problems = [
         Problem(
@@ -110,7 +110,7 @@ def _compare_with_sql(task: Task, where: Location, given: Sequence[Dependency], 
                 "warning",
                 f"{task.full_name} depends on the {d.kind} {d.name} here, which its SQL ({sql}) does not read; JSON takes precedence",
             )
-            for d in given
+            for d in from_json
             if d.kind != "external" and (d.kind, d.name) not in in_sql
         ]
     return problems

@@ -143,7 +143,7 @@ def build_dependency_diagram(plan: Plan) -> Node:
     read: dict[str, Table] = {}
     relations = []
     for task in tasks:
-        for dependency in sorted(plan.dependencies.get_direct(task.full_name), key=_get_sort_key):
+        for dependency in sorted(plan.dependencies.get_direct(task.full_name), key=lambda d: (d.kind, d.name)):
             if dependency.kind == "external":
                 continue
             source = _get_shown_name(dependency)
@@ -156,10 +156,6 @@ def build_dependency_diagram(plan: Plan) -> Node:
     ]
     items += [_build_item(t.full_name, "task", t.write_strategy, t.attributes, None) for t in tasks]
     return _drop_empty({"items": items, "relations": relations, "diagramType": "task"})
-
-
-def _get_sort_key(dependency: Dependency) -> tuple[str, str]:
-    return dependency.kind, dependency.name
 
 
 def _build_item(

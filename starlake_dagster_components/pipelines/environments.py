@@ -9,10 +9,7 @@ from ..project.model import DagConfig, Project, Table, Task
 from ..project.reader import StartedProject, read_remaining_files, start_reading
 from .dag_refs import find_dag_ref
 from .dag_variables import DagRenderer
-from .pipeline import Environment
-
-_NOT_VARIABLES = frozenset(("SL_ROOT", "SL_ENV", "SL_LOG_LEVEL"))
-"""Keys of ``sl_env_var`` that are not variables of the project. ``SL_ROOT`` is the project's path for commands, maybe in a container."""
+from .pipeline import NOT_VARIABLES, Environment
 
 
 def start_reading_environment(environment: Environment, environ: Mapping[str, str], options: Mapping[str, str]) -> StartedProject:
@@ -48,9 +45,9 @@ def _find_environments(project: Project, profile: str | None) -> Iterator[tuple[
     nodes: list[Table | Task] = [*project.tables, *project.tasks]
     used = {find_dag_ref(project, node)[0] for node in nodes}
     for name, config in project.dag_configs.items():
-        given = _read_variables(config, renderer) if name in used else {}
-        wanted = profile or given.get("SL_ENV") or project.profile
-        values = {key: value for key, value in given.items() if key not in _NOT_VARIABLES}
+        own = _read_variables(config, renderer) if name in used else {}
+        wanted = profile or own.get("SL_ENV") or project.profile
+        values = {key: value for key, value in own.items() if key not in NOT_VARIABLES}
         if wanted == project.profile and all(project.variables.get(key) == value for key, value in values.items()):
             continue
         # The launcher splits --options at spaces and commas.

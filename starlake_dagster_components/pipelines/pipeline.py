@@ -34,6 +34,9 @@ class Schedule:
     preset: Location | None = None
 
 
+NOT_VARIABLES = frozenset(("SL_ROOT", "SL_ENV", "SL_LOG_LEVEL"))
+"""Keys of ``sl_env_var`` that are not variables of the project. ``SL_ROOT`` is the project's path for commands, maybe in a container."""
+
 ACK_DAY = "{YYYY-MM-DD}"
 """Placeholder for the day of the run in the path of an ack file."""
 

@@ -72,14 +72,15 @@ class ScheduleReader:
         if key not in self._crons:
             self._crons[key] = self._find_cron(text, where)
         cron = self._crons[key]
-        preset = (
-            None if is_inline(text) or text not in self._presets else self.project.application.origin.keys.get(f"schedulePresets.{text}")
-        )
+        preset = None if is_inline(text) or text not in self._presets else self._locate_preset(text)
         return Schedule(name=name, cron=cron, timezone=timezone, location=where, preset=preset) if cron else None
 
     @property
     def _presets(self) -> Mapping[str, str]:
         return self.project.application.schedule_presets
+
+    def _locate_preset(self, name: str) -> Location | None:
+        return self.project.application.origin.keys.get(f"schedulePresets.{name}")
 
     def _find_cron(self, text: str, where: Location) -> str | None:
         if is_inline(text) or text.lower() in MACROS:
@@ -89,11 +90,10 @@ class ScheduleReader:
             known = "" if hint else f"; known presets: {', '.join(sorted(self._presets))}"
             self.problems.append(Problem(where, "error", f"unknown schedule '{text}'{hint}: neither a preset nor a cron{known}"))
             return None
-        given = self.project.application.origin.keys.get(f"schedulePresets.{text}")
         cron = self._presets[text].strip()
         if cron.lower() in ("", "none"):
             return None
-        return self._check(cron, given or where, f"preset '{text}': ")
+        return self._check(cron, self._locate_preset(text) or where, f"preset '{text}': ")
 
     def _check(self, cron: str, where: Location, what: str) -> str | None:
         try:

@@ -65,29 +65,14 @@ def _build_pipeline(planning: Planning, group: Sequence[Member[Task]]) -> Pipeli
 
 def _warn_if_different(planning: Planning, group: Sequence[Member[Task]]) -> None:
     head = group[0]
-    what = planning.renderer.render_filename(head.config, _build_variables(head.node))
-    schedules = {get_schedule_text(m.node): m.node for m in reversed(group)}
-    if len(schedules) > 1:
-        said = ", ".join(f"'{s}' ({t.full_name}, {locate_schedule(t)})" for s, t in sorted(schedules.items()))
-        planning.problems.append(
-            Problem(
-                locate_schedule(head.node),
-                "warning",
-                f"the tasks of '{what}' have different schedules: {said}; the one of {head.node.full_name}, the first task by name, "
-                "is used",
-            )
-        )
-    configs = {m.config.name: m for m in reversed(group)}
-    if len(configs) > 1:
-        said = ", ".join(f"'{name}' ({m.node.full_name}, {m.dag_ref})" for name, m in sorted(configs.items()))
-        planning.problems.append(
-            Problem(
-                head.dag_ref,
-                "warning",
-                f"the tasks of '{what}' have different DAG configs: {said}; the one of {head.node.full_name}, the first task by name, "
-                "is used",
-            )
-        )
+    file = planning.renderer.render_filename(head.config, _build_variables(head.node))
+    schedules = {get_schedule_text(m.node): (m, locate_schedule(m.node)) for m in reversed(group)}
+    configs = {m.config.name: (m, m.dag_ref) for m in reversed(group)}
+    for kind, values, where in (("schedules", schedules, locate_schedule(head.node)), ("DAG configs", configs, head.dag_ref)):
+        if len(values) > 1:
+            listed = ", ".join(f"'{value}' ({m.node.full_name}, {location})" for value, (m, location) in sorted(values.items()))
+            used = f"the one of {head.node.full_name}, the first task by name, is used"
+            planning.problems.append(Problem(where, "warning", f"the tasks of '{file}' have different {kind}: {listed}; {used}"))
     for member in group:
         if member.node.dataset_triggering_strategy:
             planning.problems.append(
@@ -140,5 +125,5 @@ def _read_task_options(planning: Planning, file: DagFile, head: Task) -> Mapping
             continue
         rendered = planning.renderer.render(file.config, "template", text, _build_variables(head))
         pairs = (item.partition("=") for item in rendered.split(",") if "=" in item)
-        found[str(name)] = {key.strip(): given.strip() for key, _, given in pairs}
+        found[str(name)] = {key.strip(): option.strip() for key, _, option in pairs}
     return found

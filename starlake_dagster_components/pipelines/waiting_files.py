@@ -63,7 +63,7 @@ def _list_folders(project: Project, domains: dict[str, Domain], pipeline: Pipeli
         tables = [table for table in pipeline.tables if table.domain == name]
         folder = _find_folder(project, domain, pre_load)
         if folder is not None and tables:
-            ack_file = _find_ack_file(project, domain, pre_load)
+            ack_file = _resolve_path(project, pre_load.find_ack_file(project, domain)) if pre_load.strategy == "ack" else ""
             yield WaitingFolder(name, folder, tuple(_list_tables(project, domain, tables, pre_load)), ack_file)
 
 
@@ -72,15 +72,11 @@ def _find_folder(project: Project, domain: Domain, pre_load: PreLoad) -> str | N
     if pre_load.strategy == "none":
         return None
     if pre_load.strategy == "imported":
-        return _build_absolute(project, domain.metadata.directory) if domain.metadata.directory else None
-    return _build_absolute(project, f"{project.areas.stage}/{domain.name}")
+        return _resolve_path(project, domain.metadata.directory) if domain.metadata.directory else None
+    return _resolve_path(project, f"{project.areas.stage}/{domain.name}")
 
 
-def _find_ack_file(project: Project, domain: Domain, pre_load: PreLoad) -> str:
-    return _build_absolute(project, pre_load.find_ack_file(project, domain)) if pre_load.strategy == "ack" else ""
-
-
-def _build_absolute(project: Project, path: str) -> str:
+def _resolve_path(project: Project, path: str) -> str:
     """Return the absolute path of a local folder or file. The URL of other storage is returned without a slash at the end."""
     return get_local_folder(path, project.root) or path.rstrip("/")
 

@@ -105,7 +105,7 @@ def _() -> None:
 
 @difference("Templates of the wrong kind")
 def _() -> None:
-    assert "which cannot run tables: a.x" in messages(plan(table("a.x"), dag("load", "l.py", TRANSFORM)), "error")[0]
+    assert "which cannot load tables: a.x" in messages(plan(table("a.x"), dag("load", "l.py", TRANSFORM)), "error")[0]
 
 
 @difference("Other orchestrators")

@@ -141,7 +141,7 @@ class _Run:
         )
         for other in others:
             self.report("warning", f"canceling Cloud Run execution {other.short_name}: another one of the same command exists")
-            self._request_cancellation(other.name)
+            self._ask_to_cancel(other.name)
         if chosen:
             how = "using the result of the finished" if chosen.finished else "taking over the"
             self.report("info", f"{how} Cloud Run execution {chosen.short_name}, which was started for this step earlier")
@@ -287,7 +287,7 @@ class _Run:
     def _read_end(self, watch: Watch) -> ExecutionState:
         if watch.error is not None:
             error = watch.error
-            if isinstance(error, CommandError) and not error.retry and not self._request_cancellation(watch.name):
+            if isinstance(error, CommandError) and not error.retry and not self._ask_to_cancel(watch.name):
                 raise CommandError(f"{error}. {self._explain_may_run(watch.name)}", retry=False) from error
             raise error
         assert watch.state is not None
@@ -321,7 +321,7 @@ class _Run:
         """
         self.report("info", f"canceling Cloud Run execution {watch.name.rsplit('/', 1)[-1]}")
         end = time.monotonic() + self.executor.cancel_timeout
-        asked = self._request_cancellation(watch.name)
+        asked = self._ask_to_cancel(watch.name)
         watch.interval = min(watch.interval, 2.0)
         while not watch.is_over() and asked and time.monotonic() < end:
             poll_soon()
@@ -331,7 +331,7 @@ class _Run:
         if watch.state is None or not watch.state.finished:
             raise CommandError(f"Cloud Run execution {watch.name} could not be canceled. {self._explain_may_run(watch.name)}", retry=False)
 
-    def _request_cancellation(self, name: str) -> bool:
+    def _ask_to_cancel(self, name: str) -> bool:
         """Ask the API to cancel an execution. Return whether it has accepted, or the execution has ended."""
         from google.api_core import exceptions
         from google.cloud import run_v2

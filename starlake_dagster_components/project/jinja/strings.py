@@ -12,7 +12,7 @@ _MAX_REGEX_TEXT = 20_000
 
 
 def compile_regex(pattern: str, text: str) -> re.Pattern[str]:
-    """Compile a regular expression of a template that will be applied to a text.
+    """Compile a regular expression of a template that will be applied to some text.
 
     Raises:
         ExpressionError: it is not a regular expression, or it might take too long on this text.

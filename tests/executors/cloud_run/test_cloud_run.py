@@ -232,7 +232,7 @@ def test_losing_the_permission_to_look_cancels_what_runs(server: CloudRunServer,
 def test_an_execution_that_can_be_neither_followed_nor_canceled_is_named(server: CloudRunServer, effects: Path, watched: Watched) -> None:
     denied = ("GetExecution", "CancelExecution")
     server.faults = lambda method, request: Fault(code=Status.PERMISSION_DENIED) if method in denied and counted(effects) else None
-    with pytest.raises(CommandError, match="may still run: gcloud run jobs executions cancel starlake-"):
+    with pytest.raises(CommandError, match=r"may still be running\. Run gcloud run jobs executions cancel starlake-"):
         an_executor(server).run(effect(effects, LASTS=60), watched.invocation())
 
 

@@ -89,7 +89,7 @@ def test_a_missing_job_name_is_an_error_with_its_place_and_the_way_out() -> None
 @pytest.mark.parametrize(
     ("options", "needle"),
     [
-        ({"cloud_run_job_name": "Star Lake"}, "'Star Lake' is not a job's name"),
+        ({"cloud_run_job_name": "Star Lake"}, "'Star Lake' is neither a job name"),
         ({**JOB, "cloud_run_region": "europe"}, "'europe' is not a Google Cloud region"),
         ({**JOB, "cloud_run_project_id": "My Project"}, "'My Project' is not a Google Cloud project id"),
         ({**JOB, "cloud_run_service_account": "sl"}, "'sl' is not the email address of a service account"),
