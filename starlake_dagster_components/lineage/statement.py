@@ -57,12 +57,14 @@ class _Query:
 
     Attributes:
         tree: the syntax tree, with all names in lower case.
+        dialect: sqlglot's name of the dialect; empty if unknown.
         has_types: whether the types that sqlglot infers are reliable.
         spelled: name in lower case -> name as written.
         tables: name in the tree -> identity and columns of a table.
     """
 
     tree: "exp.Query"
+    dialect: str
     has_types: bool = True
     spelled: dict[str, str] = field(default_factory=dict)
     tables: dict[str, tuple[str, TableColumns]] = field(default_factory=dict)
@@ -89,7 +91,7 @@ def find_columns(sql: str, dialect: str, find_table: FindTable) -> tuple[OutputC
         with silence_sqlglot():
             query = _parse(sql, dialect)
         _name_tables(query, find_table)
-        scope = _qualify(query, dialect)
+        scope = _qualify(query)
         return _Tracer(query, scope).list_outputs()
     except (SqlglotError, ValueError) as error:
         raise UnsupportedQuery(str(error).split("\n", 1)[0]) from error
@@ -112,7 +114,7 @@ def _parse(sql: str, dialect: str) -> _Query:
         if tree.find(kind) is not None:
             raise UnsupportedQuery(f"it has {kind.__name__.upper()}")
     # sqlglot gives the results of these functions the types of their arguments.
-    query = _Query(tree, has_types=not any(tree.find(kind) for kind in (exp.Lateral, exp.Explode, exp.Unnest)))
+    query = _Query(tree, dialect, has_types=not any(tree.find(kind) for kind in (exp.Lateral, exp.Explode, exp.Unnest)))
     for identifier in tree.find_all(exp.Identifier):
         name = str(identifier.this)
         query.spelled.setdefault(name.lower(), name)
@@ -158,19 +160,20 @@ def _is_struct(query: _Query, column: Any) -> bool:
     return column.text("table") not in aliases
 
 
-def _qualify(query: _Query, dialect: str) -> "Scope":
+def _qualify(query: _Query) -> "Scope":
     from sqlglot.optimizer.qualify import qualify
     from sqlglot.optimizer.scope import build_scope
     from sqlglot.schema import MappingSchema
 
-    schema = MappingSchema(dialect=dialect or None, normalize=False)
+    dialect = query.dialect or None
+    schema = MappingSchema(dialect=dialect, normalize=False)
     for name, (_, columns) in query.tables.items():
         if columns:
-            schema.add_table(name, {c.lower(): t or "unknown" for c, t in columns.items()}, dialect=dialect or None, normalize=False)
+            schema.add_table(name, {c.lower(): t or "unknown" for c, t in columns.items()}, dialect=dialect, normalize=False)
     tree = qualify(
         query.tree,
         schema=schema,
-        dialect=dialect or None,
+        dialect=dialect,
         validate_qualify_columns=False,
         quote_identifiers=False,
         identify=False,
@@ -180,18 +183,46 @@ def _qualify(query: _Query, dialect: str) -> "Scope":
         raise UnsupportedQuery("its names cannot be resolved")
     query.tree = tree
     if query.has_types and any(columns for _, columns in query.tables.values()):
-        _annotate(query, schema, dialect)
+        _annotate(query, schema)
     return scope
 
 
-def _annotate(query: _Query, schema: Any, dialect: str) -> None:
+def _annotate(query: _Query, schema: Any) -> None:
     """Add types to the tree. If that fails, they remain unknown."""
+    from sqlglot import exp
     from sqlglot.optimizer.annotate_types import annotate_types
 
     try:
-        annotate_types(query.tree, schema=schema, dialect=dialect or None)
+        annotate_types(query.tree, schema=schema, dialect=query.dialect or None)
+        wrong = [
+            node
+            for node in query.tree.find_all(exp.Sub, exp.Sum, exp.Round, exp.CurrentTimestamp, exp.Literal)
+            if _is_mistyped(node, query.dialect)
+        ]
+        for node in wrong:
+            cast = exp.Cast(to=exp.DataType.build("unknown"))
+            node.replace(cast)
+            cast.set("this", node)
+        if wrong:
+            annotate_types(query.tree, schema=schema, dialect=query.dialect or None)
     except Exception:  # noqa: BLE001 -- types are optional
         return
+
+
+def _is_mistyped(node: Any, dialect: str) -> bool:
+    """Return whether the type that sqlglot gives an expression is not the database's."""
+    from sqlglot import exp
+
+    if isinstance(node, exp.Sub):
+        # A number of days or an interval; for sqlglot, another date.
+        return all(side.is_type(*exp.DataType.TEMPORAL_TYPES) for side in (node.left, node.right))
+    if isinstance(node, exp.Sum):
+        # Most databases return a wider type.
+        return dialect not in ("bigquery", "spark", "databricks") and node.is_type(*exp.DataType.INTEGER_TYPES)
+    if isinstance(node, exp.Round):
+        return bool(node.this.is_type(*exp.DataType.INTEGER_TYPES))
+    # The current time has a time zone, and 1.5 is a decimal, except in BigQuery.
+    return dialect != "bigquery" and (isinstance(node, exp.CurrentTimestamp) or (node.is_number and not node.is_int))
 
 
 class _Tracer:
@@ -241,7 +272,7 @@ class _Tracer:
         found = selects[index].type if index < len(selects) else None
         if found is None or found.this.name in ("UNKNOWN", "NULL"):
             return ""
-        return str(found.sql()).lower()
+        return str(found.sql(dialect=self._query.dialect or None)).lower()
 
     def _follow(self, scope: "Scope", index: int) -> frozenset[SourceColumn] | None:
         """Return the sources of a column of a scope; None if unknown. The recursive part of a query adds no sources."""

@@ -193,3 +193,29 @@ def test_types_are_given_where_they_are_known() -> None:
     assert [(c.name, c.type) for c in found] == [("id", "bigint"), ("s", "double"), ("n", "bigint")]
     found = find_columns("select unnest(tags) as t from sales.orders", "duckdb", find_table)
     assert [c.type for c in found] == [""]
+
+
+@pytest.mark.parametrize(
+    ("dialect", "expression", "type_"),
+    [
+        ("duckdb", "name", "text"),
+        ("bigquery", "name", "string"),
+        ("duckdb", "sl_start_ts", "timestamp"),
+        ("duckdb", "array_agg(id)", "bigint[]"),
+        ("bigquery", "array_agg(id)", "array<int64>"),
+        ("duckdb", "cast(sl_end_ts as date)", "date"),
+        # sqlglot says date, timestamp, bigint, double, double, timestamp.
+        ("duckdb", "cast(sl_end_ts as date) - cast(sl_start_ts as date)", ""),
+        ("postgres", "max(sl_end_ts - sl_start_ts)", ""),
+        ("duckdb", "sum(id)", ""),
+        ("bigquery", "sum(id)", "int64"),
+        ("duckdb", "id * 1.5", ""),
+        ("bigquery", "id * 1.5", "float64"),
+        ("duckdb", "round(id)", ""),
+        ("duckdb", "current_timestamp", ""),
+        ("duckdb", "sum(cast(sl_end_ts as date) - cast(sl_start_ts as date)) * 1.5", ""),
+    ],
+)
+def test_types_are_those_of_the_database(dialect: str, expression: str, type_: str) -> None:
+    query = f"with h as (select {expression} as x from sales.history) select x from h"
+    assert [c.type for c in find_columns(query, dialect, find_table)] == [type_]
