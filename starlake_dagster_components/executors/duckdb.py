@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 class DuckDBExecutor(StarlakeExecutor):
     """Runs Starlake's commands with the embedded DuckDB engine, in Dagster's process.
 
-    For projects whose connection is a DuckDB file: development, demos and tests without Java and without Starlake. Commands take
-    milliseconds instead of seconds. What the engine does not support is an error that names the key and its line.
+    It is for projects whose connection is a DuckDB file: for development, demos, and tests without Java or Starlake. Commands take
+    milliseconds instead of seconds. If the engine does not support a feature, the error names the key and its line.
     """
 
     type: Literal["duckdb"] = Field(default="duckdb", description="Run commands with the embedded DuckDB engine; no Starlake is needed.")
@@ -68,7 +68,7 @@ class DuckDBExecutor(StarlakeExecutor):
     )
     strict: bool = Field(
         default=False,
-        description="Whether to reject what works in the engine but not in Starlake, such as queries that its SQL parser rejects, "
+        description="Whether to reject features that Starlake does not have, such as queries that its SQL parser rejects, "
         "and names that need quotes. By default, there is a warning.",
     )
 
@@ -91,7 +91,7 @@ class DuckDBExecutor(StarlakeExecutor):
         return ()
 
     def find_unsupported(self, project: "Project", pipeline: Pipeline) -> Sequence[Problem]:
-        """Return problems for what the engine would reject at every step: connections that are not DuckDB files, and Python tasks.
+        """Return problems for everything that the engine would reject in each step: connections other than DuckDB files, and Python tasks.
 
         It is an error if nothing of the pipeline can run, and a warning if a part of it can.
         """

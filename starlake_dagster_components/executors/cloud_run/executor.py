@@ -119,7 +119,7 @@ class CloudRunExecutor(StarlakeExecutor):
     def run(self, command: "Command", invocation: Invocation) -> CommandResult:
         """Run one command as one execution and wait for its end; see the base class.
 
-        If an earlier, lost attempt of the step has started an execution, that one is taken over, and no other is started.
+        If an earlier attempt of the step started an execution and was then lost, this execution is taken over instead of starting another.
 
         Raises:
             MissingDependency: google-cloud-run is not installed.
@@ -140,7 +140,7 @@ class CloudRunExecutor(StarlakeExecutor):
         return check_options(self, pipeline.options, locate_option)
 
     def get_retries(self, pipeline: Pipeline) -> tuple[int, timedelta] | None:
-        """Return the retry that ``retry_on_failure`` asks for."""
+        """Return the retries that ``retry_on_failure`` requests."""
         from .job_options import find_retries
 
         return find_retries(self, pipeline.options)

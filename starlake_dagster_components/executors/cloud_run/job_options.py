@@ -87,7 +87,7 @@ def resolve_target(executor: "CloudRunExecutor", options: Mapping[str, str], *, 
 
 
 def find_retries(executor: "CloudRunExecutor", options: Mapping[str, str]) -> tuple[int, timedelta] | None:
-    """Return the retries that ``retry_on_failure`` asks for: one more attempt of the step after ``retry_delay_in_seconds`` (10).
+    """Return the retries that ``retry_on_failure`` requests: one more attempt of the step after ``retry_delay_in_seconds`` (10).
 
     Each attempt is a separate execution. One attempt never starts two executions.
     """

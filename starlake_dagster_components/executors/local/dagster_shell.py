@@ -33,7 +33,7 @@ class DagsterShellExecutor(ShellExecutor):
     For a project it does the same as ``shell``, with the limits of that package:
 
     - Standard error and standard output are one stream, and all output is kept in memory until the command ends.
-    - Output that is not UTF-8 ends the command.
+    - A command whose output is not UTF-8 fails.
     - If the program leaves a process in its own session that keeps standard output open, the executor waits for that process.
     - If a worker dies while its command still runs, nothing holds the command's locks.
 

@@ -47,25 +47,25 @@ class ShellExecutor(StarlakeExecutor):
         default_factory=dict,
         description="Environment variables of every command, in addition to those of Dagster's process. "
         "sl_env_var of a DAG config overrides them. "
-        "Values of names like PASSWORD, SECRET, TOKEN or KEY are hidden in logs.",
+        "Values whose names contain PASSWORD, SECRET, TOKEN, KEY, or the like are hidden in logs.",
         examples=[{"SPARK_DRIVER_MEMORY": "2g", "DB_PASSWORD": "{{ env.DB_PASSWORD }}"}],
     )
     timeout: Seconds | None = Field(
         default=None,
-        description="Seconds that a command may run; then its processes are ended and the step fails. Default: no limit.",
+        description="Maximum duration of a command, in seconds. Then its processes are stopped and the step fails. Default: no limit.",
         examples=[3600],
     )
     grace_period: Seconds = Field(
         default=20.0,
-        description="Seconds that processes have to end by themselves (SIGTERM) when the run is canceled, "
-        "before they are killed (SIGKILL).",
+        description="Seconds between asking processes to end (SIGTERM) and killing them (SIGKILL), when a run is canceled or a command "
+        "reaches its timeout.",
         examples=[60],
     )
 
     jvm: Jvm = Field(
         default_factory=JvmSettings,
-        description="How Java starts: auto, off, or a mapping of archive (a folder, or off), compiler (auto, full or fast) and options. "
-        "Default (auto): with an archive of Starlake's classes, made in the background of the first command, see docs/jvm.md.",
+        description="How Java starts: auto, off, or a mapping of archive (a folder, or off), compiler (auto, full, or fast), and options. "
+        "Default (auto): with an archive of Starlake's classes, created in the background during the first command. See docs/jvm.md.",
         examples=["off", {"archive": "/var/cache/starlake-jvm", "compiler": "full", "options": ["-XX:ActiveProcessorCount=2"]}],
     )
 
@@ -161,7 +161,7 @@ class ShellExecutor(StarlakeExecutor):
             )
 
     def prepare_launch(self, command: "Command") -> tuple[str, Mapping[str, str]]:
-        """Return the program and the environment with which a command would be started, without what ``jvm`` adds.
+        """Return the program and the environment of a command, without the additions of ``jvm``.
 
         Raises:
             CommandError: the program does not exist.
