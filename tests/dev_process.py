@@ -15,6 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from dagster_home import make_home
+
 WAIT = 120.0
 """Seconds after which something that must happen counts as not happening."""
 
@@ -25,8 +27,7 @@ class Dev:
     """A ``sl-dagster dev`` in a process."""
 
     def __init__(self, home: Path, *arguments: str) -> None:
-        home.mkdir()
-        (home / "dagster.yaml").write_text("telemetry: {enabled: false}\nnux: {enabled: false}\n")
+        make_home(home, "telemetry: {enabled: false}\nnux: {enabled: false}\n")
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]

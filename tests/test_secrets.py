@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dagster_home import make_home
 from planted import PlantedProject
 
 from starlake_dagster_components.cli.run import run_headless
@@ -35,9 +36,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PlantedProject:
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "home"
-    folder.mkdir()
-    (folder / "dagster.yaml").write_text("telemetry: {enabled: false}\n", encoding="utf-8")
+    folder = make_home(tmp_path / "home")
     monkeypatch.setenv("DAGSTER_HOME", str(folder))
     return folder
 

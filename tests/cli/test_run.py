@@ -10,6 +10,7 @@ from contextlib import suppress
 import dagster as dg
 import pytest
 from click.testing import CliRunner
+from dagster_home import make_home
 from project_folder import ProjectFolder
 from rich.console import Console
 
@@ -180,9 +181,7 @@ def test_results_of_a_run_in_which_all_went_well_end_with_the_count(capsys: pyte
 def test_results_go_where_dagster_keeps_runs(
     shop: ProjectFolder, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    home = tmp_path_factory.mktemp("home")
-    (home / "dagster.yaml").write_text("telemetry:\n  enabled: false\n")
-    monkeypatch.setenv("DAGSTER_HOME", str(home))
+    monkeypatch.setenv("DAGSTER_HOME", str(make_home(tmp_path_factory.mktemp("home"))))
     (result,) = run_headless(shop.root, Settings(executor=RecordingExecutor()), job="kpi_tasks")
     with dg.DagsterInstance.get() as instance:
         run = instance.get_run_by_id(result.run_id)

@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 import dagster as dg
 import pytest
 from click.testing import CliRunner
+from dagster_home import make_home
 from project_folder import ProjectFolder
 
 from starlake_dagster_components.cli.dates import RunDates
@@ -66,7 +67,7 @@ def test_a_range_is_one_run_for_each_partition(incremental: ProjectFolder) -> No
 
 
 def test_a_range_as_one_run(incremental: ProjectFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    monkeypatch.setenv("DAGSTER_HOME", str(make_home(tmp_path / "home")))
     executor = RecordingExecutor()
     (result,) = run(incremental, RunDates(first="2026-03-28", last="2026-03-30", single_run=True), executor, job="daily_tasks")
     assert result.label == "daily_tasks 2026-03-28...2026-03-30"
@@ -132,7 +133,7 @@ def chained(two_crons: ProjectFolder) -> ProjectFolder:
 
 
 def test_a_run_without_a_date_is_for_the_last_partition(chained: ProjectFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    monkeypatch.setenv("DAGSTER_HOME", str(make_home(tmp_path / "home")))
     executor = RecordingExecutor()
     yesterday = (datetime.now(ZoneInfo("Europe/Paris")) - timedelta(days=1)).date().isoformat()
     (result,) = run(chained, RunDates(), executor, job="daily_tasks")
@@ -161,7 +162,7 @@ def test_a_run_without_a_date_is_for_the_last_partition(chained: ProjectFolder, 
 def test_an_interval_that_is_made_of_partitions(
     chained: ProjectFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start: str, end: str, partitions: set[str]
 ) -> None:
-    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    monkeypatch.setenv("DAGSTER_HOME", str(make_home(tmp_path / "home")))
     executor = RecordingExecutor()
     (result,) = run(chained, RunDates(interval_start=start, interval_end=end), executor, job="daily_tasks")
     assert result.success

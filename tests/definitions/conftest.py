@@ -5,14 +5,13 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster_home import make_home, open_instance
 
 
 @pytest.fixture
 def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
     """An instance whose files are beside those of the project."""
-    home = tmp_path / "home"
-    home.mkdir()
-    with dg.DagsterInstance.local_temp(str(home)) as made:
+    with open_instance(tmp_path / "home") as made:
         yield made
 
 
@@ -21,7 +20,4 @@ def plain_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """An environment without Starlake's variables, and a Dagster home without telemetry."""
     for name in ("SL_ENV", "SL_ROOT"):
         monkeypatch.delenv(name, raising=False)
-    home = tmp_path / "home"
-    home.mkdir()
-    (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
-    monkeypatch.setenv("DAGSTER_HOME", str(home))
+    monkeypatch.setenv("DAGSTER_HOME", str(make_home(tmp_path / "home")))

@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import dagster as dg
+from dagster_home import make_home
 
 
 def wait_for(what: str, condition: Callable[[], object], process: subprocess.Popen[bytes], seconds: float = 120) -> None:
@@ -77,7 +78,7 @@ def run_deployment(home: Path, location: str) -> Iterator[Deployment]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     (home / "location.py").write_text(location)
-    (home / "dagster.yaml").write_text("telemetry:\n  enabled: false\n")
+    make_home(home)
     workspace = [{"grpc_server": {"host": "localhost", "port": port, "location_name": "location"}}]
     (home / "workspace.yaml").write_text(json.dumps({"load_from": workspace}))
     environment = {**os.environ, "DAGSTER_HOME": str(home), "PYTHONWARNINGS": "ignore"}

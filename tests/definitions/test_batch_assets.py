@@ -11,6 +11,7 @@ import dagster as dg
 import hypothesis
 import pytest
 from batch_shop import HANGS, STEP, Run, Shop
+from dagster_home import open_instance
 from hypothesis import strategies as st
 from project_folder import ProjectFolder
 
@@ -25,8 +26,7 @@ from starlake_dagster_components.testing import RecordingExecutor
 @pytest.fixture
 def shop(shop: ProjectFolder, tmp_path: Path) -> Iterator[Shop]:
     shop.write("metadata/transform/kpi/top.sql", "select max(amount) as best from kpi.daily\n")
-    (tmp_path / "home").mkdir()
-    with dg.DagsterInstance.local_temp(str(tmp_path / "home")) as instance:
+    with open_instance(tmp_path / "home") as instance:
         yield Shop(shop, tmp_path / "starlake", instance)
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster_home import open_instance
 from project_folder import ProjectFolder
 
 from starlake_dagster_components import StarlakeTranslator, load_definitions_from_starlake_project
@@ -107,9 +108,8 @@ def test_every_run_writes_rows_of_a_new_version(folder: ProjectFolder, tmp_path:
     """Assets downstream of a table that was loaded again are out of date, although the code is the same."""
     definitions = load_definitions_from_starlake_project(folder.root, executor=RecordingExecutor())
     job = definitions.get_repository_def().get_implicit_global_asset_job_def()
-    (tmp_path / "home").mkdir()
     seen: list[set[str]] = []
-    with dg.DagsterInstance.local_temp(str(tmp_path / "home")) as instance:
+    with open_instance(tmp_path / "home") as instance:
         for _ in range(2):
             result = job.execute_in_process(instance=instance)
             tags = [e.materialization.tags or {} for e in result.get_asset_materialization_events()]

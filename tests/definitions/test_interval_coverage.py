@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 import dagster as dg
 import pytest
+from dagster_home import open_instance
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -212,7 +213,7 @@ class World:
 @pytest.fixture(scope="module")
 def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dg.DagsterInstance]:
     """An instance for all examples, each of which has its own schedule."""
-    with dg.DagsterInstance.local_temp(str(tmp_path_factory.mktemp("home"))) as found:
+    with open_instance(tmp_path_factory.mktemp("home")) as found:
         yield found
 
 

@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 
 import dagster as dg
 import pytest
+from dagster_home import open_instance
 
 from starlake_dagster_components.definitions.schedules import build_schedule
 
@@ -19,7 +20,7 @@ def at(text: str) -> datetime:
 
 @pytest.fixture
 def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.local_temp(str(tmp_path)) as found:
+    with open_instance(tmp_path) as found:
         yield found
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 from click.testing import CliRunner
+from dagster_home import open_instance
 from project_folder import ProjectFolder
 
 from starlake_dagster_components import load_definitions_from_starlake_project
@@ -93,8 +94,7 @@ def test_a_task_that_reads_itself_ends(folder: ProjectFolder) -> None:
 
 def test_the_materialization_has_lineage_and_columns(folder: ProjectFolder, tmp_path: Path) -> None:
     definitions = load_definitions_from_starlake_project(folder.root, executor=RecordingExecutor())
-    (tmp_path / "home").mkdir()
-    with dg.DagsterInstance.local_temp(str(tmp_path / "home")) as instance:
+    with open_instance(tmp_path / "home") as instance:
         repository = definitions.get_repository_def()
         result = repository.get_implicit_global_asset_job_def().execute_in_process(instance=instance)
         assert result.success

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster_home import make_home
 
 HERE = Path(__file__).resolve().parent
 
@@ -29,12 +30,11 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """DAGSTER_HOME, with pools that are limited per step."""
-    folder = tmp_path / "home"
-    folder.mkdir()
-    (folder / "dagster.yaml").write_text(
+    folder = make_home(
+        tmp_path / "home",
         "telemetry:\n  enabled: false\n"
         "concurrency:\n  pools:\n    granularity: op\n"
-        "run_coordinator:\n  module: dagster.core.run_coordinator\n  class: DefaultRunCoordinator\n"
+        "run_coordinator:\n  module: dagster.core.run_coordinator\n  class: DefaultRunCoordinator\n",
     )
     monkeypatch.setenv("DAGSTER_HOME", str(folder))
     return folder

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster_home import make_home
 from project_folder import ProjectFolder
 
 from starlake_dagster_components import load_definitions_from_starlake_project
@@ -79,7 +80,7 @@ with dg.DagsterInstance.local_temp(home) as instance:
 
 def tick(shop: ProjectFolder, home: Path) -> None:
     """Evaluate the sensor and run its requests in a separate process, like a daemon that is restarted before every tick."""
-    home.mkdir(exist_ok=True)
+    make_home(home)
     done = subprocess.run(
         [sys.executable, "-c", TICK, str(shop.root), str(home), str(home / "cursor")], capture_output=True, text=True, check=False
     )

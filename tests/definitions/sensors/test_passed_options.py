@@ -7,6 +7,7 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from dagster_home import open_instance
 from ticking_sensor import LINES, ORDERS, Ticking, materialize, sensor
 
 from starlake_dagster_components.definitions.steps.run_options import InvalidRunOptions
@@ -16,7 +17,7 @@ UNION = {"policy": "union", "separator": "|"}
 
 @pytest.fixture
 def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.local_temp(str(tmp_path)) as found:
+    with open_instance(tmp_path) as found:
         yield found
 
 

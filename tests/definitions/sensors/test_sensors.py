@@ -9,6 +9,7 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster_home import open_instance
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 from ticking_sensor import LINES, ORDERS, Ticking, materialize, sensor
@@ -20,7 +21,7 @@ from starlake_dagster_components.pipelines.sensor_triggers import InvalidTrigger
 
 @pytest.fixture(params=["memory", "disk"])
 def instance(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.ephemeral() if request.param == "memory" else dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+    with dg.DagsterInstance.ephemeral() if request.param == "memory" else open_instance(tmp_path) as instance:
         yield instance
 
 
@@ -120,7 +121,7 @@ class TestTicks:
     def test_progress_survives_a_restart(self, tmp_path: Path) -> None:
         cursor = None
         for keys, fires in (((ORDERS,), False), ((), False), ((LINES,), True), ((), False), ((LINES,), False), ((ORDERS,), True)):
-            with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+            with open_instance(tmp_path) as instance:
                 materialize(instance, *keys)
                 ticking = Ticking(instance, sensor())
                 ticking.cursor = cursor
@@ -204,7 +205,7 @@ class TestTicks:
             yield dg.MaterializeResult(ORDERS)
             yield dg.MaterializeResult(LINES)
 
-        with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        with open_instance(tmp_path) as instance:
             ticking = Ticking(instance, sensor())
             started = []
             for _ in range(3):

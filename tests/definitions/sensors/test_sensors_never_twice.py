@@ -15,6 +15,7 @@ from typing import Literal, Protocol
 
 import dagster as dg
 import pytest
+from dagster_home import open_instance
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -267,7 +268,7 @@ class Instance:
 @pytest.fixture(scope="module", params=["memory", "disk"])
 def instance(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dg.DagsterInstance]:
     folder: Path = tmp_path_factory.mktemp("instance")
-    with dg.DagsterInstance.ephemeral() if request.param == "memory" else dg.DagsterInstance.local_temp(str(folder)) as instance:
+    with dg.DagsterInstance.ephemeral() if request.param == "memory" else open_instance(folder) as instance:
         yield instance
 
 

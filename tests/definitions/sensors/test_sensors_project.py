@@ -5,6 +5,7 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster_home import open_instance
 from project_folder import ProjectFolder
 
 from starlake_dagster_components import load_definitions_from_starlake_project
@@ -38,9 +39,7 @@ def test_logical_times_travel_from_the_schedule_to_the_transforms(project: Proje
     tick = datetime(2026, 1, 5, tzinfo=timezone.utc)
     schedule, sensor = defs.resolve_schedule_def("shop_tables_schedule"), defs.resolve_sensor_def("kpi_tasks_sensor")
     (scheduled,) = schedule.evaluate_tick(dg.build_schedule_context(scheduled_execution_time=tick)).run_requests or ()
-    home = tmp_path / "dagster"
-    home.mkdir()
-    with dg.DagsterInstance.local_temp(str(home)) as instance:
+    with open_instance(tmp_path / "dagster") as instance:
         assert defs.resolve_job_def("shop_tables").execute_in_process(instance=instance, tags=dict(scheduled.tags)).success
         with dg.build_multi_asset_sensor_context(
             monitored_assets=[dg.AssetKey("shop_items"), dg.AssetKey("shop_orders")],

@@ -3,8 +3,8 @@
 import shutil
 from pathlib import Path
 
-import dagster as dg
 import pytest
+from dagster_home import open_instance
 from project_folder import ProjectFolder
 
 from starlake_dagster_components import CommandResult, ShellExecutor, StarlakeExecutor, load_definitions_from_starlake_project
@@ -55,8 +55,7 @@ def folder(tmp_path: Path) -> ProjectFolder:
 def run(root: Path, executor: StarlakeExecutor | None, tmp_path: Path, job: str, batch: bool = False) -> dict[str, dict[str, object]]:
     """Run a job, which must succeed. Return the metadata of its materializations."""
     definitions = load_definitions_from_starlake_project(root, executor=executor, batch=batch)
-    (tmp_path / "home").mkdir(exist_ok=True)
-    with dg.DagsterInstance.local_temp(str(tmp_path / "home")) as instance:
+    with open_instance(tmp_path / "home") as instance:
         result = definitions.resolve_job_def(job).execute_in_process(instance=instance)
         assert result.success
         return {

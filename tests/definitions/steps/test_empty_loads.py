@@ -3,8 +3,8 @@
 import shutil
 from pathlib import Path
 
-import dagster as dg
 import pytest
+from dagster_home import open_instance
 from project_folder import ProjectFolder
 
 from starlake_dagster_components import DuckDBExecutor, load_definitions_from_starlake_project
@@ -51,9 +51,8 @@ def write_shop(root: Path, pre_load: str) -> ProjectFolder:
 
 def run(folder: ProjectFolder, tmp_path: Path, batch: bool) -> tuple[dict[str, dict[str, object]], dict[str, list[str]]]:
     """Run the load job; return the metadata of each materialization and the log messages by level."""
-    (tmp_path / "home").mkdir()
     definitions = load_definitions_from_starlake_project(folder.root, executor=DuckDBExecutor(), batch=batch)
-    with dg.DagsterInstance.local_temp(str(tmp_path / "home")) as instance:
+    with open_instance(tmp_path / "home") as instance:
         result = definitions.resolve_job_def("load_sales").execute_in_process(instance=instance)
         assert result.success
         metadata: dict[str, dict[str, object]] = {
@@ -107,10 +106,8 @@ def test_a_pre_load_that_finds_nothing_says_so_if_that_is_a_mistake(
 ) -> None:
     folder = write_shop(tmp_path / "shop", "imported")
     folder.write(file, "id\n1\n")
-    home = tmp_path / "runs"
-    home.mkdir()
     definitions = load_definitions_from_starlake_project(folder.root, executor=DuckDBExecutor())
-    with dg.DagsterInstance.local_temp(str(home)) as instance:
+    with open_instance(tmp_path / "runs") as instance:
         result = definitions.resolve_job_def("load_sales").execute_in_process(instance=instance)
         assert result.success
         observations = [e.event_specific_data.asset_observation for e in result.get_asset_observation_events()]  # type: ignore[union-attr]

@@ -6,6 +6,7 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from dagster_home import make_home
 from starlake_playback import Program
 
 from starlake_dagster_components import ShellExecutor
@@ -21,10 +22,8 @@ from starlake_dagster_components.settings import Settings
 def test_lines_of_a_command(
     shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, level: Any, statements: bool, first: bool
 ) -> None:
-    home, root = tmp_path / "home", tmp_path / "project"
-    home.mkdir()
-    (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
-    monkeypatch.setenv("DAGSTER_HOME", str(home))
+    root = tmp_path / "project"
+    monkeypatch.setenv("DAGSTER_HOME", str(make_home(tmp_path / "home")))
     shutil.copytree(shared / "cases/real/half0", root)
     for path in root.rglob("*"):
         path.chmod(0o755 if path.is_dir() else 0o644)

@@ -10,6 +10,7 @@ import dagster as dg
 import duckdb
 import pytest
 from batch_shop import HANGS, KILLED, REJECTED, STEP, TABLES, Shop
+from dagster_home import open_instance
 from project_folder import ProjectFolder
 
 from starlake_dagster_components import DuckDBExecutor, StarlakeExecutor
@@ -26,8 +27,7 @@ def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def shop(shop: ProjectFolder, tmp_path: Path) -> Iterator[Shop]:
     shop.write("metadata/transform/kpi/top.sql", "select max(amount) as best from kpi.daily\n")
-    (tmp_path / "home").mkdir()
-    with dg.DagsterInstance.local_temp(str(tmp_path / "home")) as instance:
+    with open_instance(tmp_path / "home") as instance:
         yield Shop(shop, tmp_path / "starlake", instance)
 
 

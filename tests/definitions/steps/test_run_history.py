@@ -4,6 +4,7 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster_home import open_instance
 
 from starlake_dagster_components.definitions.steps.run_history import RunHistories, RunHistory, find_usual_seconds
 
@@ -51,7 +52,7 @@ def job() -> dg.JobDefinition:
 
 def test_a_chain_of_real_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first run of ``orders`` succeeds and is re-executed as a whole. Then two runs fail, one after the other."""
-    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+    with open_instance(tmp_path) as instance:
 
         def run(options: dg.ReexecutionOptions | None) -> dg.DagsterRun:
             result = dg.execute_job(dg.reconstructable(job), instance, reexecution_options=options)
@@ -82,7 +83,7 @@ def test_the_usual_seconds_of_a_step_are_the_most_of_its_latest_materializations
         found.append(find_usual_seconds(context))
         return dg.MaterializeResult(metadata={"starlake/seconds": seconds[len(found) - 1]})
 
-    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+    with open_instance(tmp_path) as instance:
         for _ in seconds:
             assert dg.materialize([timed], instance=instance).success
     assert found == [None, 3.5, 40.0]

@@ -14,6 +14,7 @@ import pytest
 from cloud_run_harness import EFFECT, SHELL, an_executor, counted
 from cloud_run_server import CloudRunServer
 from contract import until
+from dagster_home import make_home
 
 from starlake_dagster_components.cli.results import RunResult
 from starlake_dagster_components.cli.run import run_headless
@@ -176,7 +177,7 @@ def test_a_run_whose_process_died_is_continued_without_running_a_command_twice(t
     script = tmp_path / "run_it.py"
     script.write_text(RUN, encoding="utf-8")
     home = tmp_path / "home"
-    home.mkdir()
+    make_home(home)
     with CloudRunServer() as server:
         server.add_job(command=[*SHELL, f'STEP="$3"; {EFFECT}', "sh"], environment={"EFFECTS": str(effects), "LASTS": "3"})
         environment = {
