@@ -83,7 +83,7 @@ def link(file: str, target: str, expected: str = "") -> Case:
     return Case(change, expected or re.escape(file))
 
 
-def pipe(file: str) -> Case:
+def make_pipe(file: str) -> Case:
     """Replace a file or folder with a named pipe."""
 
     def change(metadata: Path) -> None:
@@ -103,7 +103,7 @@ def remove(file: str, expected: str = "") -> Case:
     return Case(lambda metadata: _remove(metadata / file), expected or re.escape(file))
 
 
-def jinja(template: str, expected: str = "") -> Case:
+def use_jinja(template: str, expected: str = "") -> Case:
     """Put a template into the SQL of a task."""
     return write(SQL, f"select 1 as a, '{template}' as b\n", expected or r"top_items\.sql")
 
@@ -121,7 +121,7 @@ def _double(references: int, number: int, form: str) -> str:
     return "version: 1\nenv:\n" + "\n".join(lines) + "\n"
 
 
-def doubling(references: int, number: int, form: str, file: str = "env.sl.yml") -> Case:
+def write_doubling_variables(references: int, number: int, form: str, file: str = "env.sl.yml") -> Case:
     """Define variables that refer to each other several times, and use the last one."""
 
     def change(metadata: Path) -> None:
@@ -164,15 +164,15 @@ CASES: Mapping[str, Case] = {
     "Overdue.sql beside overdue.sql": write("transform/kpi/Overdue.sql", "select 1 as a\n"),
     "overdue.sql.j2 beside overdue.sql": write("transform/kpi/overdue.sql.j2", "select 1 as a\n", r"overdue\.sql"),
     # The check does not hang or use up the machine.
-    "named pipe as a table": pipe("load/desk/p.sl.yml"),
-    "named pipe as SQL": pipe("transform/kpi/p.sql"),
-    "named pipe as application.sl.yml": pipe("application.sl.yml"),
-    "named pipe as env.sl.yml": pipe("env.sl.yml"),
-    "named pipe as a DAG": pipe("dags/load_each_table.sl.yml"),
-    "named pipe as types": pipe("types/types.sl.yml"),
-    "named pipe as expectations": pipe("expectations/tallow_lane.j2"),
-    "named pipe as _config": pipe("load/desk/_config.sl.yml"),
-    "named pipe as metadata/load": pipe("load"),
+    "named pipe as a table": make_pipe("load/desk/p.sl.yml"),
+    "named pipe as SQL": make_pipe("transform/kpi/p.sql"),
+    "named pipe as application.sl.yml": make_pipe("application.sl.yml"),
+    "named pipe as env.sl.yml": make_pipe("env.sl.yml"),
+    "named pipe as a DAG": make_pipe("dags/load_each_table.sl.yml"),
+    "named pipe as types": make_pipe("types/types.sl.yml"),
+    "named pipe as expectations": make_pipe("expectations/tallow_lane.j2"),
+    "named pipe as _config": make_pipe("load/desk/_config.sl.yml"),
+    "named pipe as metadata/load": make_pipe("load"),
     "link to /dev/zero as a table": link("load/desk/z.sl.yml", "/dev/zero"),
     "link to /dev/zero as SQL": link(SQL, "/dev/zero"),
     "link to /dev/tty as SQL": link(SQL, "/dev/tty"),
@@ -188,32 +188,32 @@ CASES: Mapping[str, Case] = {
     "link to /proc in metadata/load": link("load/proc", "/proc"),
     "link to a system file as a table": link(TABLE, "/etc/passwd"),
     "link to a system file as SQL": link(SQL, "/etc/passwd"),
-    "7 variables of 30 references, ${}": doubling(30, 7, "${NAME}"),
-    "7 variables of 30 references, {{}}": doubling(30, 7, "{{NAME}}"),
-    "40 variables of 2 references": doubling(2, 40, "{{NAME}}"),
-    "3 variables of 1,000 references": doubling(1000, 3, "{{NAME}}"),
-    "doubling variables of an environment": doubling(30, 7, "{{NAME}}", "env.sl.yml"),
+    "7 variables of 30 references, ${}": write_doubling_variables(30, 7, "${NAME}"),
+    "7 variables of 30 references, {{}}": write_doubling_variables(30, 7, "{{NAME}}"),
+    "40 variables of 2 references": write_doubling_variables(2, 40, "{{NAME}}"),
+    "3 variables of 1,000 references": write_doubling_variables(1000, 3, "{{NAME}}"),
+    "doubling variables of an environment": write_doubling_variables(30, 7, "{{NAME}}", "env.sl.yml"),
     "variables in a circle": write("env.sl.yml", 'version: 1\nenv:\n  a: "{{b}}{{b}}"\n  b: "{{a}}{{a}}"\n  grace_days: "{{a}}"\n', "a|b"),
-    "jinja: loop within a loop": jinja("{% for i in range(100000) %}{% for j in range(100000) %}{% endfor %}{% endfor %}"),
-    "jinja: long loop": jinja("{% for i in range(100000) %}{% for j in range(100000) %}x{% endfor %}{% endfor %}"),
-    "jinja: lipsum": jinja("{{ lipsum(n=100000000) }}"),
-    "jinja: text that doubles": jinja("{% set ns = namespace(x=1) %}{% for i in range(60) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}"),
-    "jinja: list that doubles": jinja("{% set ns = namespace(x=[1]) %}{% for i in range(60) %}{% set ns.x = ns.x + ns.x %}{% endfor %}"),
-    "jinja: product of a string": jinja('{{ "x" * 3000000000 }}'),
-    "jinja: power": jinja("{{ 9 ** 9 ** 9 }}", ANYTHING),
-    "jinja: shift of a number": jinja("{{ 10 ** 9999999 }}", ANYTHING),
-    "jinja: macro that calls itself": jinja("{% macro m(a) %}{{ m(a) }}{{ m(a) }}{% endmacro %}{{ m(1) }}", ANYTHING),
-    "jinja: format with a width": jinja('{{ "%999999999d" % 1 }}'),
-    "jinja: center": jinja('{{ "x" | center(3000000000) }}'),
-    "jinja: join": jinja('{{ range(99999) | join("x" * 99999) }}'),
-    "jinja: batch": jinja('{{ [1] | batch(3000000000, "x") | list }}'),
-    "jinja: indent": jinja('{{ "a\\nb" | indent(3000000000) }}'),
-    "jinja: replace": jinja('{{ ("x" * 99999) | replace("x", "y" * 99999) }}'),
-    "jinja: pretty print of nested lists": jinja(
+    "jinja: loop within a loop": use_jinja("{% for i in range(100000) %}{% for j in range(100000) %}{% endfor %}{% endfor %}"),
+    "jinja: long loop": use_jinja("{% for i in range(100000) %}{% for j in range(100000) %}x{% endfor %}{% endfor %}"),
+    "jinja: lipsum": use_jinja("{{ lipsum(n=100000000) }}"),
+    "jinja: text that doubles": use_jinja("{% set ns = namespace(x=1) %}{% for i in range(60) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}"),
+    "jinja: list that doubles": use_jinja("{% set ns = namespace(x=[1]) %}{% for i in range(60) %}{% set ns.x = ns.x + ns.x %}{% endfor %}"),
+    "jinja: product of a string": use_jinja('{{ "x" * 3000000000 }}'),
+    "jinja: power": use_jinja("{{ 9 ** 9 ** 9 }}", ANYTHING),
+    "jinja: shift of a number": use_jinja("{{ 10 ** 9999999 }}", ANYTHING),
+    "jinja: macro that calls itself": use_jinja("{% macro m(a) %}{{ m(a) }}{{ m(a) }}{% endmacro %}{{ m(1) }}", ANYTHING),
+    "jinja: format with a width": use_jinja('{{ "%999999999d" % 1 }}'),
+    "jinja: center": use_jinja('{{ "x" | center(3000000000) }}'),
+    "jinja: join": use_jinja('{{ range(99999) | join("x" * 99999) }}'),
+    "jinja: batch": use_jinja('{{ [1] | batch(3000000000, "x") | list }}'),
+    "jinja: indent": use_jinja('{{ "a\\nb" | indent(3000000000) }}'),
+    "jinja: replace": use_jinja('{{ ("x" * 99999) | replace("x", "y" * 99999) }}'),
+    "jinja: pretty print of nested lists": use_jinja(
         "{% set ns = namespace(x=[1]) %}{% for i in range(40) %}{% set ns.x = [ns.x, ns.x] %}{% endfor %}{{ ns.x | pprint }}"
     ),
-    "jinja: parentheses": jinja("{{ " + "(" * 50_000 + "1" + ")" * 50_000 + " }}"),
-    "jinja: blocks": jinja("{% if 1 %}" * 5_000 + "{% endif %}" * 5_000),
+    "jinja: parentheses": use_jinja("{{ " + "(" * 50_000 + "1" + ")" * 50_000 + " }}"),
+    "jinja: blocks": use_jinja("{% if 1 %}" * 5_000 + "{% endif %}" * 5_000),
     "unclosed comments": write(SQL, "select 1 as a " + "/* " * 300_000),
     "unclosed quotes": write(SQL, "select 1 as a " + "' \" ` " * 100_001),
     "unclosed Jinja comments": write(SQL, "select 1 as a " + "{# " * 300_000),
@@ -242,18 +242,18 @@ CASES: Mapping[str, Case] = {
     "pattern that backtracks": edit(TABLE, 'pattern: "members_.*\\\\.csv"', 'pattern: "(a+)+(b+)+(c+)+$["'),
     "schedule of a day that never comes": edit("load/desk/_config.sl.yml", "before_opening", '"0 0 31 4 *"', "0 0 31 4|desk"),
     # One mistake in Jinja causes one problem.
-    "jinja: unknown macro in call": jinja("{% call foo() %}a{% endcall %}"),
-    "jinja: truncate(1)": jinja('{{ "abc" | truncate(1) }}', ANYTHING),
-    "jinja: break without a loop": jinja("{% break %}"),
-    "jinja: argument twice": jinja("{% macro m(a,a) %}{% endmacro %}"),
-    "jinja: cycler without items": jinja("{{ cycler() }}"),
-    "jinja: infinite number": jinja("{{ 1e400|int }}", ANYTHING),
-    "jinja: slice(0)": jinja("{{ [1] | slice(0) | list }}"),
-    "jinja: division by zero": jinja("{{ 1 / 0 }}", ANYTHING),
-    "jinja: unknown filter": jinja("{{ 1 | nothing }}"),
-    "jinja: include": jinja('{% include "x" %}'),
-    "jinja: attribute of a class": jinja('{{ "".__class__.__mro__ }}', ANYTHING),
-    "jinja: half a block": jinja("{% if %}"),
+    "jinja: unknown macro in call": use_jinja("{% call foo() %}a{% endcall %}"),
+    "jinja: truncate(1)": use_jinja('{{ "abc" | truncate(1) }}', ANYTHING),
+    "jinja: break without a loop": use_jinja("{% break %}"),
+    "jinja: argument twice": use_jinja("{% macro m(a,a) %}{% endmacro %}"),
+    "jinja: cycler without items": use_jinja("{{ cycler() }}"),
+    "jinja: infinite number": use_jinja("{{ 1e400|int }}", ANYTHING),
+    "jinja: slice(0)": use_jinja("{{ [1] | slice(0) | list }}"),
+    "jinja: division by zero": use_jinja("{{ 1 / 0 }}", ANYTHING),
+    "jinja: unknown filter": use_jinja("{{ 1 | nothing }}"),
+    "jinja: include": use_jinja('{% include "x" %}'),
+    "jinja: attribute of a class": use_jinja('{{ "".__class__.__mro__ }}', ANYTHING),
+    "jinja: half a block": use_jinja("{% if %}"),
     "jinja: mistake in a table": edit(TABLE, "comment: Members", 'comment: "{% for %}{{ 1 / 0 }}" #'),
     "jinja: mistake in an expectation": write("expectations/tallow_lane.j2", "{% macro a(b %}{% endmacro %}", ANYTHING),
     # Names become arguments of a command line.

@@ -35,7 +35,7 @@ from starlake_dagster_components.executors.cloud_run import CloudRunExecutor
 COMMAND = ["/bin/sh", "-c", 'echo "$STEP" >> "$EFFECTS"; sleep "$LASTS"; exit "$CODE"', "sh"]
 
 
-def executor(address: str, **fields: object) -> CloudRunExecutor:
+def make_executor(address: str, **fields: object) -> CloudRunExecutor:
     settings = {
         "job_name": "starlake",
         "project_id": "shop",
@@ -47,20 +47,20 @@ def executor(address: str, **fields: object) -> CloudRunExecutor:
     return CloudRunExecutor(api_endpoint=address, insecure=True, **{**settings, **fields})  # type: ignore[arg-type]
 
 
-def command(effects: Path, step: str, *, lasts: float = 0.3, code: int = 0) -> Command:
+def make_command(effects: Path, step: str, *, lasts: float = 0.3, code: int = 0) -> Command:
     environment = {"STEP": step, "EFFECTS": str(effects), "LASTS": str(lasts), "CODE": str(code)}
     return Command("transform", ("--name", step), "/project", environment=environment)
 
 
-def invocation(step: str, attempt: int = 0, canceled: Canceled | None = None) -> Invocation:
+def make_invocation(step: str, attempt: int = 0, canceled: Canceled | None = None) -> Invocation:
     return Invocation(log=lambda level, line: None, canceled=canceled or Canceled(), run_id="run", step_key=step, attempt=attempt)
 
 
-def effects_of(effects: Path) -> Counter[str]:
+def count_effects(effects: Path) -> Counter[str]:
     return Counter(effects.read_text().split()) if effects.exists() else Counter()
 
 
-def workers() -> None:
+def serve_workers() -> None:
     """Start a process for each line of the input, as Dagster starts one for each step. Only the imports are done beforehand.
 
     Print its process id, and write the result of its command to a file.
@@ -75,9 +75,9 @@ def workers() -> None:
         if pid:
             print(pid, flush=True)
             continue
-        task = command(Path(work["effects"]), work["step"], lasts=0.8, code=work["code"])
+        task = make_command(Path(work["effects"]), work["step"], lasts=0.8, code=work["code"])
         try:
-            ended = str(executor(work["address"]).run(task, invocation(work["step"], work["attempt"])).exit_code)
+            ended = str(make_executor(work["address"]).run(task, make_invocation(work["step"], work["attempt"])).exit_code)
         except CommandError as error:
             ended = str(error)
         # Renaming is atomic.
@@ -94,7 +94,7 @@ def runs(pid: int) -> bool:
     return True
 
 
-def kills(times: int = 100, seed: int = 1) -> dict[str, object]:
+def kill_workers(times: int = 100, seed: int = 1) -> dict[str, object]:
     """Kill the worker at a random moment, and retry as the next attempt, which is sometimes killed, too."""
     chance = random.Random(seed)
     slow_start = lambda method, request: Fault(before=0.15, after=0.25) if method == "RunJob" else None  # noqa: E731
@@ -135,7 +135,7 @@ def kills(times: int = 100, seed: int = 1) -> dict[str, object]:
                 while runs(pid):
                     time.sleep(0.01)
             # A command that failed is run again by the next attempt, as it should be.
-            result, count = ended.read_text(), effects_of(effects)[step]
+            result, count = ended.read_text(), count_effects(effects)[step]
             if result != str(code) or (code == 0 and count != 1) or (code and not 1 <= count <= attempt + 1):
                 wrong.append(f"{step}: ended with {result} (expected {code}), ran {count} times in {attempt + 1} attempts")
         executions = len(server.all())
@@ -143,19 +143,19 @@ def kills(times: int = 100, seed: int = 1) -> dict[str, object]:
     return {"commands": number + 1, "kills": phases.total(), "moments": dict(phases), "executions": executions, "wrong": wrong}
 
 
-def calls(commands: int = 60, share: float = 0.3, seed: int = 2) -> dict[str, object]:
+def fail_calls(commands: int = 60, share: float = 0.3, seed: int = 2) -> dict[str, object]:
     """Make a share of all calls fail. Half of those that are not quota errors have their effect all the same."""
     wrong: list[str] = []
     with tempfile.TemporaryDirectory() as folder, CloudRunServer(faults=some(share, seed)) as server:
         server.add_job(command=COMMAND)
         effects = Path(folder, "effects")
-        runner = executor(server.address)
+        runner = make_executor(server.address)
         begun = time.monotonic()
 
         def one(number: int) -> None:
             step, code = f"step{number}", 3 if number % 10 == 9 else 0
             try:
-                result: CommandResult | CommandError = runner.run(command(effects, step, lasts=0.2, code=code), invocation(step))
+                result: CommandResult | CommandError = runner.run(make_command(effects, step, lasts=0.2, code=code), make_invocation(step))
             except CommandError as error:
                 result = error
             if not isinstance(result, CommandResult) or result.exit_code != code:
@@ -163,13 +163,13 @@ def calls(commands: int = 60, share: float = 0.3, seed: int = 2) -> dict[str, ob
 
         with ThreadPoolExecutor(20) as pool:
             list(pool.map(one, range(commands)))
-        ran = effects_of(effects)
+        ran = count_effects(effects)
         wrong += [f"step{n}: ran {ran[f'step{n}']} times" for n in range(commands) if ran[f"step{n}"] != 1]
         made = dict(server.calls)
     return {"commands": commands, "failing": share, "seconds": round(time.monotonic() - begun, 1), "calls": made, "wrong": wrong}
 
 
-def cancels(each: int = 10, seed: int = 3) -> dict[str, object]:
+def cancel_commands(each: int = 10, seed: int = 3) -> dict[str, object]:
     """Cancel during the start (slow, with or without an answer), while the command runs, and during a poll."""
     import grpc
 
@@ -190,7 +190,7 @@ def cancels(each: int = 10, seed: int = 3) -> dict[str, object]:
     for name, (faults, moment) in cases.items():
         with tempfile.TemporaryDirectory() as folder, CloudRunServer(faults=faults) as server:
             server.add_job(command=COMMAND)
-            runner = executor(server.address)
+            runner = make_executor(server.address)
             canceled_in_time = 0
             waits = []
             for number in range(each):
@@ -199,7 +199,7 @@ def cancels(each: int = 10, seed: int = 3) -> dict[str, object]:
                 timer.start()
                 begun = time.monotonic()
                 try:
-                    result = runner.run(command(Path(folder, "effects"), step, lasts=30), invocation(step, canceled=canceled))
+                    result = runner.run(make_command(Path(folder, "effects"), step, lasts=30), make_invocation(step, canceled=canceled))
                     wrong.append(f"{name}: {result}")
                 except CommandCanceled:
                     canceled_in_time += 1
@@ -212,20 +212,20 @@ def cancels(each: int = 10, seed: int = 3) -> dict[str, object]:
     return {"each": each, **outcome, "wrong": wrong}
 
 
-def many(commands: int = 200, at_a_time: int = 25) -> dict[str, object]:
+def run_many(commands: int = 200, at_a_time: int = 25) -> dict[str, object]:
     """Run many commands in one process, some of them at a time."""
     with tempfile.TemporaryDirectory() as folder, CloudRunServer() as server:
         server.add_job(command=COMMAND)
         effects = Path(folder, "effects")
-        runner = executor(server.address, poll_interval=0.5)
+        runner = make_executor(server.address, poll_interval=0.5)
 
         def one(number: int) -> int:
-            return runner.run(command(effects, f"step{number}", lasts=1.0), invocation(f"step{number}")).exit_code
+            return runner.run(make_command(effects, f"step{number}", lasts=1.0), make_invocation(f"step{number}")).exit_code
 
         begun = time.monotonic()
         with ThreadPoolExecutor(at_a_time) as pool:
             codes = Counter(pool.map(one, range(commands)))
-        ran = effects_of(effects)
+        ran = count_effects(effects)
         once = sum(1 for n in range(commands) if ran[f"step{n}"] == 1)
         most, made = server.most_running, dict(server.calls)
         seconds = time.monotonic() - begun
@@ -240,7 +240,7 @@ def many(commands: int = 200, at_a_time: int = 25) -> dict[str, object]:
     }
 
 
-def quota(loads: int = 100, a_minute: int = 60) -> dict[str, object]:
+def limit_queries(loads: int = 100, a_minute: int = 60) -> dict[str, object]:
     """Run loads that end at the same time, while Cloud Logging limits the queries per minute."""
     times: list[float] = []
     lock = threading.Lock()
@@ -262,7 +262,7 @@ def quota(loads: int = 100, a_minute: int = 60) -> dict[str, object]:
     counts = 'IngestionCounters:{"inputCount":3,"acceptedCount":3,"rejectedCount":0,"paths":["x"]}'
     with CloudRunServer(faults=reject) as server:
         server.add_job(command=["/bin/sh", "-c", f"echo '{counts}'", "sh"])
-        runner = executor(server.address, poll_interval=0.5, logs="tail")
+        runner = make_executor(server.address, poll_interval=0.5, logs="tail")
 
         def one(number: int) -> tuple[bool, bool]:
             lines: list[str] = []
@@ -288,7 +288,7 @@ def quota(loads: int = 100, a_minute: int = 60) -> dict[str, object]:
     }
 
 
-def dagster(commands: int = 200, at_a_time: int = 25) -> dict[str, object]:
+def run_dagster_job(commands: int = 200, at_a_time: int = 25) -> dict[str, object]:
     """Run a Dagster job with many tasks."""
     from starlake_dagster_components.cli.run import run_headless
     from starlake_dagster_components.settings import Settings
@@ -310,11 +310,11 @@ def dagster(commands: int = 200, at_a_time: int = 25) -> dict[str, object]:
             path.write_text(text, encoding="utf-8")
         effects = Path(folder, "effects")
         server.add_job(command=["/bin/sh", "-c", 'echo "$3" >> "$EFFECTS"; sleep 1', "sh"], environment={"EFFECTS": str(effects)})
-        settings = Settings(executor=executor(server.address, job_name=None, poll_interval=1.0), max_concurrent=at_a_time)
+        settings = Settings(executor=make_executor(server.address, job_name=None, poll_interval=1.0), max_concurrent=at_a_time)
         begun = time.monotonic()
         (run,) = run_headless(Path(folder, "project"), settings)
         seconds = time.monotonic() - begun
-        ran = effects_of(effects)
+        ran = count_effects(effects)
         wrong = [name for name in names if ran[f"kpi.{name}"] != 1] + ([] if run.success else [str(run.error)])
         return {
             "steps": commands,
@@ -327,7 +327,7 @@ def dagster(commands: int = 200, at_a_time: int = 25) -> dict[str, object]:
         }
 
 
-def waiting(commands: int = 200, seconds: float = 20.0) -> dict[str, object]:
+def measure_waiting(commands: int = 200, seconds: float = 20.0) -> dict[str, object]:
     """Measure the CPU of a process that waits for many executions at once."""
     script = [sys.executable, __file__, "--waiter"]
     with tempfile.TemporaryDirectory() as folder, CloudRunServer() as server:
@@ -341,13 +341,13 @@ def waiting(commands: int = 200, seconds: float = 20.0) -> dict[str, object]:
     return answer
 
 
-def waiter(address: str, commands: str, seconds: str, folder: str) -> None:
+def wait_for_many(address: str, commands: str, seconds: str, folder: str) -> None:
     """Wait for many executions, print the CPU seconds that it takes, and exit."""
-    runner = executor(address, poll_interval=10.0)
+    runner = make_executor(address, poll_interval=10.0)
     for number in range(int(commands)):
         step = f"step{number}"
-        work = command(Path(folder, "effects"), step)
-        threading.Thread(target=runner.run, args=(work, invocation(step)), daemon=True).start()
+        work = make_command(Path(folder, "effects"), step)
+        threading.Thread(target=runner.run, args=(work, make_invocation(step)), daemon=True).start()
 
     from starlake_dagster_components.executors.cloud_run.poller import Group
 
@@ -362,12 +362,20 @@ def waiter(address: str, commands: str, seconds: str, folder: str) -> None:
 
 def main() -> int:
     if sys.argv[1:2] == ["--workers"]:
-        workers()
+        serve_workers()
         return 0
     if sys.argv[1:2] == ["--waiter"]:
-        waiter(*sys.argv[2:])
+        wait_for_many(*sys.argv[2:])
         return 0
-    scenarios = {"kills": kills, "calls": calls, "cancels": cancels, "many": many, "waiting": waiting, "dagster": dagster, "quota": quota}
+    scenarios = {
+        "kills": kill_workers,
+        "calls": fail_calls,
+        "cancels": cancel_commands,
+        "many": run_many,
+        "waiting": measure_waiting,
+        "dagster": run_dagster_job,
+        "quota": limit_queries,
+    }
     failed = False
     for name in sys.argv[1:] or list(scenarios):
         figures = scenarios[name]()

@@ -66,7 +66,7 @@ def write(root: Path, files: Mapping[str, str]) -> None:
 
 
 @contextmanager
-def folder(keep: str | None) -> Iterator[Path]:
+def open_folder(keep: str | None) -> Iterator[Path]:
     path = Path(keep or tempfile.mkdtemp(prefix="engine-bench-"))
     path.mkdir(parents=True, exist_ok=True)
     try:
@@ -76,7 +76,7 @@ def folder(keep: str | None) -> Iterator[Path]:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def command(root: Path, project: object, *argv: str) -> None:
+def run_engine(root: Path, project: object, *argv: str) -> None:
     problems: list[str] = []
     result = run_command(
         argv,
@@ -90,7 +90,7 @@ def command(root: Path, project: object, *argv: str) -> None:
         sys.exit("\n".join([f"{' '.join(argv)}: exit {result.exit_code}", *problems]))
 
 
-def small_commands(root: Path, number: int) -> None:
+def measure_small_commands(root: Path, number: int) -> None:
     """Measure alternating loads and transforms, and check the final tables."""
     write(
         root,
@@ -111,10 +111,10 @@ def small_commands(root: Path, number: int) -> None:
         rows = "".join(f"{(index * 7 + i) % 1000};name {i};{i}.5;2024-01-01 10:00:00;2024-01-{i % 28 + 1:02}\n" for i in range(10))
         (stage / f"orders-{index}.csv").write_text("id;name;amount;ts;day\n" + rows)
         cpu = time.process_time()
-        command(root, project, "load", "--domains", "sales", "--tables", "orders")
+        run_engine(root, project, "load", "--domains", "sales", "--tables", "orders")
         spent["load"] += time.process_time() - cpu
         cpu = time.process_time()
-        command(root, project, "transform", "--name", "kpi.by_day")
+        run_engine(root, project, "transform", "--name", "kpi.by_day")
         spent["transform"] += time.process_time() - cpu
     wall = time.time() - began
     connection = duckdb.connect(str(root / "datasets/duckdb.db"), read_only=True)
@@ -128,7 +128,7 @@ def small_commands(root: Path, number: int) -> None:
     print(f"total: {total:.1f} CPU s, {wall:.1f} s; {distinct} rows in the table")
 
 
-def large_file(root: Path, megabytes: int, memory: str) -> None:
+def measure_large_file(root: Path, megabytes: int, memory: str) -> None:
     """Measure the load of a large CSV file, compared with a COPY of the same file into the same table of another database."""
     write(
         root,
@@ -164,7 +164,7 @@ def large_file(root: Path, megabytes: int, memory: str) -> None:
     floor.unlink()
     project = read_project(root)
     began, cpu = time.time(), time.process_time()
-    command(root, project, "load", "--domains", "sales")
+    run_engine(root, project, "load", "--domains", "sales")
     load, load_cpu = time.time() - began, time.process_time() - cpu
     count = duckdb.connect(str(root / "datasets/duckdb.db"), read_only=True).execute("select count(*) from sales.large").fetchone()
     assert count == (rows,), count
@@ -180,11 +180,11 @@ def main() -> None:
     parser.add_argument("--memory", default="2GB", help="memory that COPY may use")
     parser.add_argument("--keep", help="folder to work in, which is kept")
     options = parser.parse_args()
-    with folder(options.keep) as root:
+    with open_folder(options.keep) as root:
         if options.commands:
-            small_commands(root / "small", options.commands)
+            measure_small_commands(root / "small", options.commands)
         if options.megabytes:
-            large_file(root / "large", options.megabytes, options.memory)
+            measure_large_file(root / "large", options.megabytes, options.memory)
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ def spread(values: Iterable[float]) -> Spread:
     return Spread(statistics.median(found), min(found), max(found), len(found))
 
 
-def ratios(ours: Sequence[float], theirs: Sequence[float]) -> Spread:
+def form_ratios(ours: Sequence[float], theirs: Sequence[float]) -> Spread:
     """Return the ratios of measurements that were taken alternately, pair by pair, so that other load affects both of a pair."""
     return spread(a / b for a, b in zip(ours, theirs, strict=True))
 
@@ -80,7 +80,7 @@ class Table:
         for row in self.rows:
             yield f"| {' | '.join(row)} |"
 
-    def aligned(self) -> Iterator[str]:
+    def list_aligned_lines(self) -> Iterator[str]:
         """Yield the lines of the table for a terminal: aligned columns, with figures aligned to the right."""
         cells = [self.header, *self.rows]
         widths = [max(len(row[i]) for row in cells) for i in range(len(self.header))]
@@ -114,7 +114,10 @@ class Section:
         if self.failure:
             yield f"\n**Failed**: {self.failure}"
         if self.goals:
-            rows = [(g.text, f"<= {g.limit:g}", g.found.text(g.digits) if g.found else "not measured", verdict(g.met)) for g in self.goals]
+            rows = [
+                (g.text, f"<= {g.limit:g}", g.found.text(g.digits) if g.found else "not measured", format_verdict(g.met))
+                for g in self.goals
+            ]
             yield ""
             yield from Table(("goal", "limit", "found: median (range)", "met"), rows).lines()
         for table in self.tables:
@@ -125,6 +128,6 @@ class Section:
             yield note
 
 
-def verdict(met: bool | None) -> str:
+def format_verdict(met: bool | None) -> str:
     """Return the word for whether a goal is met."""
     return "unknown" if met is None else "yes" if met else "**no**"

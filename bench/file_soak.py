@@ -89,7 +89,7 @@ class Soak:
         project = self.root / "project"
         texts = {"application.sl.yml": APPLICATION.format(root=project), "dags/loads.sl.yml": DAG}
         for domain, ack in (("acked", "    ack: ok"), ("plain", "")):
-            incoming = self.incoming(domain)
+            incoming = self.get_incoming(domain)
             incoming.mkdir(parents=True)
             texts[f"load/{domain}/_config.sl.yml"] = DOMAIN % {"domain": domain, "incoming": incoming, "ack": ack}
             for table in ("odd", "even"):
@@ -105,7 +105,7 @@ class Soak:
             "load_from:\n  - python_module: starlake_dagster_components.code_location\n", encoding="utf-8"
         )
 
-    def incoming(self, domain: str) -> Path:
+    def get_incoming(self, domain: str) -> Path:
         return self.root / "project" / "datasets" / "incoming" / domain
 
     def start_daemon(self) -> "subprocess.Popen[bytes]":
@@ -139,7 +139,7 @@ class Soak:
 
     def drop_acked(self, numbers: list[int]) -> None:
         """Drop files at random times, each followed by its ack file."""
-        folder = self.incoming("acked")
+        folder = self.get_incoming("acked")
         writers = []
         for number in numbers:
             time.sleep(self.rng.expovariate(len(numbers) / self.seconds))
@@ -161,7 +161,7 @@ class Soak:
 
     def drop_plain(self, numbers: list[int]) -> None:
         """Drop files in bursts. Without an ack file, a file is complete when it no longer changes."""
-        folder = self.incoming("plain")
+        folder = self.get_incoming("plain")
         waiting = list(numbers)
         while waiting:
             burst = [waiting.pop() for _ in range(min(len(waiting), self.rng.randint(3, 25)))]
@@ -217,7 +217,7 @@ def count_runs(home: Path) -> Counter[str]:
         return Counter(f"{run.job_name} {run.status.value}" for run in instance.get_runs())
 
 
-def soak(root: Path, files: int, seconds: float, kills: int, seed: int) -> int:
+def run_soak(root: Path, files: int, seconds: float, kills: int, seed: int) -> int:
     run = Soak(root, files, seconds, random.Random(seed))
     run.make_project()
     plain = files // 3
@@ -268,7 +268,7 @@ def main() -> int:
     options = parser.parse_args()
     root = Path(options.keep or tempfile.mkdtemp(prefix="file-soak-"))
     root.mkdir(parents=True, exist_ok=True)
-    code = soak(root, options.files, options.seconds, options.kills, options.seed)
+    code = run_soak(root, options.files, options.seconds, options.kills, options.seed)
     if not options.keep:
         shutil.rmtree(root, ignore_errors=True)
     return code

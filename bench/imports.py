@@ -2,7 +2,7 @@
 
     python bench/imports.py [--repeat 15]
 
-The figures are CPU seconds of a fresh process until the import is done. The imports alternate, and ratios are formed within a round.
+The figures are CPU seconds of a fresh process until the import is done. The imports alternate, and form_ratios are formed within a round.
 """
 
 import argparse
@@ -12,7 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from bench.figures import Goal, Section, Table, ratios, spread
+from bench.figures import Goal, Section, Table, form_ratios, spread
 from bench.fresh import run_fresh
 
 IMPORTS = {
@@ -29,7 +29,7 @@ JUDGED = ("the package", "the package, after Dagster", "its function", "its comp
 CODE = "import time; t = time.process_time(); {code}; s = time.process_time() - t; from bench.fresh import answer; answer(seconds=s)"
 
 
-def section(repeat: int) -> Section:
+def measure_imports(repeat: int) -> Section:
     """Measure the imports alternately.
 
     Args:
@@ -43,10 +43,10 @@ def section(repeat: int) -> Section:
             measured[name].append(run_fresh("-c", CODE.format(code=IMPORTS[name])).answer["seconds"])
     print(f"imports: {repeat} rounds", file=sys.stderr, flush=True)
     rows = [
-        (name, f"`{IMPORTS[name]}`", spread(found).text(3), ratios(found, measured[FLOOR]).text() if name != FLOOR else "")
+        (name, f"`{IMPORTS[name]}`", spread(found).text(3), form_ratios(found, measured[FLOOR]).text() if name != FLOOR else "")
         for name, found in measured.items()
     ]
-    goals = [Goal(f"import of {name}, relative to `import dagster`", 1.1, ratios(measured[name], measured[FLOOR])) for name in JUDGED]
+    goals = [Goal(f"import of {name}, relative to `import dagster`", 1.1, form_ratios(measured[name], measured[FLOOR])) for name in JUDGED]
     return Section(
         "Import", [Table(("import of", "code", "CPU s", f"of {FLOOR}'s"), rows)], goals, [f"{repeat} fresh processes each, alternating."]
     )
@@ -55,7 +55,7 @@ def section(repeat: int) -> Section:
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeat", type=int, default=15)
-    print("\n".join(section(parser.parse_args(argv).repeat).lines()))
+    print("\n".join(measure_imports(parser.parse_args(argv).repeat).lines()))
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from bench.figures import Goal, Section, Spread, Table, ratios, spread
+from bench.figures import Goal, Section, Spread, Table, form_ratios, spread
 from bench.fresh import Fresh, run_fresh
 from bench.synthetic import write_file, write_project
 from bench.synthetic_dbt import LOCATION, write_dbt_project
@@ -88,11 +88,11 @@ class Projects:
         if way in ("warm", "dbt_prepared"):
             self._load("first" if way == "warm" else "dbt_cold", size)
         elif way == "columns":
-            arguments = ["-m", "starlake_dagster_components.cli", "cache", str(self._project(size))]
+            arguments = ["-m", "starlake_dagster_components.cli", "cache", str(self._find_project(size))]
             run_fresh(*arguments, environment={"SL_DAGSTER_CACHE": str(self.folder / f"cache_columns_{size}")})
             self._prepared.add((way, size))
 
-    def without_dbt(self) -> str:
+    def explain_missing_dbt(self) -> str:
         """Return the reason why dagster-dbt cannot be measured; empty if it can be."""
         if not self.dbt_python.exists():
             return f"there is no {self.dbt_python}"
@@ -103,7 +103,7 @@ class Projects:
 
     def read(self, size: int) -> float:
         """Return the CPU seconds of reading a project of a size, in a fresh process, without imports."""
-        return float(run_fresh("bench/ways.py", "reading", str(self._project(size))).answer["seconds"])
+        return float(run_fresh("bench/ways.py", "reading", str(self._find_project(size))).answer["seconds"])
 
     def _load(self, way: str, size: int) -> Fresh:
         if way in ("floor", "alike"):
@@ -111,12 +111,15 @@ class Projects:
         if way in DBT:
             return self._load_dbt(way, size)
         if way == "component":
-            return run_fresh("bench/ways.py", "component", str(self._component(size)), environment={"SL_DAGSTER_CACHE": "off"})
+            return run_fresh("bench/ways.py", "component", str(self._find_component(size)), environment={"SL_DAGSTER_CACHE": "off"})
         cache = self.folder / f"cache_{way}_{size}" if way in ("first", "columns") else self.folder / f"cache_{size}"
         if way == "first":
             shutil.rmtree(cache, ignore_errors=True)
         found = run_fresh(
-            "bench/ways.py", "starlake", str(self._project(size)), environment={"SL_DAGSTER_CACHE": "off" if way == "cold" else str(cache)}
+            "bench/ways.py",
+            "starlake",
+            str(self._find_project(size)),
+            environment={"SL_DAGSTER_CACHE": "off" if way == "cold" else str(cache)},
         )
         if way == "first" and ("warm", size) not in self._prepared:
             shutil.copytree(cache, self.folder / f"cache_{size}", symlinks=True)
@@ -136,17 +139,17 @@ class Projects:
             self._prepared.add(("dbt_prepared", size))
         return run_fresh("bench/ways.py", "component", str(root), environment=environment, python=self.dbt_python.absolute())
 
-    def _project(self, size: int) -> Path:
+    def _find_project(self, size: int) -> Path:
         root = self.folder / f"starlake_{size}"
         return root if root.exists() else write_project(root, size)
 
-    def _component(self, size: int) -> Path:
+    def _find_component(self, size: int) -> Path:
         root = self.folder / f"component_{size}"
         if not root.exists():
             write_file(root / "pyproject.toml", f'[tool.dg]\ndirectory_type = "project"\n[tool.dg.project]\nroot_module = "{LOCATION}"\n')
             write_file(root / LOCATION / "__init__.py", "")
             write_file(root / LOCATION / "defs" / "__init__.py", "")
-            text = f"type: starlake_dagster_components.StarlakeProjectComponent\nattributes:\n  project: {self._project(size)}\n"
+            text = f"type: starlake_dagster_components.StarlakeProjectComponent\nattributes:\n  project: {self._find_project(size)}\n"
             write_file(root / LOCATION / "defs" / "shop" / "defs.yaml", text)
         return root
 
@@ -167,13 +170,13 @@ def measure(ways: Iterable[tuple[str, int]], projects: Projects, repeat: int) ->
     return measured
 
 
-def _ratio(measured: Measured, way: tuple[str, int], other: tuple[str, int], what: str = JUDGED) -> Spread | None:
+def _form_ratio(measured: Measured, way: tuple[str, int], other: tuple[str, int], what: str = JUDGED) -> Spread | None:
     if way not in measured or other not in measured:
         return None
-    return ratios([getattr(m, what) for m in measured[way]], [getattr(m, what) for m in measured[other]])
+    return form_ratios([getattr(m, what) for m in measured[way]], [getattr(m, what) for m in measured[other]])
 
 
-def _table(measured: Measured, sizes: Sequence[int], what: str, digits: int) -> Table:
+def _make_table(measured: Measured, sizes: Sequence[int], what: str, digits: int) -> Table:
     ways = [way for way in WAYS if any((way, size) in measured for size in sizes)]
     rows = []
     for way in ways:
@@ -182,7 +185,7 @@ def _table(measured: Measured, sizes: Sequence[int], what: str, digits: int) -> 
             if (way, size) not in measured:
                 row += ["", ""]
                 continue
-            ratio = _ratio(measured, (way, size), ("floor", size), what)
+            ratio = _form_ratio(measured, (way, size), ("floor", size), what)
             found = spread(getattr(m, what) for m in measured[way, size])
             row += [found.text(digits), ratio.text() if ratio and way != "floor" else ""]
         rows.append(row)
@@ -190,40 +193,42 @@ def _table(measured: Measured, sizes: Sequence[int], what: str, digits: int) -> 
     return Table(header, rows)
 
 
-def _growth_table(measured: Measured, growth: Sequence[int]) -> Table:
+def _make_growth_table(measured: Measured, growth: Sequence[int]) -> Table:
     ways = dict.fromkeys(way for way, _ in measured)
     rows = [[WAYS[way], *(spread(getattr(m, JUDGED) for m in measured[way, size]).text() for size in growth)] for way in ways]
     return Table(["", *(f"{size:,} objects" for size in growth)], rows)
 
 
-def _reading_table(sizes: Sequence[int], projects: Projects, repeat: int) -> Table:
+def _measure_reading(sizes: Sequence[int], projects: Projects, repeat: int) -> Table:
     cells = [spread(projects.read(size) for _ in range(repeat)).text() for size in sizes]
     return Table(
         ["part of loading cold", *(f"{size:,} objects" for size in sizes)], [["reading: YAML, Jinja, tables that SQL reads", *cells]]
     )
 
 
-def _goals(measured: Measured, sizes: Sequence[int]) -> Iterator[Goal]:
+def _list_goals(measured: Measured, sizes: Sequence[int]) -> Iterator[Goal]:
     for way, limit in (("cold", 1.5), ("warm", 1.1), ("columns", 1.1)):
         for size in sizes:
-            yield Goal(f"{way} load of {size:,} objects, relative to the floor", limit, _ratio(measured, (way, size), ("floor", size)))
+            yield Goal(f"{way} load of {size:,} objects, relative to the floor", limit, _form_ratio(measured, (way, size), ("floor", size)))
     for size in sizes:
-        found = _ratio(measured, ("component", size), ("dbt_prepared", size))
+        found = _form_ratio(measured, ("component", size), ("dbt_prepared", size))
         if found is not None:
             yield Goal(f"cold load of {size:,} objects, relative to dagster-dbt's with prepared state, both as components", 0.5, found)
     if not any(way in DBT for way, _ in measured):
         yield Goal("cold load, relative to dagster-dbt's with prepared state, both as components", 0.5, None)
 
 
-def _growth_goals(measured: Measured, growth: Sequence[int]) -> Iterator[Goal]:
+def _list_growth_goals(measured: Measured, growth: Sequence[int]) -> Iterator[Goal]:
     less, more = growth
     for way in ("cold", "warm"):
         # The goal is defined for twice as many objects.
         limit = 2.1 * more / less / 2
-        yield Goal(f"{way} load of {more:,} objects, relative to {less:,}", limit, _ratio(measured, (way, more), (way, less)))
+        yield Goal(f"{way} load of {more:,} objects, relative to {less:,}", limit, _form_ratio(measured, (way, more), (way, less)))
 
 
-def sections(sizes: Sequence[int], growth: Sequence[int], dbt_sizes: Sequence[int], projects: Projects, repeat: int) -> Iterator[Section]:
+def measure_sections(
+    sizes: Sequence[int], growth: Sequence[int], dbt_sizes: Sequence[int], projects: Projects, repeat: int
+) -> Iterator[Section]:
     """Measure loading, and yield the results about time, growth and memory.
 
     Args:
@@ -234,7 +239,7 @@ def sections(sizes: Sequence[int], growth: Sequence[int], dbt_sizes: Sequence[in
         repeat: number of rounds. Small sizes have three times as many.
     """
     notes = []
-    missing = projects.without_dbt() if dbt_sizes else ""
+    missing = projects.explain_missing_dbt() if dbt_sizes else ""
     if missing:
         notes.append(f"dagster-dbt was **not measured**: {missing} (`make bench` installs it, for which it needs a package registry).")
         dbt_sizes = ()
@@ -245,17 +250,17 @@ def sections(sizes: Sequence[int], growth: Sequence[int], dbt_sizes: Sequence[in
         ways = [way for way in WAYS if way not in DBT or size in dbt_sizes]
         # Small sizes take little time, so that other load affects them more.
         measured |= measure([(way, size) for way in ways], projects, repeat * (3 if size <= SMALL and repeat > 1 else 1))
-    notes += [text for text in (NOTE, _versions(measured)) if text]
-    tables = [_table(measured, sizes, JUDGED, 2), _table(measured, sizes, "cpu", 2), _reading_table(sizes, projects, repeat)]
-    yield Section("Loading", tables, list(_goals(measured, sizes)), notes)
+    notes += [text for text in (NOTE, _describe_versions(measured)) if text]
+    tables = [_make_table(measured, sizes, JUDGED, 2), _make_table(measured, sizes, "cpu", 2), _measure_reading(sizes, projects, repeat)]
+    yield Section("Loading", tables, list(_list_goals(measured, sizes)), notes)
     if growth:
         more = measure([(way, size) for way in ("cold", "warm") for size in growth], projects, repeat)
-        yield Section("Growth", [_growth_table(more, growth)], list(_growth_goals(more, growth)))
+        yield Section("Growth", [_make_growth_table(more, growth)], list(_list_growth_goals(more, growth)))
     goals = [
         Goal(
             f"peak memory of a {way} load of {size:,} objects, relative to the floor",
             1.2,
-            _ratio(measured, (way, size), floor, "memory"),
+            _form_ratio(measured, (way, size), floor, "memory"),
             digits=3,
         )
         for way in ("cold", "first", "warm")
@@ -264,28 +269,28 @@ def sections(sizes: Sequence[int], growth: Sequence[int], dbt_sizes: Sequence[in
     ]
     yield Section(
         "Memory",
-        [_table(measured, sizes, "memory", 0)],
+        [_make_table(measured, sizes, "memory", 0)],
         goals,
         ["MiB, `VmHWM` of the process that loads, without the processes that it starts."],
     )
 
 
-def _versions(measured: Measured) -> str:
+def _describe_versions(measured: Measured) -> str:
     found = next((m[-1].answer.get("versions") for (way, _), m in measured.items() if way in DBT and m), None)
     return f"dagster-dbt's processes have {', '.join(f'{name} {version}' for name, version in found.items())}." if found else ""
 
 
-def sizes_of(text: str) -> list[int]:
+def parse_sizes(text: str) -> list[int]:
     """Read sizes separated by commas."""
     return [int(part) for part in text.split(",") if part]
 
 
-def arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this measurement."""
-    parser.add_argument("--sizes", type=sizes_of, default=[100, 1000, 5000])
-    parser.add_argument("--growth", type=sizes_of, default=[5000, 10000], help="two sizes to compare, or nothing")
+    parser.add_argument("--sizes", type=parse_sizes, default=[100, 1000, 5000])
+    parser.add_argument("--growth", type=parse_sizes, default=[5000, 10000], help="two sizes to compare, or nothing")
     parser.add_argument(
-        "--dbt-sizes", type=sizes_of, default=[100, 1000], help="sizes that dagster-dbt loads, too; 5000 takes two minutes a round"
+        "--dbt-sizes", type=parse_sizes, default=[100, 1000], help="sizes that dagster-dbt loads, too; 5000 takes two minutes a round"
     )
     parser.add_argument("--dbt", type=Path, default=Path(DBT_PYTHON), help="Python in which dagster-dbt is installed")
     parser.add_argument("--repeat", type=int, default=3)
@@ -293,11 +298,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments(parser)
+    add_arguments(parser)
     options = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as folder:
         projects = Projects(Path(folder), options.dbt)
-        for found in sections(options.sizes, options.growth, options.dbt_sizes, projects, options.repeat):
+        for found in measure_sections(options.sizes, options.growth, options.dbt_sizes, projects, options.repeat):
             print("\n".join(found.lines()) + "\n", flush=True)
 
 

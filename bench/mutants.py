@@ -86,12 +86,12 @@ def _find_ignored(tree: ast.Module) -> set[int]:
                 ignore(decorator)
         elif isinstance(node, ast.AnnAssign):
             ignore(node.annotation)
-        elif _says_nothing(node):
+        elif _is_only_text(node):
             ignore(node)
     return ignored
 
 
-def _says_nothing(node: ast.AST) -> bool:
+def _is_only_text(node: ast.AST) -> bool:
     if isinstance(node, ast.If):
         return isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
     if isinstance(node, ast.Call):

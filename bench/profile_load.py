@@ -68,14 +68,14 @@ class Stages:
         home: Any = import_module(f"{_PACKAGE}.{module}")
         function: Callable[..., Any] = getattr(home, name)
 
-        def watched(*arguments: Any, **named: Any) -> Any:
+        def watch_call(*arguments: Any, **named: Any) -> Any:
             self.begin(stage)
             try:
                 return function(*arguments, **named)
             finally:
                 self.end()
 
-        setattr(home, name, watched)
+        setattr(home, name, watch_call)
 
 
 def time_stages(root: str) -> None:
@@ -134,39 +134,39 @@ def stage_table(found: Fresh) -> Table:
     return Table(("stage", "CPU s", "of all"), [*rows, ("all", f"{found.cpu:.3f}", "")])
 
 
-def module_table(stats: pstats.Stats, top: int) -> Table:
+def make_module_table(stats: pstats.Stats, top: int) -> Table:
     """Return the table of time by module, highest first. Built-in functions count for the module that calls them."""
     own: defaultdict[str, float] = defaultdict(float)
     calls: Counter[str] = Counter()
-    for (file, _, _), (_, called, seconds, _, callers) in _functions(stats):
+    for (file, _, _), (_, called, seconds, _, callers) in _list_functions(stats):
         if file == "~":
             for (caller, _, _), (_, by, spent, _) in callers.items():
-                own[_module(caller)] += spent
-                calls[_module(caller)] += by
+                own[_shorten_path(caller)] += spent
+                calls[_shorten_path(caller)] += by
         else:
-            own[_module(file)] += seconds
-            calls[_module(file)] += called
+            own[_shorten_path(file)] += seconds
+            calls[_shorten_path(file)] += called
     whole = sum(own.values())
     most = sorted(own.items(), key=lambda item: -item[1])[:top]
     rows = [(module, f"{seconds:.3f}", f"{seconds / whole:.1%}", f"{calls[module]:,}") for module, seconds in most]
     return Table(("module", "s", "of all", "calls"), rows)
 
 
-def function_table(stats: pstats.Stats, top: int) -> Table:
+def make_function_table(stats: pstats.Stats, top: int) -> Table:
     """Return the table of time by function, sorted by the time without called functions, highest first."""
     rows = [
-        (f"{_module(file)}:{line} {name}" if line else name, f"{own:.3f}", f"{cumulative:.3f}", f"{calls:,}")
-        for (file, line, name), (_, calls, own, cumulative, _) in sorted(_functions(stats), key=lambda item: -item[1][2])[:top]
+        (f"{_shorten_path(file)}:{line} {name}" if line else name, f"{own:.3f}", f"{cumulative:.3f}", f"{calls:,}")
+        for (file, line, name), (_, calls, own, cumulative, _) in sorted(_list_functions(stats), key=lambda item: -item[1][2])[:top]
     ]
     return Table(("function", "s of its own", "s with what it calls", "calls"), rows)
 
 
-def _functions(stats: pstats.Stats) -> Iterator[tuple[tuple[str, int, str], tuple[int, int, float, float, Any]]]:
+def _list_functions(stats: pstats.Stats) -> Iterator[tuple[tuple[str, int, str], tuple[int, int, float, float, Any]]]:
     found: Any = stats
     yield from found.stats.items()
 
 
-def _module(file: str) -> str:
+def _shorten_path(file: str) -> str:
     """Return the path of a file from its package on."""
     if file.startswith(("<frozen", "~")):
         return file
@@ -180,7 +180,7 @@ def _module(file: str) -> str:
     return "/".join(parts[start:])
 
 
-def profile(root: Path, *, filled: bool, top: int) -> Iterator[str]:
+def profile_load(root: Path, *, filled: bool, top: int) -> Iterator[str]:
     """Measure a load, and yield the lines of the tables.
 
     Args:
@@ -198,11 +198,11 @@ def profile(root: Path, *, filled: bool, top: int) -> Iterator[str]:
         stats = pstats.Stats(str(file))
     for title, table in (
         ("By stage", stage_table(stages)),
-        ("By module, under the profiler, without imports", module_table(stats, top)),
-        ("By function, under the profiler, without imports", function_table(stats, top)),
+        ("By module, under the profiler, without imports", make_module_table(stats, top)),
+        ("By function, under the profiler, without imports", make_function_table(stats, top)),
     ):
         yield f"\n{title}\n"
-        yield from table.aligned()
+        yield from table.list_aligned_lines()
 
 
 def main() -> None:
@@ -219,7 +219,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         root = options.project.resolve() if options.project else write_project(Path(folder, "project"), options.size)
         print(f"Loading {options.project or f'{options.size:,} objects'}, cache {options.cache}")
-        for line in profile(root, filled=options.cache == "filled", top=options.top):
+        for line in profile_load(root, filled=options.cache == "filled", top=options.top):
             print(line, flush=True)
     return None
 

@@ -20,7 +20,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from bench.figures import Goal, Section, Table, ratios, spread
+from bench.figures import Goal, Section, Table, form_ratios, spread
 from bench.synthetic import write_project
 from starlake_dagster_components.cli import dev, warm_start
 
@@ -57,7 +57,7 @@ class Plain(dev.Services):
 
 
 @contextmanager
-def serving(kind: type[dev.Services], root: Path) -> Iterator[tuple[dev.Services, dev.Location]]:
+def run_services(kind: type[dev.Services], root: Path) -> Iterator[tuple[dev.Services, dev.Location]]:
     """Run services for a project within a ``with`` block."""
     [location] = dev.name_locations([root])
     environment = {**os.environ, "SL_DAGSTER_EXECUTOR": "duckdb", "SL_DAGSTER_CACHE": str(root.parent / "cache"), "PYTHONPATH": os.getcwd()}
@@ -88,7 +88,7 @@ def measure_bare(services: dev.Services, location: dev.Location) -> float:
     return time.monotonic() - began
 
 
-def section(tables: int, edits: int, *, tasks: bool = True) -> Section:
+def measure_reloads(tables: int, edits: int, *, tasks: bool = True) -> Section:
     """Measure edits of a project.
 
     Args:
@@ -109,7 +109,7 @@ def section(tables: int, edits: int, *, tasks: bool = True) -> Section:
         bare = Path(folder, "theirs", "project")
         (bare / "metadata").mkdir(parents=True)
         (bare / "plain.py").write_text(_PLAIN.format(assets=assets, domain=DOMAIN))
-        with serving(dev.Services, project) as (services, location), _without_forks(), serving(Plain, bare) as (others, other):
+        with run_services(dev.Services, project) as (services, location), _disable_forks(), run_services(Plain, bare) as (others, other):
             watcher = dev.Watcher([location], stop)
             time.sleep(1)
             measure_edit(services, location, watcher, 0)
@@ -123,14 +123,14 @@ def section(tables: int, edits: int, *, tasks: bool = True) -> Section:
         (f"Dagster's reload of a location of {assets} plain assets", spread(theirs).text()),
     ]
     goals = [
-        Goal(f"an edit of {name} over Dagster's reload of as many plain assets", LIMIT, ratios(ours, theirs)),
+        Goal(f"an edit of {name} over Dagster's reload of as many plain assets", LIMIT, form_ratios(ours, theirs)),
         Goal(f"s from an edit of a project of {tables} tables to the changed graph", SECONDS, spread(ours)),
     ]
     return Section("Live editing", (Table(("", "s"), rows),), goals)
 
 
 @contextmanager
-def _without_forks() -> Iterator[None]:
+def _disable_forks() -> Iterator[None]:
     before = warm_start.can_serve
     warm_start.can_serve = lambda: False
     try:
@@ -146,7 +146,7 @@ def main() -> None:
     parser.add_argument("--edits", type=int, default=5)
     parser.add_argument("--no-tasks", action="store_true", help="a project of tables alone")
     options = parser.parse_args()
-    print("\n".join(section(options.tables, options.edits, tasks=not options.no_tasks).lines()))
+    print("\n".join(measure_reloads(options.tables, options.edits, tasks=not options.no_tasks).lines()))
 
 
 if __name__ == "__main__":

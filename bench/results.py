@@ -31,36 +31,36 @@ WAITING_LIMIT = 0.05
 """Maximum share of a processor that waiting steps may use."""
 
 
-def load_sections(options: argparse.Namespace) -> Iterator[Section]:
+def measure_loads(options: argparse.Namespace) -> Iterator[Section]:
     with tempfile.TemporaryDirectory() as folder:
         projects = load.Projects(Path(folder), options.dbt)
-        yield from load.sections(options.sizes, options.growth, options.dbt_sizes, projects, options.repeat)
+        yield from load.measure_sections(options.sizes, options.growth, options.dbt_sizes, projects, options.repeat)
 
 
-def import_sections(options: argparse.Namespace) -> Iterator[Section]:
-    yield imports.section(2 if options.quick else 15)
+def measure_imports(options: argparse.Namespace) -> Iterator[Section]:
+    yield imports.measure_imports(2 if options.quick else 15)
 
 
-def reload_sections(options: argparse.Namespace) -> Iterator[Section]:
-    yield reload.section(5, 1) if options.quick else reload.section(200, 5)
+def measure_reloads(options: argparse.Namespace) -> Iterator[Section]:
+    yield reload.measure_reloads(5, 1) if options.quick else reload.measure_reloads(200, 5)
 
 
-def sensor_sections(options: argparse.Namespace) -> Iterator[Section]:
-    yield sensors.section(options.watched, options.history, options.ticks)
+def measure_sensors(options: argparse.Namespace) -> Iterator[Section]:
+    yield sensors.measure_ticks(options.watched, options.history, options.ticks)
 
 
-def round_sections(options: argparse.Namespace) -> Iterator[Section]:
-    yield sensor_rounds.section(3, 2, 1, 0) if options.quick else sensor_rounds.section(200, 20, 2, 8)
+def measure_rounds(options: argparse.Namespace) -> Iterator[Section]:
+    yield sensor_rounds.measure_rounds(3, 2, 1, 0) if options.quick else sensor_rounds.measure_rounds(200, 20, 2, 8)
 
 
-def step_sections(options: argparse.Namespace) -> Iterator[Section]:
+def measure_steps(options: argparse.Namespace) -> Iterator[Section]:
     from bench import steps
 
     ways, count, at_a_time, repeat, waiting = (
         (["threads", "in_process"], 3, 2, 1, 0) if options.quick else (list(steps.WAYS), 50, 8, 3, 500)
     )
     measured = steps.measure_all(ways, count, at_a_time, repeat)
-    notes = ["\n".join(steps.table(measured, count, at_a_time))]
+    notes = ["\n".join(steps.format_table(measured, count, at_a_time))]
     own = next((runs for runs in measured if runs and runs[0].way == "threads"), [])
     goals = [Goal(f"CPU s per step of a job of {count} tables, without its commands", STEP_LIMIT, spread(m.own for m in own), 3)]
     if waiting:
@@ -70,7 +70,7 @@ def step_sections(options: argparse.Namespace) -> Iterator[Section]:
     yield Section("Steps", (), goals, notes)
 
 
-def engine_sections(options: argparse.Namespace) -> Iterator[Section]:
+def measure_engine(options: argparse.Namespace) -> Iterator[Section]:
     arguments = ["--commands", "2", "--megabytes", "1"] if options.quick else []
     done = subprocess.run(
         [sys.executable, "bench/engine.py", *arguments],
@@ -86,20 +86,20 @@ def engine_sections(options: argparse.Namespace) -> Iterator[Section]:
 
 
 PARTS: dict[str, Callable[[argparse.Namespace], Iterator[Section]]] = {
-    "load": load_sections,
-    "imports": import_sections,
-    "reload": reload_sections,
-    "sensors": sensor_sections,
-    "rounds": round_sections,
-    "steps": step_sections,
-    "engine": engine_sections,
+    "load": measure_loads,
+    "imports": measure_imports,
+    "reload": measure_reloads,
+    "sensors": measure_sensors,
+    "rounds": measure_rounds,
+    "steps": measure_steps,
+    "engine": measure_engine,
 }
 
 
-def machine() -> Table:
+def describe_machine() -> Table:
     """Return a table about the machine and the versions."""
-    processor = _line("/proc/cpuinfo", "model name") or platform.processor()
-    memory = int((_line("/proc/meminfo", "MemTotal") or "0 kB").split()[0]) / 1024**2
+    processor = _find_line("/proc/cpuinfo", "model name") or platform.processor()
+    memory = int((_find_line("/proc/meminfo", "MemTotal") or "0 kB").split()[0]) / 1024**2
     versions = []
     for package in PACKAGES:
         try:
@@ -112,12 +112,12 @@ def machine() -> Table:
         ("system", f"{platform.system()} {platform.release()}"),
         ("Python", f"{platform.python_implementation()} {platform.python_version()}"),
         ("packages", ", ".join(versions)),
-        ("commit", _commit()),
+        ("commit", _describe_commit()),
     ]
     return Table(("", ""), rows)
 
 
-def _line(file: str, name: str) -> str:
+def _find_line(file: str, name: str) -> str:
     for line in Path(file).read_text().splitlines():
         key, _, value = line.partition(":")
         if key.strip() == name:
@@ -125,7 +125,7 @@ def _line(file: str, name: str) -> str:
     return ""
 
 
-def _commit() -> str:
+def _describe_commit() -> str:
     def git(*arguments: str) -> str:
         return subprocess.run(["git", *arguments], cwd=REPOSITORY, capture_output=True, text=True, check=False).stdout.strip()
 
@@ -153,7 +153,7 @@ def write(found: Sequence[Section], options: argparse.Namespace, began: datetime
         yield "**A quick run: everything in miniature, once. The figures have no meaning.**\n"
     yield f"{began:%Y-%m-%d %H:%M} to {ended:%H:%M} UTC, `{command}`, load average {busy:.1f} at the start."
     yield ""
-    yield from machine().lines()
+    yield from describe_machine().lines()
     yield ""
     yield f"{sum(g.met is True for g in goals)} of {len(goals)} goals met."
     for what, met in (("Missed", False), ("Not measured", None)):
@@ -176,8 +176,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--quick", action="store_true", help="everything in miniature")
     parser.add_argument("--only", default=",".join(PARTS), help="parts, separated by commas")
     parser.add_argument("--output", type=Path, help="file to write; by default bench/results.md, of a quick run .bench/results.md")
-    load.arguments(parser)
-    sensors.arguments(parser)
+    load.add_arguments(parser)
+    sensors.add_arguments(parser)
     options = parser.parse_args(argv)
     # With it, this package would be compiled in every measured process, but the installed ones would not.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)

@@ -25,20 +25,22 @@ import dagster as dg
 
 from bench.figures import Goal, Section, Table, spread
 from bench.fresh import answer, run_fresh
-from bench.sensors import OURS, THEIRS, instance, keys, marts, materialize, sensor
+from bench.sensors import OURS, THEIRS, build_marts, build_watching_sensor, list_keys, materialize, open_instance
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 INTERVAL = 60.0
 """Seconds between two ticks of a sensor."""
 
 
-def location() -> dg.Definitions:
+def build_location() -> dg.Definitions:
     """Return the code location that ``BENCH_SENSORS`` describes: kind and number of sensors, and number of assets of each."""
     kind, sensors, watched = os.environ["BENCH_SENSORS"].split(",")
     each = int(watched)
-    all_keys = keys(int(sensors) * each)
+    all_keys = list_keys(int(sensors) * each)
     name = {"ours": OURS, "theirs": THEIRS}[kind]
-    return marts([sensor(name, all_keys[i * each : (i + 1) * each], f"sensor_{i}", seconds=1) for i in range(int(sensors))])
+    return build_marts(
+        [build_watching_sensor(name, all_keys[i * each : (i + 1) * each], f"sensor_{i}", seconds=1) for i in range(int(sensors))]
+    )
 
 
 def run_rounds(folder: str, kind: str, sensors: int, watched: int, rounds: int, threads: int) -> None:
@@ -51,17 +53,17 @@ def run_rounds(folder: str, kind: str, sensors: int, watched: int, rounds: int, 
     target = PythonFileTarget(__file__, "location", str(REPOSITORY), "location")
     pool = ThreadPoolExecutor(threads) if threads else None
     found: list[dict[str, float]] = []
-    with instance(folder) as on, create_test_daemon_workspace_context(target, on) as workspace, pool or nullcontext():
+    with open_instance(folder) as on, create_test_daemon_workspace_context(target, on) as workspace, pool or nullcontext():
         for _ in range(rounds):
             time.sleep(1.1)
             futures: dict[str, Future[Any]] = {}
-            began, before = time.monotonic(), tree_cpu()
+            began, before = time.monotonic(), measure_tree_cpu()
             for error in execute_sensor_iteration(workspace, logging.getLogger("bench"), pool, None, futures):
                 if error:
                     raise RuntimeError(str(error))
             for future in futures.values():
                 future.result()
-            found.append({"wall": time.monotonic() - began, "cpu": tree_cpu() - before})
+            found.append({"wall": time.monotonic() - began, "cpu": measure_tree_cpu() - before})
         problems = [str(e.load_error) for e in workspace.create_request_context().get_code_location_entries().values() if e.load_error]
         ticks = [tick for state in on.all_instigator_state() for tick in on.get_ticks(state.instigator_origin_id, state.selector_id)]
     if problems:
@@ -69,7 +71,7 @@ def run_rounds(folder: str, kind: str, sensors: int, watched: int, rounds: int, 
     answer(rounds=found, ticks=len(ticks), reasons=sorted({tick.skip_reason or str(tick.error) for tick in ticks})[:3])
 
 
-def tree_cpu() -> float:
+def measure_tree_cpu() -> float:
     """Return the CPU seconds of this process and all its descendants, including ended ones."""
     ticks = 0
     waiting = [os.getpid()]
@@ -93,7 +95,7 @@ def _measure(prepared: str, kind: str, sensors: int, watched: int, rounds: int, 
     return {name: [one[name] for one in found["rounds"][1:]] for name in ("cpu", "wall")}
 
 
-def section(sensors: int, watched: int, rounds: int, threads: int) -> Section:
+def measure_rounds(sensors: int, watched: int, rounds: int, threads: int) -> Section:
     """Measure rounds.
 
     Args:
@@ -105,8 +107,8 @@ def section(sensors: int, watched: int, rounds: int, threads: int) -> Section:
     rows, walls = [], {}
     modes = [(0, "one after the other"), *([(threads, f"in {threads} threads")] if threads else [])]
     with tempfile.TemporaryDirectory() as prepared:
-        with instance(prepared) as on:
-            materialize(on, [key for i, key in enumerate(keys(sensors * watched)) if i % watched])
+        with open_instance(prepared) as on:
+            materialize(on, [key for i, key in enumerate(list_keys(sensors * watched)) if i % watched])
         for kind, name in (("ours", OURS), ("theirs", THEIRS)):
             # The other sensor takes minutes, and threads do not change what it reads.
             for workers, how in modes if kind == "ours" else modes[:1]:
@@ -136,7 +138,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--threads", type=int, default=8)
     options = parser.parse_args(argv)
-    print("\n".join(section(options.sensors, options.watched, options.rounds, options.threads).lines()))
+    print("\n".join(measure_rounds(options.sensors, options.watched, options.rounds, options.threads).lines()))
 
 
 if __name__ == "__main__":

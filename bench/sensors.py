@@ -24,7 +24,7 @@ import dagster as dg
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
-from bench.figures import Goal, Section, Spread, Table, ratios, spread
+from bench.figures import Goal, Section, Spread, Table, form_ratios, spread
 from starlake_dagster_components.definitions.sensors.definition import build_sensor
 from starlake_dagster_components.pipelines.pipeline import TransformTrigger
 
@@ -47,12 +47,14 @@ class Ticks:
     cpu: Sequence[float]
 
 
-def keys(watched: int) -> list[dg.AssetKey]:
+def list_keys(watched: int) -> list[dg.AssetKey]:
     """Return the keys of the assets that a sensor watches."""
     return [dg.AssetKey(f"sales_table_{i}") for i in range(watched)]
 
 
-def sensor(kind: str, watched: Sequence[dg.AssetKey], name: str = "marts_sensor", seconds: int = 60) -> dg.MultiAssetSensorDefinition:
+def build_watching_sensor(
+    kind: str, watched: Sequence[dg.AssetKey], name: str = "marts_sensor", seconds: int = 60
+) -> dg.MultiAssetSensorDefinition:
     """Return a sensor that starts the job ``marts`` when all watched assets are new."""
     if kind == OURS:
         names = {f"sales.{key.path[-1]}": key for key in watched}
@@ -78,7 +80,7 @@ def sensor(kind: str, watched: Sequence[dg.AssetKey], name: str = "marts_sensor"
     return documented
 
 
-def marts(sensors: Sequence[dg.SensorDefinition] = ()) -> dg.Definitions:
+def build_marts(sensors: Sequence[dg.SensorDefinition] = ()) -> dg.Definitions:
     """Return a code location with the job ``marts`` and some sensors."""
 
     @dg.asset
@@ -88,7 +90,7 @@ def marts(sensors: Sequence[dg.SensorDefinition] = ()) -> dg.Definitions:
 
 
 @contextmanager
-def instance(folder: str | None = None) -> Iterator[dg.DagsterInstance]:
+def open_instance(folder: str | None = None) -> Iterator[dg.DagsterInstance]:
     """Open a SQLite instance in a folder, or in a temporary one."""
     with (
         tempfile.TemporaryDirectory() as temporary,
@@ -115,7 +117,7 @@ def lengthen_history(on: dg.DagsterInstance, events: int) -> None:
 
 
 @contextmanager
-def queries() -> Iterator[list[str]]:
+def record_queries() -> Iterator[list[str]]:
     """Record the SQL that reads or writes rows of Dagster's tables, without queries about the schema."""
     seen: list[str] = []
 
@@ -136,9 +138,9 @@ class Ticking:
     def __init__(self, on: dg.DagsterInstance, watched: Sequence[dg.AssetKey]) -> None:
         self.instance = on
         self.watched = list(watched)
-        self.sensors = {kind: sensor(kind, watched) for kind in SENSORS}
+        self.sensors = {kind: build_watching_sensor(kind, watched) for kind in SENSORS}
         self.cursors: dict[str, str | None] = dict.fromkeys(SENSORS)
-        self.repository = marts().get_repository_def()
+        self.repository = build_marts().get_repository_def()
 
     def tick(self, kind: str, *, starts: bool, keep: bool) -> tuple[int, float]:
         """Tick once. Return the number of queries and the CPU seconds.
@@ -146,7 +148,7 @@ class Ticking:
         Raises:
             RuntimeError: the sensor did not decide as expected.
         """
-        with queries() as seen:
+        with record_queries() as seen:
             began = time.process_time()
             with dg.build_multi_asset_sensor_context(
                 monitored_assets=self.watched, instance=self.instance, cursor=self.cursors[kind], repository_def=self.repository
@@ -160,7 +162,7 @@ class Ticking:
             self.cursors[kind] = cursor
         return len(seen), spent
 
-    def ticks(self, repeat: int, *, starts: bool) -> dict[str, Ticks]:
+    def tick_often(self, repeat: int, *, starts: bool) -> dict[str, Ticks]:
         """Tick several times with the same cursor, then once more, and keep the cursor of the last tick."""
         found: dict[str, list[tuple[int, float]]] = {kind: [] for kind in SENSORS}
         for round_ in range(repeat):
@@ -171,40 +173,40 @@ class Ticking:
         return {kind: Ticks(max(n for n, _ in each), [s for _, s in each]) for kind, each in found.items()}
 
 
-def by_watched(counts: Sequence[int], repeat: int) -> Iterator[tuple[int, str, dict[str, Ticks]]]:
+def measure_by_watched(counts: Sequence[int], repeat: int) -> Iterator[tuple[int, str, dict[str, Ticks]]]:
     """Yield (number of assets, situation, ticks of both sensors)."""
     for count in counts:
-        with instance() as on:
-            watched = keys(count)
+        with open_instance() as on:
+            watched = list_keys(count)
             ticking = Ticking(on, watched)
             materialize(on, watched)
-            yield count, "first tick, starts", ticking.ticks(repeat, starts=True)
-            yield count, "nothing new", ticking.ticks(repeat, starts=False)
+            yield count, "first tick, starts", ticking.tick_often(repeat, starts=True)
+            yield count, "nothing new", ticking.tick_often(repeat, starts=False)
             materialize(on, watched)
-            yield count, "all new, starts", ticking.ticks(repeat, starts=True)
+            yield count, "all new, starts", ticking.tick_often(repeat, starts=True)
 
 
-def by_history(lengths: Sequence[int], repeat: int) -> Iterator[tuple[int, dict[str, Ticks]]]:
+def measure_by_history(lengths: Sequence[int], repeat: int) -> Iterator[tuple[int, dict[str, Ticks]]]:
     """Yield (length of the history, first ticks of both sensors)."""
     for length in lengths:
-        with instance() as on:
-            watched = keys(HISTORY_WATCHED)
+        with open_instance() as on:
+            watched = list_keys(HISTORY_WATCHED)
             if length:
                 materialize(on, watched)
                 lengthen_history(on, length)
-            yield length, Ticking(on, watched).ticks(repeat, starts=length > 0)
+            yield length, Ticking(on, watched).tick_often(repeat, starts=length > 0)
 
 
-def _milliseconds(ticks: Ticks) -> Spread:
+def _convert_to_milliseconds(ticks: Ticks) -> Spread:
     return spread(1000 * s for s in ticks.cpu)
 
 
-def _cells(found: dict[str, Ticks]) -> list[str]:
-    cells = [text for kind in SENSORS for text in (str(found[kind].queries), _milliseconds(found[kind]).text(1))]
-    return [*cells, ratios(found[OURS].cpu, found[THEIRS].cpu).text()]
+def _format_cells(found: dict[str, Ticks]) -> list[str]:
+    cells = [text for kind in SENSORS for text in (str(found[kind].queries), _convert_to_milliseconds(found[kind]).text(1))]
+    return [*cells, form_ratios(found[OURS].cpu, found[THEIRS].cpu).text()]
 
 
-def section(watched: Sequence[int], history: Sequence[int], repeat: int) -> Section:
+def measure_ticks(watched: Sequence[int], history: Sequence[int], repeat: int) -> Section:
     """Measure ticks.
 
     Args:
@@ -214,15 +216,15 @@ def section(watched: Sequence[int], history: Sequence[int], repeat: int) -> Sect
     """
     header = [f"{what}, {kind}" for kind in SENSORS for what in ("queries", "CPU ms")] + ["ratio of CPU"]
     rows, most = [], 0
-    for count, what, found in by_watched(watched, repeat):
-        rows.append([f"{count} watched: {what}", *_cells(found)])
+    for count, what, found in measure_by_watched(watched, repeat):
+        rows.append([f"{count} watched: {what}", *_format_cells(found)])
         most = found[OURS].queries if count != max(watched) else max(most, found[OURS].queries)
-    first = {length: found for length, found in by_history(history, repeat)}
+    first = {length: found for length, found in measure_by_history(history, repeat)}
     goals = [Goal(f"queries of a tick with {max(watched)} watched assets", 3, spread([float(most)]), digits=0)]
     starting = [length for length in history if length]
     if len(starting) > 1:
         short, long = min(starting), max(starting)
-        growth = ratios(first[long][OURS].cpu, first[short][OURS].cpu)
+        growth = form_ratios(first[long][OURS].cpu, first[short][OURS].cpu)
         # A ratio of 1 is independent of the history; the rest is measurement noise.
         goals.append(Goal(f"CPU of the first tick after {long:,} materializations, of that after {short:,}", 1.25, growth))
         more = first[long][OURS].queries - first[short][OURS].queries
@@ -234,7 +236,7 @@ def section(watched: Sequence[int], history: Sequence[int], repeat: int) -> Sect
         Table(["tick", *header], rows),
         Table(
             [f"first tick of a sensor of {HISTORY_WATCHED} assets after", *header],
-            [[f"{n:,} materializations", *_cells(f)] for n, f in first.items()],
+            [[f"{n:,} materializations", *_format_cells(f)] for n, f in first.items()],
         ),
     ]
     notes = [
@@ -244,7 +246,7 @@ def section(watched: Sequence[int], history: Sequence[int], repeat: int) -> Sect
     return Section("Sensors", tables, goals, notes)
 
 
-def arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this measurement."""
     numbers = lambda text: [int(part) for part in text.split(",")]  # noqa: E731
     parser.add_argument("--watched", type=numbers, default=[2, 50, 500])
@@ -254,9 +256,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments(parser)
+    add_arguments(parser)
     options = parser.parse_args(argv)
-    print("\n".join(section(options.watched, options.history, options.ticks).lines()))
+    print("\n".join(measure_ticks(options.watched, options.history, options.ticks).lines()))
 
 
 if __name__ == "__main__":

@@ -101,7 +101,8 @@ class Soak:
             schedule = "    schedule: '* * * * *'\n" if domain == "clock" else ""
             self.write(
                 f"load/{domain}/_config.sl.yml",
-                f"version: 1\nload:\n  name: {domain}\n  metadata:\n    directory: '{self.incoming(domain)}'\n    dagRef: {dag}\n{schedule}"
+                f"version: 1\nload:\n  name: {domain}\n  metadata:\n    directory: '{self.get_incoming(domain)}'\n"
+                f"    dagRef: {dag}\n{schedule}"
                 "    format: DSV\n    withHeader: true\n    separator: ';'\n",
             )
             self.write(
@@ -114,7 +115,7 @@ class Soak:
         command = ["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(datasets)]
         self.mounted = bool(shutil.which("mount")) and subprocess.run(command, capture_output=True, check=False).returncode == 0
         for domain, _, _ in TABLES:
-            self.incoming(domain).mkdir(parents=True)
+            self.get_incoming(domain).mkdir(parents=True)
         self.home.mkdir()
         (self.home / "dagster.yaml").write_text(
             "telemetry: {enabled: false}\n"
@@ -139,9 +140,9 @@ class Soak:
     @property
     def port(self) -> int:
         """Port of the code server."""
-        return self._port("code")
+        return self._read_port("code")
 
-    def _port(self, name: str) -> int:
+    def _read_port(self, name: str) -> int:
         path = self.root / f"{name}.port"
         if not path.exists():
             with socket.socket() as probe:
@@ -149,7 +150,7 @@ class Soak:
                 path.write_text(str(probe.getsockname()[1]), encoding="utf-8")
         return int(path.read_text(encoding="utf-8"))
 
-    def incoming(self, domain: str) -> Path:
+    def get_incoming(self, domain: str) -> Path:
         """Return the folder in which the files of a domain arrive."""
         return self.project / "datasets" / "incoming" / domain
 
@@ -172,7 +173,15 @@ class Soak:
             ],
             "daemon": ["dagster._daemon", "run", "-w", str(self.root / "workspace.yaml")],
             "web server": [
-                *("dagster_webserver", "-w", str(self.root / "workspace.yaml"), "--host", "127.0.0.1", "--port", str(self._port("web"))),
+                *(
+                    "dagster_webserver",
+                    "-w",
+                    str(self.root / "workspace.yaml"),
+                    "--host",
+                    "127.0.0.1",
+                    "--port",
+                    str(self._read_port("web")),
+                ),
             ],
         }
         environment = {
@@ -224,7 +233,7 @@ class Soak:
         """Drop a complete file."""
         domain, table, _ = self.chance.choice(TABLES)
         number = len(self.dropped[domain])
-        folder = self.incoming(domain)
+        folder = self.get_incoming(domain)
         hidden = folder / f".{number}.part"
         lines = ["file;line", *(f"{number};{line}" for line in range(ROWS))]
         try:
@@ -291,7 +300,7 @@ class Soak:
         query = 'mutation { reloadRepositoryLocation(repositoryLocationName: "soak") { __typename } }'
         with contextlib.suppress(OSError):
             request = urllib.request.Request(
-                f"http://127.0.0.1:{self._port('web')}/graphql",
+                f"http://127.0.0.1:{self._read_port('web')}/graphql",
                 json.dumps({"query": query}).encode(),
                 {"Content-Type": "application/json"},
             )

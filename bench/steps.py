@@ -116,14 +116,14 @@ class Implausible(Exception):
 # ---------------------------------------------------------------------------------------------- the job, in every process
 
 
-def _executors(at_a_time: int) -> dict[str, dg.ExecutorDefinition]:
+def _make_executors(at_a_time: int) -> dict[str, dg.ExecutorDefinition]:
     forkserver = {"forkserver": {"preload_modules": ["bench.steps"]}}
     return {
         "threads": starlake_step_executor(max_concurrent=at_a_time),
         "in_process": dg.in_process_executor,
         "multiprocess": dg.multiprocess_executor.configured({"max_concurrent": at_a_time}),
         "forkserver": dg.multiprocess_executor.configured({"max_concurrent": at_a_time, "start_method": forkserver}),
-        "delegating": _delegating(at_a_time),
+        "delegating": _make_delegating_executor(at_a_time),
         "one_step": dg.in_process_executor,
     }
 
@@ -132,12 +132,12 @@ def job() -> dg.JobDefinition:
     way, root, at_a_time = os.environ["BENCH_WAY"], os.environ["BENCH_PROJECT"], int(os.environ["BENCH_AT_A_TIME"])
     commands = ShellExecutor(starlake_path=str(Path(root, "program")))
     if way == "one_step":
-        return _in_one_step(root, Settings(executor=commands), at_a_time)
-    step_executor = _executors(at_a_time)[way]
+        return _build_one_step_job(root, Settings(executor=commands), at_a_time)
+    step_executor = _make_executors(at_a_time)[way]
     return load_definitions_from_starlake_project(root, executor=commands, step_executor=step_executor).resolve_job_def(JOB)
 
 
-def _in_one_step(root: str, settings: Settings, at_a_time: int) -> dg.JobDefinition:
+def _build_one_step_job(root: str, settings: Settings, at_a_time: int) -> dg.JobDefinition:
     """Return a job with one op that runs the commands of all tables."""
     plan, graph, _ = prepare_graph(root, settings)
     (pipeline,) = (p for p in plan.pipelines if p.name == JOB)
@@ -169,7 +169,7 @@ def _in_one_step(root: str, settings: Settings, at_a_time: int) -> dg.JobDefinit
     return dg.Definitions(assets=[all_tables], jobs=[dg.define_asset_job(JOB, executor_def=dg.in_process_executor)]).resolve_job_def(JOB)
 
 
-def _delegating(at_a_time: int) -> dg.ExecutorDefinition:
+def _make_delegating_executor(at_a_time: int) -> dg.ExecutorDefinition:
     """Return Dagster's StepDelegatingExecutor with threads. It is not public either, and gets its events through the database."""
 
     @dg.executor(name="delegating")
@@ -212,17 +212,17 @@ def _delegating(at_a_time: int) -> dg.ExecutorDefinition:
 _ABOUT_PROCESSES = ("STEP_WORKER", "RESOURCE_INIT", "LOGS_CAPTURED", "ENGINE_EVENT")
 
 
-def _used(who: int) -> float:
+def _read_used_seconds(who: int) -> float:
     used = resource.getrusage(who)
     return used.ru_utime + used.ru_stime
 
 
-def _account() -> tuple[float, float]:
+def _read_seconds() -> tuple[float, float]:
     """Return the CPU seconds so far of this process, and of the processes for which it waited."""
-    return _used(resource.RUSAGE_SELF), _used(resource.RUSAGE_CHILDREN)
+    return _read_used_seconds(resource.RUSAGE_SELF), _read_used_seconds(resource.RUSAGE_CHILDREN)
 
 
-def _instance_settings(way: str) -> dict[str, Any]:
+def _list_instance_settings(way: str) -> dict[str, Any]:
     settings: dict[str, Any] = {"telemetry": {"enabled": False}}
     if way == "delegating":  # it would redirect the process's output in every thread
         settings["compute_logs"] = {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"}
@@ -233,13 +233,13 @@ def run_here() -> None:
     """Run the job that the environment selects in this process, and write the measurements to a file."""
     with (
         tempfile.TemporaryDirectory() as folder,
-        dg.DagsterInstance.local_temp(folder, overrides=_instance_settings(os.environ["BENCH_WAY"])) as instance,
+        dg.DagsterInstance.local_temp(folder, overrides=_list_instance_settings(os.environ["BENCH_WAY"])) as instance,
     ):
         reconstructable = dg.reconstructable(job)
         reconstructable.get_definition()
-        began, before = time.monotonic(), _account()
+        began, before = time.monotonic(), _read_seconds()
         result = dg.execute_job(reconstructable, instance)
-        after, ended = _account(), time.monotonic()
+        after, ended = _read_seconds(), time.monotonic()
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         events: dict[str, list[str]] = {}
         for entry in instance.all_logs(result.run_id):
@@ -303,13 +303,13 @@ def _measure(way: str, steps: int, at_a_time: int) -> Measured:
     if not found["success"]:
         raise RuntimeError(f"{way}: the run failed: {tree.output[-3000:]}")
     cpu = found["own"] + found["children"] + sum(tree.orphans)
-    doubts = list(_doubts(found, tree, cpu, commands, steps))
+    doubts = list(_list_doubts(found, tree, cpu, commands, steps))
     if doubts:
         raise Implausible("; ".join(doubts))
     return Measured(way, cpu / steps, found["own"] / steps, found["wall"], found["memory"], found["steps"])
 
 
-def _doubts(found: Mapping[str, Any], tree: Tree, cpu: float, commands: Sequence[str], steps: int) -> Iterator[str]:
+def _list_doubts(found: Mapping[str, Any], tree: Tree, cpu: float, commands: Sequence[str], steps: int) -> Iterator[str]:
     """Yield the reasons why a measurement is implausible."""
     processors, slack = os.cpu_count() or 1, 0.1
     if min(found["own"], found["children"], *tree.orphans, 0.0) < 0:
@@ -381,7 +381,7 @@ def measure_waiting(steps: int) -> Waiting:
 def run_waiting() -> None:
     """Run many steps that wait for each other and then for some time, and print the measurement."""
     steps = int(os.environ["BENCH_STEPS"])
-    with tempfile.TemporaryDirectory() as folder, dg.DagsterInstance.local_temp(folder, overrides=_instance_settings("")) as instance:
+    with tempfile.TemporaryDirectory() as folder, dg.DagsterInstance.local_temp(folder, overrides=_list_instance_settings("")) as instance:
         result = dg.execute_job(dg.reconstructable(waiting_job), instance)
         assert result.success
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -397,9 +397,9 @@ def waiting_job() -> dg.JobDefinition:
         def body() -> None:
             if everybody.wait() == 0:
                 time.sleep(1)
-                before = sum(_account())
+                before = sum(_read_seconds())
                 time.sleep(SECONDS)
-                _waited["cpu"] = sum(_account()) - before
+                _waited["cpu"] = sum(_read_seconds()) - before
                 released.set()
             released.wait()
 
@@ -412,7 +412,7 @@ def waiting_job() -> dg.JobDefinition:
 # ---------------------------------------------------------------------------------------------- the table
 
 
-def rows(measured: Sequence[Sequence[Measured]]) -> list[Row]:
+def list_rows(measured: Sequence[Sequence[Measured]]) -> list[Row]:
     """Return the result of each way."""
     own = next((statistics.median(m.cpu for m in runs) for runs in measured if runs[0].way == "threads"), None)
     reference = next((runs[0].steps for runs in measured if runs[0].way == "in_process"), None)
@@ -438,7 +438,7 @@ def rows(measured: Sequence[Sequence[Measured]]) -> list[Row]:
     return found
 
 
-def table(measured: Sequence[Sequence[Measured]], steps: int, at_a_time: int) -> Iterator[str]:
+def format_table(measured: Sequence[Sequence[Measured]], steps: int, at_a_time: int) -> Iterator[str]:
     """Yield the lines of a Markdown table with a row for each way."""
     yield (
         f"{steps} steps, {at_a_time} at a time, each with a command that sleeps {SLEEP} s; Python {platform.python_version()}, "
@@ -450,7 +450,7 @@ def table(measured: Sequence[Sequence[Measured]], steps: int, at_a_time: int) ->
         "events of each step as in_process |"
     )
     yield "|---|---|---|---|---|---|---|"
-    for row in rows(measured):
+    for row in list_rows(measured):
         times = "" if row.times is None else f"{row.times:.1f}"
         same = "" if row.same_events is None else "yes" if row.same_events else "no"
         yield (
@@ -485,11 +485,11 @@ def main(argv: Sequence[str] | None = None) -> list[Row]:
     parser.add_argument("--json", type=Path, help="also write the rows to this file")
     options = parser.parse_args(argv)
     measured = measure_all(options.ways or list(WAYS), options.steps, options.at_a_time, options.repeat)
-    print("\n".join(table(measured, options.steps, options.at_a_time)))
+    print("\n".join(format_table(measured, options.steps, options.at_a_time)))
     if options.waiting:
         waiting = measure_waiting(options.waiting)
         print(f"\n{waiting.steps} steps waiting for {waiting.seconds:.0f} s: {waiting.cpu:.3f} CPU s, process at {waiting.memory:.0f} MB")
-    found = rows(measured)
+    found = list_rows(measured)
     if options.json:
         options.json.write_text(json.dumps([asdict(row) for row in found], indent=2), encoding="utf-8")
     return found

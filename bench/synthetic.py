@@ -44,7 +44,7 @@ def write_project(root: Path, objects: int, *, pre_load: str = "none", filename:
                 f'version: 1\nload:\n  name: {domain}\n  metadata:\n    directory: "{{{{SL_ROOT}}}}/datasets/incoming/{domain}"\n'
                 '    format: DSV\n    withHeader: true\n    separator: ";"\n    schedule: daily\n',
             )
-        write_file(metadata / "load" / domain / f"{table}.sl.yml", _table(table))
+        write_file(metadata / "load" / domain / f"{table}.sl.yml", _make_table(table))
         tables.append(f"{domain}.{table}")
     made = list(tables)
     for number in range(objects - objects // 2):
@@ -54,12 +54,12 @@ def write_project(root: Path, objects: int, *, pre_load: str = "none", filename:
             metadata / "transform" / domain / f"{task}.sl.yml",
             "version: 1\ntask:\n  writeStrategy:\n    type: OVERWRITE\n  comment: A mart\n",
         )
-        write_file(metadata / "transform" / domain / f"{task}.sql", task_sql(reads))
+        write_file(metadata / "transform" / domain / f"{task}.sql", make_task_sql(reads))
         made.append(f"{domain}.{task}")
     return root
 
 
-def _table(name: str) -> str:
+def _make_table(name: str) -> str:
     columns = "".join(
         f"    - name: column_{i}\n      type: {TYPES[i % len(TYPES)]}\n      required: {'true' if i == 0 else 'false'}\n"
         f"      comment: Column {i}\n"
@@ -72,7 +72,7 @@ def _table(name: str) -> str:
     )
 
 
-def task_sql(reads: list[str]) -> str:
+def make_task_sql(reads: list[str]) -> str:
     """Return the SQL of a task.
 
     Args:

@@ -25,31 +25,31 @@ if TYPE_CHECKING:
 FROM_CACHE = "from the cache"
 
 
-def floor(objects: int) -> "dg.Definitions":
+def build_floor(objects: int) -> "dg.Definitions":
     """Return minimal definitions with Dagster alone: assets with keys, dependencies, groups and column schemas, and jobs."""
     import dagster as dg
 
     columns = [dg.TableColumn(name=f"column_{i}", type="string", description=f"Column {i}") for i in range(12)]
 
     def make(number: int) -> dg.AssetsDefinition:
-        reads = _reads(number, objects)
+        reads = _list_reads(number, objects)
         metadata = {"dagster/column_schema": dg.TableSchema(columns=columns)} if number < objects // 2 else {}
         spec = dg.AssetSpec(
             f"asset_{number}", deps=reads, metadata=metadata, group_name=f"group_{number // TABLES_PER_DOMAIN}", description="An asset"
         )
-        return _asset(spec, reads)
+        return _build_asset(spec, reads)
 
-    jobs = [dg.define_asset_job(f"job_{first}", dg.AssetSelection.assets(*names)) for first, names in _groups(objects)]
+    jobs = [dg.define_asset_job(f"job_{first}", dg.AssetSelection.assets(*names)) for first, names in _list_groups(objects)]
     return dg.Definitions(assets=[make(n) for n in range(objects)], jobs=jobs)
 
 
-def alike(objects: int) -> "dg.Definitions":
+def build_alike(objects: int) -> "dg.Definitions":
     """Return definitions with Dagster alone that have the same metadata, schedules and sensors as those of this package."""
     import dagster as dg
 
     types = ("long", "string", "decimal", "date", "timestamp", "boolean")
 
-    def columns() -> list[dg.TableColumn]:
+    def make_columns() -> list[dg.TableColumn]:
         return [
             dg.TableColumn(
                 name=f"column_{i}",
@@ -61,7 +61,7 @@ def alike(objects: int) -> "dg.Definitions":
         ]
 
     def make(number: int) -> dg.AssetsDefinition:
-        reads, group = _reads(number, objects), f"group_{number // TABLES_PER_DOMAIN}"
+        reads, group = _list_reads(number, objects), f"group_{number // TABLES_PER_DOMAIN}"
         is_table_name = number < objects // 2
         file = f"{group}/asset_{number}.sl.yml"
         references: list[Any] = [dg.LocalFileCodeReference(file_path=f"/project/metadata/{file}", line_number=1, label=file)]
@@ -74,7 +74,7 @@ def alike(objects: int) -> "dg.Definitions":
             "starlake/dag": "dags",
         }
         if is_table_name:
-            metadata["dagster/column_schema"] = dg.TableSchema(columns=columns())
+            metadata["dagster/column_schema"] = dg.TableSchema(columns=make_columns())
             metadata["starlake/pattern"] = f"asset_{number}.*.csv"
         spec = dg.AssetSpec(
             f"asset_{number}",
@@ -85,16 +85,16 @@ def alike(objects: int) -> "dg.Definitions":
             kinds={"starlake", "duckdb"},
             tags={"starlake/layer": "raw" if is_table_name else "mart"},
         )
-        return _asset(spec, reads, tags={"starlake/command": "load", "starlake/domain": group})
+        return _build_asset(spec, reads, tags={"starlake/command": "load", "starlake/domain": group})
 
     jobs, schedules, sensors = [], [], []
-    for first, names in _groups(objects):
+    for first, names in _list_groups(objects):
         job = dg.define_asset_job(f"job_{first}", dg.AssetSelection.assets(*names), tags={"starlake/kind": "load"}, description="A job")
         jobs.append(job)
         if first < objects // 2:
             schedules.append(dg.ScheduleDefinition(name=f"{job.name}_schedule", job=job, cron_schedule="0 0 * * *"))
             continue
-        watched = dict.fromkeys(dg.AssetKey(read) for n in range(first, first + len(names)) for read in _reads(n, objects))
+        watched = dict.fromkeys(dg.AssetKey(read) for n in range(first, first + len(names)) for read in _list_reads(n, objects))
 
         @dg.multi_asset_sensor(monitored_assets=list(watched), job=job, name=f"{job.name}_sensor")
         def sensor(context: dg.MultiAssetSensorEvaluationContext) -> dg.RunRequest:
@@ -105,17 +105,17 @@ def alike(objects: int) -> "dg.Definitions":
     return dg.Definitions(assets=[make(n) for n in range(objects)], jobs=jobs, schedules=schedules, sensors=sensors)
 
 
-def _reads(number: int, objects: int) -> list[str]:
+def _list_reads(number: int, objects: int) -> list[str]:
     half = objects // 2
     return list(dict.fromkeys(f"asset_{(number * 7 + i * 13) % half}" for i in range(3))) if number >= half else []
 
 
-def _groups(objects: int) -> list[tuple[int, list[str]]]:
+def _list_groups(objects: int) -> list[tuple[int, list[str]]]:
     starts = range(0, objects, TABLES_PER_DOMAIN)
     return [(first, [f"asset_{n}" for n in range(first, min(first + TABLES_PER_DOMAIN, objects))]) for first in starts]
 
 
-def _asset(spec: "dg.AssetSpec", reads: list[str], tags: dict[str, str] | None = None) -> "dg.AssetsDefinition":
+def _build_asset(spec: "dg.AssetSpec", reads: list[str], tags: dict[str, str] | None = None) -> "dg.AssetsDefinition":
     """Return an asset that is built without the decorator, which takes three times as long."""
     import dagster as dg
 
@@ -131,7 +131,7 @@ def _asset(spec: "dg.AssetSpec", reads: list[str], tags: dict[str, str] | None =
     )
 
 
-def starlake(root: str) -> "dg.Definitions":
+def load_starlake(root: str) -> "dg.Definitions":
     """Return the definitions of a Starlake project that is the only one in its code location."""
     from starlake_dagster_components.load import load_code_location
     from starlake_dagster_components.settings import Settings
@@ -139,7 +139,7 @@ def starlake(root: str) -> "dg.Definitions":
     return load_code_location(root, Settings())
 
 
-def component(folder: str) -> "dg.Definitions":
+def load_component(folder: str) -> "dg.Definitions":
     """Return the definitions of a Dagster project with components in its ``defs`` folder."""
     import dagster as dg
 
@@ -162,7 +162,7 @@ def describe(definitions: "dg.Definitions") -> dict[str, int]:
     }
 
 
-def reading(root: str) -> float:
+def measure_reading(root: str) -> float:
     """Return the CPU seconds of reading a Starlake project, including the tables that its SQL reads."""
     from starlake_dagster_components.project.reader import read_project
 
@@ -171,22 +171,22 @@ def reading(root: str) -> float:
     return time.process_time() - began
 
 
-def from_cache() -> list[str]:
+def record_cache_use() -> list[str]:
     """Record, for each plan that is loaded from now on, that it came from the cache, or the reason why not. Return the list."""
     build: Any = import_module("starlake_dagster_components.definitions.build")
     notes: list[str] = []
     load_plan = build.load_plan
 
-    def noting(*arguments: Any, **named: Any) -> Any:
+    def note_load(*arguments: Any, **named: Any) -> Any:
         loaded = load_plan(*arguments, **named)
         notes.append(FROM_CACHE if loaded.from_cache else loaded.reason)
         return loaded
 
-    build.load_plan = noting
+    build.load_plan = note_load
     return notes
 
 
-def _versions(*packages: str) -> dict[str, str]:
+def _read_versions(*packages: str) -> dict[str, str]:
     from importlib.metadata import PackageNotFoundError, version
 
     found = {}
@@ -198,14 +198,14 @@ def _versions(*packages: str) -> dict[str, str]:
 
 def main(way: str, argument: str) -> None:
     if way in ("floor", "alike"):
-        answer(**describe({"floor": floor, "alike": alike}[way](int(argument))))
+        answer(**describe({"floor": build_floor, "alike": build_alike}[way](int(argument))))
     elif way == "starlake":
-        notes = from_cache()
-        answer(**describe(starlake(argument)), from_cache=notes)
+        notes = record_cache_use()
+        answer(**describe(load_starlake(argument)), from_cache=notes)
     elif way == "reading":
-        answer(seconds=reading(argument))
+        answer(seconds=measure_reading(argument))
     else:
-        answer(**describe(component(argument)), versions=_versions("dagster", "dagster-dbt", "dbt-core"))
+        answer(**describe(load_component(argument)), versions=_read_versions("dagster", "dagster-dbt", "dbt-core"))
 
 
 if __name__ == "__main__":

@@ -6,21 +6,21 @@ import dagster as dg
 import pytest
 import yaml
 
-from bench.figures import Goal, Section, Table, ratios, spread
+from bench.figures import Goal, Section, Table, form_ratios, spread
 from bench.synthetic import write_project
 from bench.synthetic_dbt import write_dbt_project
-from bench.ways import alike, describe, floor
+from bench.ways import build_alike, build_floor, describe
 
 
 def test_ratios_are_formed_pair_by_pair() -> None:
-    found = ratios([2.0, 6.0, 9.0], [1.0, 2.0, 9.0])
+    found = form_ratios([2.0, 6.0, 9.0], [1.0, 2.0, 9.0])
     assert (found.median, found.lowest, found.highest, found.times) == (2.0, 1.0, 3.0, 3)
     assert found.text() == "2.00 (1.00-3.00)"
 
 
 def test_ratios_need_pairs() -> None:
     with pytest.raises(ValueError, match="longer"):
-        ratios([1.0], [1.0, 2.0])
+        form_ratios([1.0], [1.0, 2.0])
 
 
 @pytest.mark.parametrize(("found", "met"), [([1.5], True), ([1.51], False), ([1.0, 1.6, 2.0], False), ([1.0, 1.4, 9.0], True)])
@@ -40,17 +40,17 @@ def test_a_failure_is_shown() -> None:
 def test_tables() -> None:
     table = Table(("way", "s"), [("ours", "1.0"), ("theirs", "10.0")])
     assert list(table.lines()) == ["| way | s |", "|---|---|", "| ours | 1.0 |", "| theirs | 10.0 |"]
-    assert list(table.aligned()) == ["way        s", "ours     1.0", "theirs  10.0"]
+    assert list(table.list_aligned_lines()) == ["way        s", "ours     1.0", "theirs  10.0"]
 
 
 def test_the_floor_and_what_is_alike_are_as_large() -> None:
-    lean, rich = describe(floor(60)), describe(alike(60))
+    lean, rich = describe(build_floor(60)), describe(build_alike(60))
     assert (lean["assets"], lean["jobs"]) == (rich["assets"], rich["jobs"]) == (60, 3)
     assert rich["schedules"] + rich["sensors"] == rich["jobs"]
 
 
 def test_columns_of_the_floor() -> None:
-    assets = [a for a in floor(20).assets or () if isinstance(a, dg.AssetsDefinition)]
+    assets = [a for a in build_floor(20).assets or () if isinstance(a, dg.AssetsDefinition)]
     widths = [len(m["dagster/column_schema"].columns) for a in assets for m in a.metadata_by_key.values() if "dagster/column_schema" in m]
     assert widths == [12] * 10
 
