@@ -6,9 +6,9 @@ from pathlib import Path
 
 from ..errors import ProblemList
 from . import disk
-from . import schema_keys as keys
 from .documents import FileKind, Reading, load_section
 from .model import EMPTY, Application, Areas, Connection, FrozenDict, Origin
+from .schema_shapes import find_keys
 from .yaml_mappings import Context, Section
 from .yaml_source import Positions
 
@@ -115,11 +115,11 @@ def build_application(section: Section | None, environ: Mapping[str, str], metad
         origin = Origin(file)
     else:
         origin = section.build_origin()
-        section.warn_about_unknown_keys(keys.APPLICATION, "application", legacy=("ack",))
-    audit = _read_sub_section(section, "audit", keys.AUDIT)
-    expectations = _read_sub_section(section, "expectations", keys.EXPECTATIONS)
-    dag_ref = _read_sub_section(section, "dagRef", keys.DAG_REF)
-    _read_sub_section(section, "area", keys.AREA)
+        section.warn_about_unknown_keys(find_keys("application"), "application", legacy=("ack",))
+    audit = _read_sub_section(section, "audit", find_keys("audit"))
+    expectations = _read_sub_section(section, "expectations", find_keys("expectations"))
+    dag_ref = _read_sub_section(section, "dagRef", find_keys("dag_ref"))
+    _read_sub_section(section, "area", find_keys("area"))
     sink = audit.get_section("sink")
     default_connection = environ.get("SL_CONNECTION_REF") or None
     application = Application(
@@ -176,16 +176,15 @@ def _read_connections(section: Section) -> Mapping[str, Connection]:
         connection = connections.get_section(name)
         if connection is None:
             continue
-        connection.warn_about_unknown_keys(keys.CONNECTION, f"connection '{name}'")
+        connection.warn_about_unknown_keys(find_keys("connection"), f"connection '{name}'")
         kind = connection.get_name("type")
         if kind is None:
             connection.reject_file("type", f"connection '{name}' needs a 'type', such as jdbc, bigquery or fs")
-        place = connections.find_location(name)
         found[name] = Connection(
             name=name,
             type=(kind or "").lower(),
             options=connection.get_mapping("options"),
-            origin=Origin(place.file, place.line, section.context.positions.select_below(connection.path)),
+            origin=connection.build_origin(),
         )
     return FrozenDict(found)
 

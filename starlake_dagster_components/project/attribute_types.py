@@ -3,14 +3,12 @@
 import os
 from collections.abc import Mapping
 
-from ..errors import Location
 from . import disk
-from . import schema_keys as keys
-from .documents import FileKind, Reading, load_document, reject_file
+from .documents import FileKind, Reading, load_list_section
 from .model import FrozenDict, Origin, TypeDefinition
+from .schema_shapes import ENUMERATIONS, find_keys
 from .word_sets import split_words
-from .yaml_mappings import Context, Section
-from .yaml_source import Positions
+from .yaml_mappings import Section
 
 _NUMBER = r"[-+]?\d*\.?\d+[Ee]?[-+]?\d*"
 # Name -> primitive type, pattern, type in DuckDB.
@@ -53,40 +51,21 @@ def read_types(reading: Reading, folder: str) -> Mapping[str, TypeDefinition]:
     found = build_built_in_types()
     for name in ("default.sl.yml", "types.sl.yml"):
         path = os.path.join(folder, name)
-        if disk.find_kind(path):
-            for definition in _read_file(reading, path):
+        section = load_list_section(reading, path, _KIND) if disk.find_kind(path) else None
+        for definition in map(_read_definition, section.get_sections("types") if section else ()):
+            if definition is not None:
                 found[definition.name] = definition
     return FrozenDict(found)
 
 
-def _read_file(reading: Reading, path: str) -> list[TypeDefinition]:
-    document = load_document(reading, path, _KIND)
-    if document is None:
-        return []
-    name = reading.files.name(path)
-    data = document.data
-    if isinstance(data, dict) and "types" in data:
-        body = data
-    elif isinstance(data, list):
-        # An old file without a version is itself the list of types.
-        body = {"types": data}
-    else:
-        reject_file(reading, _KIND, Location(name, 1), "is empty" if data is None else "the root key 'types' is missing")
-        return []
-    lines = {"types" + key if key.startswith("[") else key: line for key, line in document.lines.items()}
-    section = Section(Context(name, Positions(name, lines), reading.problems, "error"), body)
-    reading.sections.append(("types", section))
-    return [definition for definition in map(_read_definition, section.get_sections("types")) if definition]
-
-
 def _read_definition(item: Section) -> TypeDefinition | None:
-    item.warn_about_unknown_keys(keys.TYPE, "a type")
+    item.warn_about_unknown_keys(find_keys("type"), "a type")
     if not item.require_keys(("name", "pattern"), "a type"):
         return None
     location = item.find_location()
     return TypeDefinition(
         name=item.get_string("name") or "",
-        primitive=item.get_choice("primitiveType", keys.PRIMITIVES, "primitiveType", str.lower) or "string",
+        primitive=item.get_choice("primitiveType", ENUMERATIONS["primitive"], "primitiveType", str.lower) or "string",
         pattern=item.get_string("pattern"),
         zone=item.get_name("zone"),
         comment=item.get_string("comment"),

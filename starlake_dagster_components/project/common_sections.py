@@ -6,10 +6,10 @@ from functools import lru_cache
 from typing import Any
 
 from ..errors import Severity, describe_unknown
-from . import schema_keys as keys
 from .durations import parse_duration
 from .model import EMPTY, Attribute, Expectation, Freshness, FrozenDict, Origin, Sink, WriteStrategy
 from .own_strategies import OwnStrategies
+from .schema_shapes import ENUMERATIONS, STRATEGIES_WITH_KEY, find_keys
 from .yaml_mappings import Section, format_scalar
 
 
@@ -20,8 +20,8 @@ def read_attributes(section: Section, key: str = "attributes") -> tuple[Attribut
 
 def _read_attribute(item: Section) -> Attribute:
     data = item.data
-    if not keys.ATTRIBUTE.issuperset(data):
-        item.warn_about_unknown_keys(keys.ATTRIBUTE, "an attribute")
+    if not find_keys("attribute").issuperset(data):
+        item.warn_about_unknown_keys(find_keys("attribute"), "an attribute")
     name = item.get_name("name")
     if name is None:
         item.reject_file("name", "an attribute needs a 'name'")
@@ -42,7 +42,7 @@ def _read_attribute(item: Section) -> Attribute:
         elif attribute_key == "tags":
             rest["tags"] = item.get_strings("tags")
         elif attribute_key == "trim":
-            rest["trim"] = item.get_choice("trim", keys.TRIMS, "trim")
+            rest["trim"] = item.get_choice("trim", ENUMERATIONS["trim"], "trim")
     return _share_attribute(Attribute(name=name, type=item.get_name("type") or "string", **rest))
 
 
@@ -68,7 +68,7 @@ def _read_position(item: Section) -> tuple[int, int] | None:
     position = item.get_section("position")
     if position is None:
         return None
-    position.warn_about_unknown_keys(keys.POSITION, "a position")
+    position.warn_about_unknown_keys(find_keys("position"), "a position")
     first, last = position.get_integer("first"), position.get_integer("last")
     if first is None or last is None:
         item.reject_file("position", "a position needs 'first' and 'last'")
@@ -86,7 +86,7 @@ def read_sink(parent: Section) -> Sink | None:
     sink = parent.get_section("sink")
     if sink is None:
         return None
-    sink.warn_about_unknown_keys(keys.SINK, "sink")
+    sink.warn_about_unknown_keys(find_keys("sink"), "sink")
     known = ("connectionRef", "format", "partition", "clustering", "materializedView")
     options = {key: value for key, value in sink.data.items() if key not in known and value is not None}
     return Sink(
@@ -94,7 +94,7 @@ def read_sink(parent: Section) -> Sink | None:
         format=sink.get_name("format"),
         partition=sink.get_strings("partition"),
         clustering=sink.get_strings("clustering"),
-        materialized_view=sink.get_choice("materializedView", keys.MATERIALIZATIONS, "materializedView"),
+        materialized_view=sink.get_choice("materializedView", ENUMERATIONS["materialization"], "materializedView"),
         options=FrozenDict(options) if options else EMPTY,
     )
 
@@ -107,7 +107,7 @@ def read_write_strategy(parent: Section, own: OwnStrategies) -> WriteStrategy | 
     strategy = parent.get_section("writeStrategy")
     if strategy is None:
         return None
-    strategy.warn_about_unknown_keys(keys.WRITE_STRATEGY, "writeStrategy")
+    strategy.warn_about_unknown_keys(find_keys("write_strategy"), "writeStrategy")
     types = strategy.get_mapping("types")
     written = strategy.get_name("type")
     if written is not None:
@@ -118,7 +118,7 @@ def read_write_strategy(parent: Section, own: OwnStrategies) -> WriteStrategy | 
         key=strategy.get_strings("key"),
         timestamp=strategy.get_name("timestamp"),
         query_filter=strategy.get_name("queryFilter"),
-        on=strategy.get_choice("on", keys.MERGE_ON, "writeStrategy 'on'"),
+        on=strategy.get_choice("on", ENUMERATIONS["merge_on"], "writeStrategy 'on'"),
         start_ts=strategy.get_name("startTs"),
         end_ts=strategy.get_name("endTs"),
     )
@@ -140,7 +140,7 @@ def find_strategy_faults(
         primary_key: columns to use if the strategy has no ``key``.
     """
     name = strategy.type
-    if name in keys.STRATEGIES_WITH_KEY and not strategy.key and not primary_key:
+    if name in STRATEGIES_WITH_KEY and not strategy.key and not primary_key:
         yield "type", "error", f"writeStrategy {name} needs a 'key': the columns that identify a row"
     if name == "UPSERT_BY_KEY_AND_TIMESTAMP" and not strategy.timestamp:
         yield "type", "error", f"writeStrategy {name} needs a 'timestamp': the column that says which row is newer"
@@ -174,7 +174,7 @@ def read_freshness(parent: Section) -> Freshness | None:
     freshness = parent.get_section("freshness")
     if freshness is None:
         return None
-    freshness.warn_about_unknown_keys(keys.FRESHNESS, "freshness")
+    freshness.warn_about_unknown_keys(find_keys("freshness"), "freshness")
     warn, error = _read_duration(freshness, "warn"), _read_duration(freshness, "error")
     if warn is not None and error is not None and warn > error:
         freshness.report_error("warn", f"freshness warn: {freshness.get_name('warn')} is longer than error, {freshness.get_name('error')}")
@@ -201,7 +201,7 @@ def read_expectations(parent: Section) -> tuple[Expectation, ...]:
     """Return the expectations of a table or task. A string instead of a mapping is an error, as in Starlake."""
     found = []
     for item in parent.get_sections("expectations", "expect: ..."):
-        item.warn_about_unknown_keys(keys.EXPECTATION, "an expectation")
+        item.warn_about_unknown_keys(find_keys("expectation"), "an expectation")
         call = item.get_name("expect")
         if call is None:
             item.reject_file("expect", "an expectation needs 'expect': the call of a macro, such as is_col_value_not_unique('id')")

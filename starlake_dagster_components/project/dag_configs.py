@@ -7,11 +7,11 @@ from pathlib import Path
 
 from ..errors import Location
 from . import disk
-from . import schema_keys as keys
 from .documents import FileKind, Reading, load_section
 from .load_domains import warn_about_suffix
 from .model import EMPTY, DagConfig, FrozenDict
 from .project_files import UnreadableFile
+from .schema_shapes import find_keys
 from .sql.sections import SqlPart, strip_comments
 from .templating import TemplateError
 from .yaml_mappings import Section
@@ -40,7 +40,7 @@ def read_dag_configs(reading: Reading, folder: str) -> Mapping[str, DagConfig]:
 
 
 def _read_config(reading: Reading, section: Section, name: str, folder: str) -> DagConfig | None:
-    section.warn_about_unknown_keys(keys.DAG, "dag")
+    section.warn_about_unknown_keys(find_keys("dag"), "dag")
     if not section.require_keys(("template", "filename"), "a DAG config"):
         return None
     template = section.get_string("template") or ""

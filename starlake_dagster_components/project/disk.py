@@ -48,6 +48,12 @@ class Lookups:
 _lookups: ContextVar[Lookups | None] = ContextVar("_lookups", default=None)
 
 
+def _record(kind: str, path: str, result: bytes) -> None:
+    lookups = _lookups.get()
+    if lookups is not None:
+        lookups.record(kind, path, result)
+
+
 @contextmanager
 def record_lookups() -> Iterator[Lookups]:
     """Record the lookups in the file system within a ``with`` block. Those of an inner block are not recorded in the outer one."""
@@ -137,15 +143,12 @@ def list_entries(folder: str | Path) -> list[Entry]:
     Raises:
         OSError: the folder exists and cannot be read.
     """
-    lookups = _lookups.get()
     try:
         found = _scan_folder(str(folder))
     except OSError as error:
-        if lookups is not None:
-            lookups.record("folder", str(folder), _encode_failure(error))
+        _record("folder", str(folder), _encode_failure(error))
         raise
-    if lookups is not None:
-        lookups.record("folder", str(folder), _encode_entries(found))
+    _record("folder", str(folder), _encode_entries(found))
     return [Entry(name, path, kind, link != "", failure) for name, path, kind, link, failure in found]
 
 
@@ -155,18 +158,14 @@ def find_kind(path: str | Path) -> Literal["", "file", "folder"]:
     A path that cannot be accessed is a ``file``, so that the attempt to read it reports the reason.
     """
     found = _find_kind(str(path))
-    lookups = _lookups.get()
-    if lookups is not None:
-        lookups.record("kind", str(path), found.encode())
+    _record("kind", str(path), found.encode())
     return found
 
 
 def resolve_links(path: str | Path) -> str:
     """Return a path with all links resolved."""
     found = os.path.realpath(path)
-    lookups = _lookups.get()
-    if lookups is not None:
-        lookups.record("real", str(path), os.fsencode(found))
+    _record("real", str(path), os.fsencode(found))
     return found
 
 
@@ -177,9 +176,7 @@ def find_files(base: Path, pattern: str) -> list[Path]:
         ValueError: the pattern is not a glob.
     """
     found = _glob(base, pattern)
-    lookups = _lookups.get()
-    if lookups is not None:
-        lookups.record("glob", f"{base}\0{pattern}", _encode_paths(found))
+    _record("glob", f"{base}\0{pattern}", _encode_paths(found))
     return found
 
 

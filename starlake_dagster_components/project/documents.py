@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import Location, Problem, ProblemList, Severity, suggest_name
-from . import schema_keys as keys
 from .empty_references import find_empty_references, name_connections
 from .migration import Migration, rename_table_roots
 from .project_files import ProjectFiles, UnreadableFile
+from .schema_shapes import ROOTS
 from .templating import Rendered, Renderer, TemplateError
 from .variables import UNSET_MARK, Unset, Variables
 from .yaml_mappings import Context, Section
@@ -178,7 +178,7 @@ def _find_root_section(
     context = Context(name, Positions(name, document.lines), reading.problems, severity, lenient=kind.lenient, effect=kind.effect)
     context.blocks = frozenset(document.blocks)
     if body is not data:
-        Section(context, data).warn_about_unknown_keys(keys.ROOTS | {"version"}, "the file")
+        Section(context, data).warn_about_unknown_keys(ROOTS | {"version"}, "the file")
     section = Section(context, body)
     if not kind.lenient:
         reading.sections.append((kind.root, section))
@@ -198,6 +198,26 @@ def _migrate_body(
     for key, message in migration.failures:
         reject_file(reading, kind, Location(name, document.lines.get(key, 1)), message)
     return not migration.failures
+
+
+def load_list_section(reading: Reading, path: str, kind: FileKind) -> Section | None:
+    """Return the content of a file whose root key has a list. An old file without a version may itself be the list.
+
+    If the file cannot be read, report it and return None.
+    """
+    document = load_document(reading, path, kind)
+    if document is None:
+        return None
+    name, data = reading.files.name(path), document.data
+    if isinstance(data, list):
+        data = {kind.root: data}
+    if not isinstance(data, dict) or kind.root not in data:
+        reject_file(reading, kind, Location(name, 1), "is empty" if data is None else f"the root key '{kind.root}' is missing")
+        return None
+    lines = {kind.root + key if key.startswith("[") else key: line for key, line in document.lines.items()}
+    section = Section(Context(name, Positions(name, lines), reading.problems, "error"), data)
+    reading.sections.append((kind.root, section))
+    return section
 
 
 def unwrap_table(reading: Reading, name: str, document: YamlDocument, kind: FileKind) -> YamlDocument | None:

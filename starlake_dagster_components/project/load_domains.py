@@ -6,7 +6,6 @@ from pathlib import PurePath
 from typing import Any
 
 from ..errors import Location, Problem, Severity
-from . import schema_keys as keys
 from .application import check_connection
 from .attribute_checks import check_attributes
 from .common_sections import (
@@ -23,7 +22,7 @@ from .documents import FileKind, Reading, build_inline_table_section, load_docum
 from .file_patterns import compile_pattern
 from .model import Application, Domain, FrozenDict, Metadata, Origin, Table, TypeDefinition
 from .own_strategies import OwnStrategies
-from .word_sets import split_words
+from .schema_shapes import ENUMERATIONS, find_keys
 from .yaml_mappings import Section
 from .yaml_source import Positions, YamlDocument
 
@@ -32,10 +31,6 @@ _CONFIG = FileKind("load", "warning", "Starlake skips the whole domain")
 _EXTERNAL_TABLE = FileKind("table", "warning", "the external table is ignored", lenient=True)
 _EXTERNAL_CONFIG = FileKind("load", "warning", "the external domain is ignored", lenient=True)
 _SUFFIX = ".sl.yml"
-_TABLE_FIELDS = split_words(
-    "name pattern attributes metadata comment streams presql postsql tags rls expectations primaryKey acl rename sample filter "
-    "patternSample"
-)
 # Field of Metadata -> its key.
 _METADATA_KEYS = {
     "format": "format",
@@ -176,10 +171,10 @@ def _find_inline_tables(document: YamlDocument) -> list[tuple[str, dict[str, Any
 
 
 def _build_domain(section: Section, folder: str, context: LoadContext) -> Domain:
-    section.warn_about_unknown_keys(keys.DOMAIN, "load")
+    section.warn_about_unknown_keys(find_keys("load"), "load")
     name = section.get_name("name") or folder
     if name != folder:
-        message = f"the domain is called '{name}', but its folder '{folder}'; Starlake's load --domains finds no table if they differ"
+        message = f"the domain is called '{name}', but its folder is called '{folder}'; if they differ, load --domains finds no table"
         section.report_warning("name", message)
     return Domain(
         name=name,
@@ -199,12 +194,12 @@ def read_metadata(parent: Section, context: LoadContext) -> Metadata:
     section = parent.get_section("metadata")
     if section is None:
         return Metadata()
-    section.warn_about_unknown_keys(keys.METADATA, "metadata")
+    section.warn_about_unknown_keys(find_keys("metadata"), "metadata")
     sink = read_sink(section)
     if sink is not None and (sink_section := section.get_section("sink")) is not None:
         check_connection(sink_section, "connectionRef", sink.connection_ref, context.application, "loading into it fails")
     return Metadata(
-        format=section.get_choice("format", keys.FORMATS, "format"),
+        format=section.get_choice("format", ENUMERATIONS["format"], "format"),
         encoding=section.get_name("encoding"),
         multiline=section.get_boolean("multiline"),
         array=section.get_boolean("array"),
@@ -230,28 +225,24 @@ def merge_metadata(parent: Metadata, child: Metadata) -> Metadata:
     """Merge a table's metadata with its domain's. A field of the table replaces the whole field of the domain. Starlake: Metadata.merge."""
     if parent == Metadata():
         return child
-    changes = {}
-    for field in fields(Metadata):
-        value = getattr(child, field.name)
-        if value is None or (field.name == "options" and not value):
-            changes[field.name] = getattr(parent, field.name)
-    return replace(child, **changes)
+    return replace(child, **{f.name: getattr(parent, f.name) for f in fields(Metadata) if _is_inherited(child, f.name)})
+
+
+def _is_inherited(table: Metadata, name: str) -> bool:
+    value = getattr(table, name)
+    return value is None or (name == "options" and not value)
 
 
 def _find_inherited(domain: Domain, table: Metadata) -> dict[str, Location]:
     positions = domain.origin.keys
     if not isinstance(positions, Positions):
         return {}
-    inherited = [
-        f"metadata.{key}"
-        for name, key in _METADATA_KEYS.items()
-        if getattr(domain.metadata, name) and ((value := getattr(table, name)) is None or (name == "options" and not value))
-    ]
+    inherited = [f"metadata.{key}" for name, key in _METADATA_KEYS.items() if getattr(domain.metadata, name) and _is_inherited(table, name)]
     return positions.select_under(inherited) if inherited else {}
 
 
 def _read_table(section: Section, domain: Domain, context: LoadContext, file_name: str | None = None) -> Table | None:
-    section.warn_about_unknown_keys(keys.TABLE, "table")
+    section.warn_about_unknown_keys(find_keys("table"), "table")
     complete = section.require_keys(("name", "pattern", "attributes"), "a table")
     name = section.get_name("name")
     if name is None:
@@ -261,20 +252,19 @@ def _read_table(section: Section, domain: Domain, context: LoadContext, file_nam
     if name is None:
         return None
     if file_name is not None and name != file_name and not section.context.lenient:
-        message = (
-            f"the table is called '{name}', but its file '{file_name}{_SUFFIX}'; Starlake's load --tables finds no table if they differ"
-        )
+        called = f"the table is called '{name}', but its file is called '{file_name}{_SUFFIX}'"
+        message = f"{called}; if they differ, load --tables finds no table"
         section.report_warning("name", message)
     own = read_metadata(section, context)
     attributes = read_attributes(section)
     pattern = section.get_string("pattern") or ""
     _check_pattern(section, pattern)
     check_attributes(section, attributes, context.types, context.application)
-    origin = section.build_origin() if section.path == "" else _find_inline_origin(section)
+    origin = section.build_origin()
     inherited = _find_inherited(domain, own)
     if inherited and isinstance(origin.keys, Positions):
         origin = replace(origin, keys=origin.keys.inherit(inherited))
-    extra = collect_extra_keys(section, _TABLE_FIELDS)
+    extra = collect_extra_keys(section, find_keys("table"))
     metadata = section.get_section("metadata") if isinstance(section.data.get("metadata"), dict) else None
     if metadata is not None:
         extra.update(collect_extra_keys(metadata, _METADATA_KEYS.values(), "metadata."))
@@ -297,17 +287,13 @@ def _read_table(section: Section, domain: Domain, context: LoadContext, file_nam
         postsql=section.get_strings("postsql"),
         filter=section.get_name("filter"),
         expectations=read_expectations(section),
-        acl=read_grants(section, "acl", keys.ACL),
-        rls=read_grants(section, "rls", keys.RLS),
+        acl=read_grants(section, "acl", find_keys("acl")),
+        rls=read_grants(section, "rls", find_keys("rls")),
         streams=section.get_strings("streams"),
         database=domain.database,
         extra=FrozenDict(extra),
         origin=origin,
     )
-
-
-def _find_inline_origin(section: Section) -> Origin:
-    return Origin(section.context.file, section.find_location().line, section.context.positions.select_below(section.path))
 
 
 def _check_pattern(section: Section, pattern: str) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ..errors import Location, join_names
-from .file_patterns import compile_pattern
+from .file_patterns import compile_file_pattern
 from .model import Domain, Project, Table
 
 MAX_NAMED = 3
@@ -123,10 +123,7 @@ def _list_names(folder: str) -> list[str] | None:
 
 
 def _matches(name: str, table: Table) -> bool:
-    try:
-        return bool(table.pattern) and compile_pattern(table.pattern or "").fullmatch(name) is not None
-    except ValueError:
-        return False
+    return bool(table.pattern) and compile_file_pattern(table.pattern).fullmatch(name) is not None
 
 
 def _is_unmatched(name: str, domain: Domain, project: Project) -> bool:

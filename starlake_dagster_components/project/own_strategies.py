@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import suggest_name
-from . import schema_keys as keys
 from .model import Application
 from .project_files import ProjectFiles
+from .schema_shapes import STRATEGIES
 from .yaml_mappings import Section
 
 _ENDING = ".j2"
@@ -29,7 +29,7 @@ class OwnStrategies:
     def check_type(self, section: Section, key: str, name: str) -> None:
         """Report a type that neither Starlake nor a template of the project defines, and name the file that could define it."""
         upper = name.strip().upper()
-        known = keys.STRATEGIES.union(self.types)
+        known = STRATEGIES.union(self.types)
         if upper in known:
             return
         hint = suggest_name(upper, known) or f" (known: {', '.join(sorted(known))})"

@@ -3,12 +3,11 @@
 import os
 import re
 from collections.abc import Iterable
-from functools import lru_cache
 
 from .documents import Reading
 from .file_patterns import compile_pattern
 from .model import Domain, Table
-from .pattern_samples import build_samples, find_literal_prefix, iterate_prefixes
+from .pattern_samples import build_samples, find_literal_prefix
 
 # Without a limit, comparing a thousand patterns that begin with .* takes seconds.
 _MAX_COMPARISONS = 50_000
@@ -39,8 +38,8 @@ def _compare_tables(reading: Reading, tables: Iterable[Table], *, across: bool =
     left = _MAX_COMPARISONS
     for table in sorted(tables, key=lambda table: len(find_literal_prefix(table.pattern))):
         own = find_literal_prefix(table.pattern)
-        for prefix in iterate_prefixes(own):
-            for other in earlier.get(prefix, ()):
+        for length in range(len(own) + 1):
+            for other in earlier.get(own[:length], ()):
                 if other.full_name != table.full_name and not (across and other.domain == table.domain) and left > 0:
                     left -= 1
                     _compare_two(reading, table, other)
@@ -69,7 +68,7 @@ def _find_shared_name(pattern: str, other: str) -> str | None:
     if not _is_fast(pattern) or not _is_fast(other):
         return None
     first, second = compile_pattern(pattern), compile_pattern(other)
-    for sample in (*_build_samples(pattern), *_build_samples(other)):
+    for sample in (*build_samples(pattern), *build_samples(other)):
         if 0 < len(sample) <= _MAX_SAMPLE and first.fullmatch(sample) and second.fullmatch(sample):
             return sample
     return None
@@ -78,8 +77,3 @@ def _find_shared_name(pattern: str, other: str) -> str | None:
 def _is_fast(pattern: str) -> bool:
     """Return whether a pattern is safe from exponential time: it repeats no group and has few repetitions."""
     return bool(pattern) and len(_REPEATS.findall(pattern)) <= 4 and _REPEATED_GROUP.search(pattern) is None
-
-
-@lru_cache(maxsize=4096)
-def _build_samples(pattern: str) -> tuple[str, ...]:
-    return tuple(build_samples(pattern))

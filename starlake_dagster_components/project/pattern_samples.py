@@ -1,7 +1,7 @@
-"""Make sample file names that a pattern matches, so that patterns can be compared."""
+"""Build sample file names that a pattern matches, so that patterns can be compared."""
 
 import re
-from collections.abc import Iterator
+from functools import lru_cache
 
 _PLAIN = re.compile(r"[\w /=@:,;!%&~'\"<>#-]", re.ASCII)
 _COUNT = re.compile(r"\{(\d+)(,?)(\d*)\}")
@@ -34,13 +34,14 @@ def find_literal_prefix(pattern: str) -> str:
     return "".join(out)
 
 
-def build_samples(pattern: str) -> list[str]:
-    """Return a few names that a Java pattern should match; an empty list if its syntax is not supported."""
+@lru_cache(maxsize=4096)
+def build_samples(pattern: str) -> tuple[str, ...]:
+    """Return a few names that a Java pattern should match; nothing if its syntax is not supported."""
     try:
         samples, end = _Reader(pattern).read_alternatives(0)
     except (_UnsupportedSyntax, IndexError, RecursionError):
-        return []
-    return samples if end == len(pattern) else []
+        return ()
+    return tuple(samples) if end == len(pattern) else ()
 
 
 class _Reader:
@@ -123,9 +124,3 @@ class _Reader:
         else:
             return counts, index
         return counts, index + (self._pattern[index : index + 1] in ("?", "+"))  # lazy or possessive
-
-
-def iterate_prefixes(text: str) -> Iterator[str]:
-    """Yield every prefix of a string, from the empty string to the whole."""
-    for length in range(len(text) + 1):
-        yield text[:length]

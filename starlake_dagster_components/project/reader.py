@@ -206,14 +206,14 @@ def _sort_problems(problems: list[Problem]) -> tuple[Problem, ...]:
 
 def _check_presence(root: Path, metadata: str, environ: Mapping[str, str]) -> None:
     if not root.is_dir():
-        what = "is a file, not a folder" if root.exists() else "does not exist"
-        raise ProjectNotFound(f"no Starlake project at {root}: the folder {what}. Give the folder that contains 'metadata'.")
+        problem = "it is a file, not a folder" if root.exists() else "the folder does not exist"
+        raise ProjectNotFound(f"no Starlake project at {root}: {problem}. Give the folder that contains 'metadata'.")
     if os.path.isdir(metadata):
         return
     if environ.get("SL_METADATA"):
         raise ProjectNotFound(f"no Starlake project at {root}: SL_METADATA names {metadata}, which does not exist.")
     if (root / "application.sl.yml").exists():
-        raise ProjectNotFound(f"no Starlake project at {root}: this is a metadata folder; give the folder above it, {root.parent}.")
+        raise ProjectNotFound(f"no Starlake project at {root}: this is a metadata folder; give its parent folder, {root.parent}.")
     below = next((folder.parent for folder in sorted(root.glob("*/metadata")) if folder.is_dir()), None)
     hint = f" There is one at {below}." if below else " 'starlake bootstrap' creates one."
     raise ProjectNotFound(f"no Starlake project at {root}: it has no 'metadata' folder.{hint}")

@@ -5,13 +5,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..errors import Location
 from . import disk
-from . import schema_keys as keys
-from .documents import FileKind, Reading, load_document, reject_file
+from .documents import FileKind, Reading, load_list_section
 from .file_patterns import compile_pattern
-from .yaml_mappings import Context, Section
-from .yaml_source import Positions
+from .schema_shapes import find_keys
+from .yaml_mappings import Section
 
 _KIND = FileKind("refs")
 
@@ -31,32 +29,20 @@ def read_refs(reading: Reading, metadata: str, application: Section | None) -> t
     path = os.path.join(metadata, "refs.sl.yml")
     if not disk.find_kind(path):
         return _read_entries(application) if application is not None and "refs" in application else ()
-    document = load_document(reading, path, _KIND)
-    if document is None:
-        return ()
-    name = reading.files.name(path)
-    data = document.data
-    if isinstance(data, list):
-        data = {"refs": data}
-    if not isinstance(data, dict) or "refs" not in data:
-        reject_file(reading, _KIND, Location(name, 1), "the root key 'refs' is missing")
-        return ()
-    lines = {"refs" + key if key.startswith("[") else key: line for key, line in document.lines.items()}
-    section = Section(Context(name, Positions(name, lines), reading.problems, "error"), data)
-    reading.sections.append(("refs", section))
-    return _read_entries(section)
+    section = load_list_section(reading, path, _KIND)
+    return _read_entries(section) if section is not None else ()
 
 
 def _read_entries(parent: Section) -> tuple[Reference, ...]:
     found = []
     for item in parent.get_sections("refs"):
-        item.warn_about_unknown_keys(keys.REFERENCE, "an entry of refs")
+        item.warn_about_unknown_keys(find_keys("ref"), "an entry of refs")
         source, target = item.get_section("input"), item.get_section("output")
         if source is None or target is None:
             item.reject_file("", "an entry of refs needs 'input' and 'output'")
             continue
-        source.warn_about_unknown_keys(keys.REFERENCE_PARTS, "the input of an entry of refs")
-        target.warn_about_unknown_keys(keys.REFERENCE_PARTS, "the output of an entry of refs")
+        source.warn_about_unknown_keys(find_keys("input_ref"), "the input of an entry of refs")
+        target.warn_about_unknown_keys(find_keys("input_ref"), "the output of an entry of refs")
         table = _read_pattern(source, "table")
         if table is None:
             source.reject_file("table", "the input of an entry of refs needs a 'table'")

@@ -12,7 +12,7 @@ from typing import Any
 from ..errors import MOST_OF_FILE, Location, Problem, suggest_name
 from .documents import Reading
 from .schema_shapes import ENUMERATIONS, Type, find_shape, has_shape
-from .yaml_mappings import format_scalar
+from .yaml_mappings import describe_value, format_scalar
 
 _EXPECTED = {
     "text": "a string",
@@ -52,7 +52,11 @@ def add_schema_violations(reading: Reading) -> None:
     at: dict[Location | None, list[int]] = {}
     for index, problem in enumerate(problems):
         at.setdefault(problem.location, []).append(index)
-    unknown = {(p.location.file, p.message.split("'")[1]): i for i, p in enumerate(problems) if p.location and _is_about_unknown_key(p)}
+    unknown = {
+        (problem.location.file, problem.message.split("'")[1]): index
+        for index, problem in enumerate(problems)
+        if problem.location and problem.message.startswith("unknown key '")
+    }
     for root, section in reading.sections:
         for violation in islice(find_schema_violations(root, section.data), MOST_OF_FILE):
             location = section.find_location(violation.path)
@@ -69,10 +73,6 @@ def add_schema_violations(reading: Reading) -> None:
                     unknown[section.context.file, violation.unknown_key] = added
             elif problems[index].severity == "warning":
                 problems[index] = replace(problems[index], rejected=True)
-
-
-def _is_about_unknown_key(problem: Problem) -> bool:
-    return problem.message.startswith("unknown key '")
 
 
 def _check_object(name: str, data: Any, path: str) -> Iterator[SchemaViolation]:
@@ -134,10 +134,8 @@ def _has_kind(of: Type, value: Any) -> bool:
 
 
 def _show(value: Any) -> str:
-    if isinstance(value, dict):
-        return "a mapping"
-    if isinstance(value, list):
-        return "a list"
     if value is None:
         return "nothing"
-    return f"the string {value!r}" if isinstance(value, str) else repr(value) if not isinstance(value, bool) else str(value).lower()
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"the string {value!r}" if isinstance(value, str) else describe_value(value)

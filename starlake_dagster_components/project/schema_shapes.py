@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
+from .word_sets import split_words
+
 
 @dataclass(frozen=True, slots=True)
 class Type:
@@ -55,6 +57,12 @@ ENUMERATIONS: Mapping[str, tuple[str, ...]] = {
     "load_strategy": ("ai.starlake.job.load.IngestionNameStrategy", "ai.starlake.job.load.IngestionTimeStrategy"),
     "transpile_dialect": ("ANY", "AMAZON_REDSHIFT", "DATABRICKS", "DUCK_DB", "GOOGLE_BIG_QUERY", "SNOWFLAKE"),
 }  # fmt: skip
+
+ROOTS = split_words("extract load transform env types tables table task application refs dag external")
+"""The root keys of files."""
+STRATEGIES = split_words("OVERWRITE APPEND UPSERT_BY_KEY UPSERT_BY_KEY_AND_TIMESTAMP DELETE_THEN_INSERT SCD2 OVERWRITE_BY_PARTITION")
+"""The types of write strategies."""
+STRATEGIES_WITH_KEY = split_words("UPSERT_BY_KEY UPSERT_BY_KEY_AND_TIMESTAMP DELETE_THEN_INSERT SCD2")
 
 _SHAPES: Mapping[str, str] = {
     "application": """
@@ -133,6 +141,12 @@ def find_shape(name: str) -> Shape:
             required.append(key)
         keys[key] = _parse_type(of)
     return Shape(keys, tuple(required))
+
+
+@cache
+def find_keys(name: str) -> frozenset[str]:
+    """Return the keys of a kind of object; see :func:`find_shape`."""
+    return frozenset(find_shape(name).keys)
 
 
 def has_shape(name: str) -> bool:

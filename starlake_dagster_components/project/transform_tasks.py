@@ -7,7 +7,6 @@ from pathlib import PurePath
 from typing import Any
 
 from ..errors import Location
-from . import schema_keys as keys
 from .application import check_connection
 from .attribute_checks import find_repeated_names
 from .common_sections import (
@@ -26,6 +25,7 @@ from .load_domains import LoadContext, warn_about_suffix
 from .model import EMPTY, Attribute, FrozenDict, Origin, Task
 from .project_files import UnreadableFile
 from .refs import Reference, rewrite_name
+from .schema_shapes import find_keys
 from .sql.intervals import find_interval_variables
 from .sql.tokens import STARLAKE, tokenize_sql
 from .word_sets import split_words
@@ -53,7 +53,7 @@ _DEFAULTED = {
     "dataset_triggering_strategy": "dataset_triggering_strategy",
 }
 # Values that are concatenated, the default's entries first.
-_JOINED = {"presql": "presql", "postsql": "postsql", "rls": "rls", "expectations": "expectations", "acl": "acl"}
+_JOINED = ("presql", "postsql", "rls", "expectations", "acl")
 
 
 @dataclass(slots=True)
@@ -172,11 +172,11 @@ def _read_config(reading: Reading, path: str, folder: _Folder, bodies: list[_Bod
     section = load_section(reading, path, _CONFIG, migrate)
     if section is None:
         return False
-    section.warn_about_unknown_keys(keys.TRANSFORM, "transform")
+    section.warn_about_unknown_keys(find_keys("transform"), "transform")
     folder.job = section.get_name("name") or folder.name
     if folder.job != folder.name:
         message = (
-            f"the domain is called '{folder.job}', but its folder '{folder.name}': tasks with a YAML file are in '{folder.job}', "
+            f"the domain is called '{folder.job}', but its folder is called '{folder.name}': tasks with a YAML file are in '{folder.job}', "
             f"tasks that are only a SQL file are in '{folder.name}'"
         )
         section.report_warning("name", message)
@@ -196,7 +196,7 @@ def _is_empty_config(reading: Reading, path: str) -> bool:
 
 
 def _read_body(section: Section, context: LoadContext) -> _Body:
-    section.warn_about_unknown_keys(keys.TASK, "a task")
+    section.warn_about_unknown_keys(find_keys("task"), "a task")
     found: dict[str, Any] = {}
     readers: dict[str, tuple[str, Callable[[], Any]]] = {
         "database": ("database", lambda: section.get_name("database")),
@@ -210,8 +210,8 @@ def _read_body(section: Section, context: LoadContext) -> _Body:
         "dataset_triggering_strategy": ("dataset_triggering_strategy", lambda: section.get_name("dataset_triggering_strategy")),
         "presql": ("presql", lambda: section.get_strings("presql")),
         "postsql": ("postsql", lambda: section.get_strings("postsql")),
-        "rls": ("rls", lambda: read_grants(section, "rls", keys.RLS)),
-        "acl": ("acl", lambda: read_grants(section, "acl", keys.ACL)),
+        "rls": ("rls", lambda: read_grants(section, "rls", find_keys("rls"))),
+        "acl": ("acl", lambda: read_grants(section, "acl", find_keys("acl"))),
         "expectations": ("expectations", lambda: read_expectations(section)),
         "freshness": ("freshness", lambda: read_freshness(section)),
         "attributes": ("attributes", lambda: _read_attributes(section, context)),
@@ -230,9 +230,6 @@ def _read_body(section: Section, context: LoadContext) -> _Body:
     sql = section.get_string("sql")
     sql_place = section.find_location("sql") if sql is not None else section.find_location()
     in_block = section.join_key("sql") in section.context.blocks
-    origin = section.build_origin()
-    if section.path:
-        origin = Origin(section.context.file, section.find_location().line, section.context.positions.select_below(section.path))
     return _Body(
         fields=found,
         domain=section.get_name("domain"),
@@ -241,7 +238,7 @@ def _read_body(section: Section, context: LoadContext) -> _Body:
         sql=sql if sql and sql.strip() else None,
         sql_line=sql_place.line + (1 if in_block else 0),
         streams=section.get_strings("streams"),
-        origin=origin,
+        origin=section.build_origin(),
     )
 
 
@@ -354,24 +351,24 @@ def _build_task(
 
 def _merge_default(values: dict[str, Any], default: _Body, origin: Origin) -> Origin:
     """Add the values of a folder's default to ``values``; return the origin with their locations. Starlake: AutoTaskInfo.merge."""
-    given = default.fields
+    defaults = default.fields
     positions = default.origin.keys
     inherited: list[str] = []
     for name, key in _DEFAULTED.items():
-        if name not in values and name in given:
-            values[name] = given[name]
+        if name not in values and name in defaults:
+            values[name] = defaults[name]
             inherited.append(key)
     for name in _JOINED:
-        if name in given:
-            values[name] = (*given[name], *values.get(name, ()))
-    if "freshness" in given:
+        if name in defaults:
+            values[name] = (*defaults[name], *values.get(name, ()))
+    if "freshness" in defaults:
         # The default takes precedence here, as in Starlake.
-        values["freshness"] = given["freshness"]
+        values["freshness"] = defaults["freshness"]
         inherited.append("freshness")
-    if "tags" in given:
-        values["tags"] = tuple(dict.fromkeys((*given["tags"], *values.get("tags", ()))))
-    if "sink" in given:
-        values["sink"] = merge_sinks(given["sink"], values.get("sink"))
+    if "tags" in defaults:
+        values["tags"] = tuple(dict.fromkeys((*defaults["tags"], *values.get("tags", ()))))
+    if "sink" in defaults:
+        values["sink"] = merge_sinks(defaults["sink"], values.get("sink"))
         inherited.append("sink")
     places = positions.select_under(inherited) if inherited and isinstance(positions, Positions) else {}
     if not places:

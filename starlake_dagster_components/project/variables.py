@@ -12,7 +12,7 @@ from pathlib import Path
 from ..errors import Location, Problem
 from .project_files import ProjectFiles, UnreadableFile
 from .templating import TemplateError, substitute, substitute_once
-from .yaml_mappings import format_scalar
+from .yaml_mappings import describe_value, format_scalar
 from .yaml_source import YamlDocument, YamlError, parse_yaml
 
 _LEFT_OVER = re.compile(r"\{\{([^{}\n]*)\}\}|\$\{\s*([A-Za-z_][A-Za-z_0-9]*)\s*\}")
@@ -148,9 +148,7 @@ def _read_env_values(document: YamlDocument, name: str, profile: str, env: EnvFi
         text = "" if value is None else format_scalar(value)
         place = Location(name, document.lines.get(key, 1))
         if text is None:
-            env.problems.append(
-                Problem(place, "error", f"variable '{key}' must be a string, found {'a mapping' if isinstance(value, dict) else 'a list'}")
-            )
+            env.problems.append(Problem(place, "error", f"variable '{key}' must be a string, found {describe_value(value)}"))
             continue
         values[key] = text
         env.places[profile, key] = place

@@ -77,8 +77,10 @@ class Section:
         return positions[""] if "" in positions else Location(self.context.file, 1)
 
     def build_origin(self) -> Origin:
-        """Return the origin of the object that the file describes. This section must be the content of its root key."""
-        return Origin(self.context.file, self.start.line, self.context.positions)
+        """Return the origin of the object that the section describes."""
+        if not self.path:
+            return Origin(self.context.file, self.start.line, self.context.positions)
+        return Origin(self.context.file, self.find_location().line, self.context.positions.select_below(self.path))
 
     def report_error(self, key: str, message: str) -> None:
         """Report a wrong value: an error, or a warning if the file has no effect."""
@@ -106,9 +108,10 @@ class Section:
         return "" if self.is_full else suggest_name(name, known)
 
     def _reject_value(self, key: str, expected: str) -> None:
-        value = self.data[key]
-        shown = "a mapping" if isinstance(value, dict) else "a list" if isinstance(value, list) else repr(value)
-        self.reject_file(key, f"{self.join_key(key)}: expected {expected}, found {shown}")
+        self._reject_item(key, self.data[key], expected)
+
+    def _reject_item(self, key: str, value: Any, expected: str) -> None:
+        self.reject_file(key, f"{self.join_key(key)}: expected {expected}, found {describe_value(value)}")
 
     def _accept_string(self, key: str, expected: str) -> None:
         """Warn about a string that is accepted here, but not by Starlake's JSON schema, such as ``"true"`` for a boolean."""
@@ -171,10 +174,7 @@ class Section:
         for index, item in enumerate(value):
             text = format_scalar(item)
             if text is None and item is not None:
-                self.reject_file(
-                    f"{key}[{index}]",
-                    f"{self.join_key(key)}[{index}]: expected a string, found {'a mapping' if isinstance(item, dict) else 'a list'}",
-                )
+                self._reject_item(f"{key}[{index}]", item, "a string")
             elif text is not None:
                 found.append(text)
         return tuple(found)
@@ -191,10 +191,7 @@ class Section:
         for name, item in value.items():
             text = "" if item is None else format_scalar(item)
             if text is None:
-                self.reject_file(
-                    f"{key}.{name}",
-                    f"{self.join_key(key)}.{name}: expected a string, found {'a mapping' if isinstance(item, dict) else 'a list'}",
-                )
+                self._reject_item(f"{key}.{name}", item, "a string")
             else:
                 found[name] = text
         return FrozenDict(found) if found else EMPTY
@@ -229,8 +226,7 @@ class Section:
             if isinstance(item, dict):
                 found.append(Section(self.context, item, f"{path}[{index}]"))
             elif item is not None:
-                shown = "a list" if isinstance(item, list) else repr(item)
-                self.reject_file(f"{key}[{index}]", f"{path}[{index}]: expected {wanted}, found {shown}")
+                self._reject_item(f"{key}[{index}]", item, wanted)
         return found
 
     def get_choice(self, key: str, known: Collection[str], what: str, convert: Callable[[str], str] = str.upper) -> str | None:
@@ -277,6 +273,11 @@ class Section:
             hint = f"; is it misspelled as '{near[0]}'?" if near else ""
             self.reject_file(key, f"{where} needs '{key}', which is missing{hint}")
         return not missing
+
+
+def describe_value(value: Any) -> str:
+    """Return a value of the wrong type as a message shows it."""
+    return "a mapping" if isinstance(value, dict) else "a list" if isinstance(value, list) else repr(value)
 
 
 def format_scalar(value: Any) -> str | None:

@@ -39,6 +39,8 @@ _FLOW_OPENERS = re.compile(r"[\[{]")
 _joined: dict[str, dict[str, str]] = {}
 # The keys of packed positions. Files with the same keys share them.
 _shapes: dict[tuple[str, ...], tuple[str, ...]] = {}
+# The positions that were unpacked last, and their lines.
+_unpacked: tuple[object, dict[str, int]] = (None, {})
 
 
 class YamlError(Exception):
@@ -68,12 +70,15 @@ class Positions(Mapping[str, Location]):
 
     @property
     def _lines(self) -> dict[str, int]:
-        """The lines by key. They are unpacked for each access, because few are requested after packing."""
-        own = self._own
-        if own is None:
-            keys, lines = self._packed
-            own = dict(zip(keys, memoryview(lines).cast("I"), strict=True))
-        return own
+        """The lines by key. After packing, only those of the file that was used last are unpacked, because few are requested."""
+        global _unpacked
+        if self._own is not None:
+            return self._own
+        packed, lines = _unpacked
+        if packed is not self._packed:
+            lines = dict(zip(self._packed[0], memoryview(self._packed[1]).cast("I"), strict=True))
+            _unpacked = self._packed, lines
+        return lines
 
     def __getitem__(self, key: str) -> Location:
         line = self._lines.get(key)

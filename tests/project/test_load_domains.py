@@ -208,10 +208,10 @@ def test_a_domain_without_config_and_names_that_differ(folder: ProjectFolder) ->
     ]
     assert [table.full_name for table in project.tables] == ["other.inside", "nameless._under", "plain.t"]
     assert list_messages(project) == [
-        "metadata/load/folder/_config.sl.yml:2: warning: the domain is called 'other', but its folder 'folder'; "
-        "Starlake's load --domains finds no table if they differ",
-        "metadata/load/folder/file.sl.yml:2: warning: the table is called 'inside', but its file 'file.sl.yml'; "
-        "Starlake's load --tables finds no table if they differ",
+        "metadata/load/folder/_config.sl.yml:2: warning: the domain is called 'other', but its folder is called 'folder'; "
+        "if they differ, load --domains finds no table",
+        "metadata/load/folder/file.sl.yml:2: warning: the table is called 'inside', but its file is called 'file.sl.yml'; "
+        "if they differ, load --tables finds no table",
     ]
 
 

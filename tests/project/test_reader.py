@@ -42,7 +42,7 @@ def without_dates(project: Project) -> dict[str, object]:
     [
         (lambda root: None, "has no 'metadata' folder. 'starlake bootstrap' creates one."),
         (lambda root: (root / "sub/metadata").mkdir(parents=True), "There is one at"),
-        (lambda root: (root / "application.sl.yml").write_text(""), "this is a metadata folder; give the folder above it"),
+        (lambda root: (root / "application.sl.yml").write_text(""), "this is a metadata folder; give its parent folder"),
     ],
 )
 def test_a_folder_without_project(tmp_path: Path, make, words: str) -> None:  # type: ignore[no-untyped-def]

@@ -113,7 +113,7 @@ def test_domains_of_tasks_when_folder_and_name_differ(folder: ProjectFolder) -> 
         ("x.d", "x.d", "folder"),
     ]
     assert len(list_messages(project)) == 1
-    assert "the domain is called 'job', but its folder 'folder'" in list_messages(project)[0]
+    assert "the domain is called 'job', but its folder is called 'folder'" in list_messages(project)[0]
 
 
 def test_inline_tasks(folder: ProjectFolder) -> None:
