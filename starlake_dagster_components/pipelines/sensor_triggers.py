@@ -18,7 +18,7 @@ class Trigger:
 
     Attributes:
         postfix: (``name`` or ``operator``, text) of the expression in postfix order; empty for ``any`` and ``all``.
-        every: True for ``all``, False for ``any``.
+        every: False for ``any``.
     """
 
     postfix: tuple[tuple[str, str], ...] = ()

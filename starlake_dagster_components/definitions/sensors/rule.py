@@ -274,7 +274,7 @@ class _Cycle:
 def _is_satisfied(rule: Rule, latest: Mapping[str, Materialization], new: Mapping[str, Materialization], cycle: _Cycle | None) -> bool:
     if cycle is None:
         return rule.strategy.holds(new.__contains__, rule.assets)
-    if rule.strategy.postfix or rule.strategy.every:
+    if rule.strategy.every:
         return rule.strategy.holds(lambda a: cycle.is_optional(a) or _is_up_to_date(a, latest, new, cycle), rule.assets)
     return all(cycle.is_optional(a) or cycle.contains(a, latest.get(a)) for a in rule.assets)
 
@@ -289,11 +289,11 @@ def _describe_observed(rule: Rule, latest: Mapping[str, Materialization], new: M
         missing = [a for a in rule.assets if a not in new]
         text = f"Observed materializations for {_format_names(seen)}, but not for {_format_names(missing)}"
         return f"{text} (strategy: {rule.trigger.strategy.strip()})" if rule.strategy.postfix else text
-    any_of = not rule.strategy.postfix and not rule.strategy.every
     missing = [
         a
         for a in rule.assets
-        if not cycle.is_optional(a) and not (cycle.contains(a, latest.get(a)) if any_of else _is_up_to_date(a, latest, new, cycle))
+        if not cycle.is_optional(a)
+        and not (_is_up_to_date(a, latest, new, cycle) if rule.strategy.every else cycle.contains(a, latest.get(a)))
     ]
     return (
         f"Observed materializations for {_format_names(seen)}, but not for {_format_names(missing)} (data cycle: "

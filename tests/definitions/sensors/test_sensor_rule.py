@@ -235,6 +235,22 @@ class TestDataCycle:
         decision = decided(latest, timings=timings, optional_dataset_enabled=True, **self.CYCLE)
         assert isinstance(decision, Start) == starts
 
+    def test_a_quarter_more_than_the_cycle_is_not_slower(self) -> None:
+        """The hours 0, 4, 8 and so on are the cycle. Five hours exceed four by a quarter, six by a half."""
+        latest = {ORDERS: made(4, "2026-01-06T12:00"), LINES: made(5, "2026-01-06T12:00")}
+        for hours, starts in ((5, False), (6, True)):
+            timings = {"ref.country": DatasetTiming(f"0 */{hours} * * *")}
+            decision = decided(latest, timings=timings, optional_dataset_enabled=True, data_cycle_enabled=True, data_cycle="0 */4 * * *")
+            assert isinstance(decision, Start) == starts
+
+    @pytest.mark.parametrize("strategy", ["all", "any"])
+    def test_the_reason_does_not_name_optional_datasets(self, strategy: str) -> None:
+        decision = decided(
+            {ORDERS: made(4, "2026-01-06")}, timings=self.TIMINGS, optional_dataset_enabled=True, strategy=strategy, **self.CYCLE
+        )
+        assert isinstance(decision, Wait)
+        assert "but not for ['sales_lines'] (data cycle" in decision.reason
+
     def test_optional_by_freshness(self) -> None:
         """Without a schedule, the period of a dataset is its freshness."""
         latest = {ORDERS: made(4, "2026-01-06"), LINES: made(5, "2026-01-06")}
@@ -345,6 +361,10 @@ class TestFilteredDatasets:
         latest = {ORDERS: made(1), LINES: made(2)}
         assert isinstance(decided(latest), Wait)
         assert decided({**latest, COUNTRY: made(3)}, filtered_datasets=frozenset({"REF.country"})) == Start(latest)
+
+    def test_they_may_be_named_as_assets(self) -> None:
+        latest = {ORDERS: made(1), LINES: made(2)}
+        assert decided(latest, filtered_datasets=frozenset({"Ref_Country"})) == Start(latest)
 
     def test_without_anything_left_nothing_starts(self) -> None:
         assert decided({ORDERS: made(1)}, filtered_datasets=frozenset(WATCHED)) == Wait("No materializations observed")
