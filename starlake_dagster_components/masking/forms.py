@@ -21,7 +21,8 @@ def _iterate_forms(secret: str) -> Iterator[str]:
     if secret.isalnum() and secret.isascii():
         yield from _encode(secret)
         return
-    for url in (quote(secret, safe=""), quote(secret), quote_plus(secret), quote(secret, safe="!'()*"), quote(secret, safe="-_.!~*'()")):
+    data = encode_secret(secret)
+    for url in (quote(data, safe=""), quote(data), quote_plus(data), quote(data, safe="!'()*")):
         yield url
         yield _lower_escapes(url)
     for ascii_only in (True, False):
@@ -44,10 +45,18 @@ def _iterate_forms(secret: str) -> Iterator[str]:
 
 
 def _encode(secret: str) -> Iterator[str]:
-    data = b64encode(secret.encode("utf-8", "surrogateescape")).decode()
+    data = b64encode(encode_secret(secret)).decode()
     if len(data) >= 12:
         yield data
         yield data.rstrip("=")
+
+
+def encode_secret(secret: str) -> bytes:
+    """Return a secret in UTF-8, with the bytes of an environment variable as they are, even if they are not UTF-8."""
+    try:
+        return secret.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # half a character, which JSON can contain
+        return secret.encode("utf-8", "surrogatepass")
 
 
 def _lower_escapes(url: str) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
+from .forms import encode_secret
 from .mask import Mask, is_word
 from .values import find_secrets
 
@@ -82,7 +83,7 @@ def mask_data(data: Any) -> Any:
 
 def holds_secrets(body: bytes) -> bool:
     """Return whether bytes contain a known secret. Plain words do not count, because they may have another meaning there."""
-    return any(secret.encode("utf-8", "surrogateescape") in body for secret in list_known_secrets() if not is_word(secret))
+    return any(encode_secret(secret) in body for secret in list_known_secrets() if not is_word(secret))
 
 
 def _list_names() -> tuple[str, ...]:

@@ -47,7 +47,7 @@ class _Search:
             for key, item in value.items():
                 if item.__class__ is not str or (key, item) not in self._seen:
                     self.visit(str(key), item, depth + 1)
-        elif isinstance(value, (Sequence, Set)) and not isinstance(value, (bytes, bytearray)):
+        elif isinstance(value, (Sequence, Set)):
             for item in value:
                 self.visit(name, item, depth + 1)
         elif hasattr(value, "get_secret_value"):
@@ -59,9 +59,7 @@ class _Search:
         if (name, value) in self._seen:
             return
         self._seen.add((name, value))
-        if "{" in value and _PLACEHOLDER.fullmatch(value):
-            return
-        if is_secret_name(name) or (self._names and matches_name(name, self._names)):
+        if is_secret_name(name) or matches_name(name, self._names):
             self.found.update(_split_value(value))
         elif "=" in value or "@" in value:
             for found in find_in_patterns(value):

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 import shutil
 import string
 import subprocess
@@ -56,6 +57,32 @@ def test_secrets_as_bash_writes_them() -> None:
 @pytest.mark.parametrize("character", list('"\\$`!'))
 def test_secrets_in_double_quotes_of_a_shell(character: str) -> None:
     assert hide(f"p4ss{character}w0rd", f"p4ss\\{character}w0rd") == "<<***>>"
+
+
+@pytest.mark.parametrize(
+    ("secret", "written"),
+    [
+        pytest.param("p4ss~w$rd", "p4ss~w\\$rd", id="double quotes of a shell"),
+        pytest.param('pä$s"word', 'pä$s\\"word', id="JSON with letters as they are"),
+        pytest.param("p4ss'w rd", "p4ss\\'w rd", id="a backslash before quotes only"),
+        pytest.param("p'4\"s\\s", "p\\'4\"s\\\\s", id="Python"),
+        pytest.param('p4"ss<w', 'p4"ss&lt;w', id="XML between tags"),
+    ],
+)
+def test_secrets_with_several_characters_of_which_some_are_escaped(secret: str, written: str) -> None:
+    assert hide(secret, written) == "<<***>>"
+
+
+def test_bytes_that_are_not_text_in_the_environment() -> None:
+    """Python reads the byte FF of a variable as half a character."""
+    secret = os.fsdecode(b"p4ss\xffword")
+    for written in (secret, "p4ss%FFword", "p4ss%ffword", base64.b64encode(b"p4ss\xffword").decode()):
+        assert hide(secret, written) == "<<***>>", written
+
+
+def test_halves_of_characters_in_json() -> None:
+    mask = Mask({"SERVICE": '{"password": "p4ss\\ud83dword"}'})
+    assert mask("<<p4ss\ud83dword>>") == "<<***>>"
 
 
 @pytest.mark.parametrize(("secret", "hidden"), [("abcdefghi", True), ("abcdefgh", True), ("abcdef", False)])

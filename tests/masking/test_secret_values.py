@@ -101,6 +101,14 @@ def test_json_in_json_ends() -> None:
     assert find_secrets([{"token": "[" * 100_000}]) == {"[" * 100_000}
 
 
+def test_json_in_data_counts_as_levels() -> None:
+    def nest_lists(levels: int) -> str:
+        return "[" * levels + '"d33p"' + "]" * levels
+
+    assert "d33p" in find_secrets([{"token": nest_lists(18)}])
+    assert "d33p" not in find_secrets([{"token": nest_lists(19)}])
+
+
 def test_models_in_models_end() -> None:
     credentials: Credentials | None = None
     for number in range(30):

@@ -62,8 +62,8 @@ class _Scan:
         groups: list[tuple[str, bool]] = [("", False)]
         merge = "MERGE" in self._words
         index = 0
-        while index < len(self._tokens):
-            word = self._get_word(index)
+        while index < len(self._words):
+            word = self._words[index]
             opens = False
             if word == "(":
                 groups.append((self._get_word(index - 1), False))

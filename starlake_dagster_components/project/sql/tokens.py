@@ -50,11 +50,15 @@ class Token(NamedTuple):
 def tokenize_sql(sql: str, rules: TokenRules) -> Iterator[Token]:
     """Yield the tokens of SQL. Their texts, joined, equal the SQL."""
     pattern = _compile_rules(rules)
+    if not rules.nested:
+        for found in pattern.finditer(sql):
+            yield Token(found.lastgroup, found.group(), found.start())  # type: ignore[arg-type]
+        return
     position = 0
     while match := pattern.match(sql, position):
         kind: TokenKind = match.lastgroup  # type: ignore[assignment]
         start, position = position, match.end()
-        if kind == "comment" and rules.nested and sql.startswith("/*", start):
+        if kind == "comment" and sql.startswith("/*", start):
             position = _find_end_of_nested_comment(sql, start)
         yield Token(kind, sql[start:position], start)
 
