@@ -25,13 +25,7 @@ _SKIPPABLE = dg.Out(dg.Nothing, is_required=False)
 
 
 def build_assets(graph: AssetGraph, bodies: Bodies, settings: Settings) -> list[dg.AssetsDefinition | dg.AssetSpec]:
-    """Return all assets of a project, with specs for external tables.
-
-    Args:
-        graph: the nodes and specs.
-        bodies: the bodies of the ops.
-        settings: the settings of checks and ops.
-    """
+    """Return all assets of a project, with specs for external tables."""
     assets: list[dg.AssetsDefinition | dg.AssetSpec] = []
     jobs = frozenset(p.name for p in graph.plan.pipelines)
     batches = _group_batches(graph, jobs, settings) if settings.batch else {}

@@ -47,10 +47,8 @@ class Batch:
 def build_batches(graph: AssetGraph, taken: Callable[[str], bool], prefix: str = "") -> Sequence[Batch]:
     """Return the batches of two or more tables.
 
-    Args:
-        graph: the assets.
-        taken: function that returns whether a job or another op has a name.
-        prefix: prefix of op names, because another project in the code location may have the same domain.
+    ``taken`` returns whether a job or another op has a name. ``prefix`` begins op names, because another project in the code location may
+    have the same domain.
     """
     from ..commands import fits_command_line
 

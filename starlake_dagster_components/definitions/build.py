@@ -71,10 +71,6 @@ class Built:
 def prepare_graph(root: str | Path, settings: Settings) -> tuple[Plan, AssetGraph, tuple[Problem, ...]]:
     """Read and plan a project and determine its assets, without building the definitions.
 
-    Args:
-        root: the project's folder.
-        settings: the settings of its definitions.
-
     Returns:
         The plan, the asset graph, and all problems of the project, errors first. They are not raised.
 
@@ -141,11 +137,8 @@ def load_project_plan(
 ) -> Loaded:
     """Read and plan a project, or get its plan from the cache.
 
-    Args:
-        root: the project's folder.
-        settings: the settings of its definitions.
-        readable: whether all users may read the cached plan.
-        find_pinned: see :func:`~starlake_dagster_components.pipelines.load_plan`.
+    ``readable``: whether all users may read the cached plan. ``find_pinned``: see
+    :func:`~starlake_dagster_components.pipelines.plan_loading.load_plan`.
 
     Raises:
         ProjectNotFound: the folder does not exist, or does not contain a Starlake project.
@@ -169,10 +162,6 @@ def load_project_plan(
 
 def build_definitions(root: str | Path, settings: Settings) -> Built:
     """Build the definitions of a project.
-
-    Args:
-        root: the project's folder.
-        settings: the settings of its definitions.
 
     Raises:
         InvalidProjectDefinition: the project has errors; the message lists all of them.
@@ -240,10 +229,8 @@ def _find_missing_programs(plan: Plan, settings: Settings) -> Iterator[str]:
 def choose_job_executor(pipeline: Pipeline | None, settings: Settings, choose_tags: "ChooseTags | None" = None) -> dg.ExecutorDefinition:
     """Return the executor of a job's steps: the setting ``step_executor``, or else threads, as many as the command executor suggests.
 
-    Args:
-        pipeline: the job's pipeline; None = the implicit job behind the Materialize buttons.
-        settings: the settings.
-        choose_tags: function that returns the tags to add to a run; None = the last complete partition, for runs without one.
+    ``pipeline`` is None for the implicit job behind the Materialize buttons. ``choose_tags`` returns the tags to add to a run; None = the
+    last complete partition, for runs without one.
     """
     choose_tags = choose_tags or choose_partition
     if isinstance(settings.step_executor, dg.ExecutorDefinition):

@@ -47,13 +47,7 @@ def drop_repeated_expectations(expectations: Iterable[Expectation]) -> list[Expe
 
 
 def build_default_check_spec(node: StarlakeNode, expectation: Expectation, key: dg.AssetKey) -> dg.AssetCheckSpec:
-    """Return the default check spec for an expectation.
-
-    Args:
-        node: the table or task.
-        expectation: one of its expectations.
-        key: the asset key of the node.
-    """
+    """Return the default check spec for an expectation."""
     return dg.AssetCheckSpec(
         name=make_check_name(expectation.expect),
         asset=key,
@@ -77,12 +71,7 @@ def can_block() -> bool:
 
 
 def build_check_specs(node: StarlakeNode, key: dg.AssetKey) -> Iterator[dg.AssetCheckSpec]:
-    """Yield the translator's check spec for each expectation of a node.
-
-    Args:
-        node: a node; only tables and tasks have expectations.
-        key: its asset key.
-    """
+    """Yield the translator's check spec for each expectation of a node."""
     for _, spec in _pair_with_specs(node, key):
         yield spec
 
@@ -107,11 +96,7 @@ def build_check_results(
 ) -> Iterator[dg.AssetCheckResult]:
     """Yield the check results for the expectations of a table or task.
 
-    Args:
-        node: the table or task.
-        key: its asset key.
-        results: the results of the executor. Expectations without a result are left out.
-        show_rows: function that returns the rows that violate an expectation, in Markdown, or None.
+    Expectations without a result are left out. ``show_rows`` returns the rows that violate an expectation, in Markdown, or None.
     """
     declared = {expectation.expect: (expectation, spec) for expectation, spec in _pair_with_specs(node, key)}
     for expect, result in {result.expect: result for result in results}.items():
@@ -134,13 +119,7 @@ def build_check_results(
 
 
 def build_asset_check_specs(node: StarlakeNode, key: dg.AssetKey, settings: Settings) -> list[dg.AssetCheckSpec]:
-    """Return all check specs of a node, according to the settings.
-
-    Args:
-        node: a node; only tables and tasks have checks.
-        key: its asset key.
-        settings: the settings.
-    """
+    """Return all check specs of a node, according to the settings."""
     specs = list(build_check_specs(node, key))
     if has_reject_check(node, settings) and all(spec.name != REJECTED_ROWS for spec in specs):
         specs.append(
@@ -176,13 +155,7 @@ def has_reject_check(node: StarlakeNode, settings: Settings) -> bool:
 
 
 def build_reject_check_result(key: dg.AssetKey, counters: "Counters | None", settings: Settings) -> dg.AssetCheckResult | None:
-    """Return the result of the check ``rejected_rows``; None if the number of rejected rows is unknown, or no file was loaded.
-
-    Args:
-        key: the table's asset key.
-        counters: the counts of the load; None = unknown.
-        settings: the settings.
-    """
+    """Return the result of the check ``rejected_rows``; None if the number of rejected rows is unknown, or no file was loaded."""
     if counters is None or counters.rejected is None or not counters.files:
         return None
     return dg.AssetCheckResult(

@@ -12,10 +12,6 @@ def build_table_schema(node: Table | Task, types: Mapping[str, TypeDefinition]) 
     """Return the declared columns of a table or task; None if it does not declare any.
 
     Nested fields follow their column and have dotted names. Types are Starlake's, with ``array<...>`` for arrays.
-
-    Args:
-        node: the table or task.
-        types: the project's types, by name.
     """
     attributes = node.attributes
     if not attributes:
@@ -25,11 +21,7 @@ def build_table_schema(node: Table | Task, types: Mapping[str, TypeDefinition]) 
 
 
 def build_inferred_schema(columns: Iterable[tuple[str, str]]) -> dg.TableSchema | None:
-    """Return the columns that were inferred from a task's SQL; None if there are none.
-
-    Args:
-        columns: names and SQL types; an empty type is unknown.
-    """
+    """Return the columns that were inferred from a task's SQL; None if there are none. An empty type is unknown."""
     found = [_build_column(name, type_ or "unknown", None, True, ()) for name, type_ in columns]
     return dg.TableSchema(columns=found) if found else None
 

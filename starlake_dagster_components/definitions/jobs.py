@@ -49,15 +49,7 @@ def build_job(
     metadata: Mapping[str, Any] | None = None,
     condition: Any = None,
 ) -> Job:
-    """Return the job of a pipeline.
-
-    Args:
-        graph: the assets.
-        pipeline: the pipeline that the job runs.
-        executor: executor of the job's steps; None = that of the code location.
-        metadata: metadata of the job.
-        condition: automation condition of the job, if any.
-    """
+    """Return the job of a pipeline. ``executor`` runs the steps; None = that of the code location."""
     return _get_job_factory()(
         name=pipeline.name,
         selection=dg.AssetSelection.assets(*select_job_keys(graph, pipeline)),
@@ -73,10 +65,7 @@ def build_job(
 def build_job_of_all_assets(name: str, definitions: dg.Definitions, executor: Any) -> dg.JobDefinition:
     """Return a job of all assets, like Dagster's implicit job but with a name. The assets may have different partitions.
 
-    Args:
-        name: the job's name.
-        definitions: definitions with the assets.
-        executor: executor of the job's steps; None = Dagster's default.
+    ``executor`` runs the steps; None = Dagster's default.
     """
     try:
         from .asset_job import build_job_of_graph

@@ -40,9 +40,7 @@ def make_asset_key(name: str, style: AssetKeyStyle = "flat") -> dg.AssetKey:
 def make_op_name(key: dg.AssetKey, taken: Container[str] = ()) -> str:
     """Return the op name for an asset key, in letters, digits, and underscores. Different keys have different op names.
 
-    Args:
-        key: the asset key.
-        taken: names of jobs, with which ops share a namespace in Dagster. In Starlake, a job is often named after its domain.
+    ``taken`` are the names of jobs, which share a namespace with ops in Dagster. In Starlake, a job is often named after its domain.
     """
     name = _make_readable_op_name(key)
     return f"{name}_step_{_compute_checksum(key)}" if name in taken else name

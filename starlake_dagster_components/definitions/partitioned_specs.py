@@ -36,14 +36,7 @@ class PartitionedSpecs:
 def add_partitions(
     plan: Plan, settings: Settings, nodes: Mapping[NodeId, StarlakeNode], specs: Mapping[NodeId, dg.AssetSpec]
 ) -> PartitionedSpecs:
-    """Add partitions to the specs of tasks: those of their jobs, or those that the translator sets.
-
-    Args:
-        plan: the plan.
-        settings: the settings.
-        nodes: all nodes.
-        specs: the specs as returned by the translator.
-    """
+    """Add partitions to the specs of tasks: those of their jobs, or those that the translator sets."""
     chosen: dict[NodeId, Windows] = {}
     problems: list[Problem] = []
     for node_id, node in nodes.items():

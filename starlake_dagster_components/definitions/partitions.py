@@ -34,10 +34,6 @@ def build_partitions(pipeline: Pipeline, settings: Settings) -> dg.TimeWindowPar
     """Return the partitions of a job with a schedule: one per interval of its cron.
 
     The first and last days are the options ``start_date`` (or else the setting ``partitions_start``) and ``end_date`` of the DAG config.
-
-    Args:
-        pipeline: a pipeline with a schedule.
-        settings: the settings; they contain the default time zone and first day.
     """
     schedule = pipeline.schedule
     assert schedule is not None
@@ -135,10 +131,6 @@ def find_interval_of_run(tags: Mapping[str, str], windows: dg.TimeWindowPartitio
     """Return the data interval of a run that Dagster launched for a partition or a range of partitions; None for other runs.
 
     It is the interval of the partitions. But if the run's tags have an interval with the same end, it is the tagged one.
-
-    Args:
-        tags: the tags of the run.
-        windows: the partitions of the job.
 
     Raises:
         ValueError: a key is not one of the partitions, for example because the cron has changed.

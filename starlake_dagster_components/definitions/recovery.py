@@ -100,10 +100,7 @@ def _is_isolated(plan: Plan, problem: Problem) -> bool:
 def find_dropped_jobs(last: Plan, plan: Plan, share: float) -> list[Problem]:
     """Return a warning for each kind of job (load, transform) of which a reload drops at least a share, which is probably a mistake.
 
-    Args:
-        last: the previous plan.
-        plan: the current plan.
-        share: the setting ``dropped_jobs``, from 0 to 1.
+    ``share`` is the setting ``dropped_jobs``, from 0 to 1.
     """
     problems = []
     for kind in ("load", "transform"):

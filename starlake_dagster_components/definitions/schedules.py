@@ -134,10 +134,7 @@ def _evaluate_tick(ticks: _Ticks, context: dg.ScheduleEvaluationContext) -> dg.R
 def find_last_run(context: dg.ScheduleEvaluationContext, identity: str, before: datetime) -> dg.DagsterRun | None:
     """Return the run that a schedule started for the tick before another one, whether or not it succeeded; None if there is none.
 
-    Args:
-        context: the context of the evaluation.
-        identity: value of the tag :data:`SCHEDULED_BY` of the schedule's runs.
-        before: the later tick.
+    ``identity`` is the value of the tag :data:`SCHEDULED_BY` of the schedule's runs.
     """
     try:
         instance = context.instance

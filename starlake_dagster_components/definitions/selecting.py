@@ -34,10 +34,6 @@ def select_nodes(plan: Plan, settings: Settings) -> tuple[Plan, tuple[Problem, .
 
     Other tables and tasks that selected tasks read become external tables with the same names. Sensors wait for them, because another code
     location is expected to contain them.
-
-    Args:
-        plan: the whole plan.
-        settings: the settings ``select``, ``exclude``, and ``op_rules`` are used.
     """
     if not (settings.select or settings.exclude or settings.op_rules):
         return plan, ()

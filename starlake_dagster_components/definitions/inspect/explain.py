@@ -18,10 +18,8 @@ from .summary import get_executor_name
 def explain_name(graph: AssetGraph, settings: Settings, name: str) -> list[str]:
     """Return lines that explain the objects with a name.
 
-    Args:
-        graph: the assets.
-        settings: the settings of the definitions.
-        name: a job, ``<job>_schedule``, ``<job>_sensor``, an asset key as shown in Dagster, or a Starlake name (``domain.table``).
+    The name may be that of a job, ``<job>_schedule``, ``<job>_sensor``, an asset key as shown in Dagster, or a Starlake name
+    (``domain.table``).
 
     Raises:
         UnknownName: there is no such object.

@@ -23,9 +23,6 @@ def build_job_condition(evaluation: Evaluation) -> Any:
 
     It is true if the job's inputs have been materialized since its root assets were, according to the triggering strategy. It becomes true
     only once for each new materialization, so a failed run is not started again.
-
-    Args:
-        evaluation: the evaluation of the sensor that the job would otherwise have.
     """
     condition = dg.AutomationCondition
     run_began, run_failed = condition.run_in_progress().newly_true(), condition.execution_failed().newly_true()
@@ -65,13 +62,7 @@ def _join(conditions: list[Any], *, every: bool) -> Any:
 def build_conditions_sensor(
     name: str, jobs: Collection[str], default_status: dg.DefaultSensorStatus
 ) -> dg.AutomationConditionSensorDefinition:
-    """Return the sensor that evaluates the conditions of jobs. Dagster's default sensor would initially be stopped.
-
-    Args:
-        name: name of the sensor.
-        jobs: names of the jobs.
-        default_status: its initial status.
-    """
+    """Return the sensor that evaluates the conditions of jobs. Dagster's default sensor would initially be stopped."""
     # There are no assets to evaluate, but Dagster requires a selection.
     nothing = dg.AssetSelection.all() - dg.AssetSelection.all()
     return dg.AutomationConditionSensorDefinition(

@@ -9,10 +9,7 @@ import dagster as dg
 def find_interval_before(cron: str, timezone: str | None, moment: datetime) -> tuple[datetime, datetime]:
     """Return the last complete interval of a cron at a time, as ``scheduled_dates_range`` of starlake-orchestration does.
 
-    Args:
-        cron: five fields, or a macro such as ``@daily``.
-        timezone: IANA name; None = UTC.
-        moment: a time with an offset.
+    The time zone is an IANA name; None = UTC. ``moment`` has an offset.
 
     Returns:
         Start and end of the interval, in the time zone. The end is the last tick at or before ``moment``, and the start is the tick before.

@@ -24,9 +24,7 @@ class FolderUnreadable(StarlakeError):
 def find_ack_file(folder: WaitingFolder, now: datetime) -> list[WaitingFile]:
     """Return the ack file of a domain (pre-load strategy ``ack``), or an empty list if it does not exist.
 
-    Args:
-        folder: the folder of the domain.
-        now: the current local time, for the date in the file's name.
+    ``now`` is the current local time, for the date in the file's name.
 
     Raises:
         FolderUnreadable: the folder exists but cannot be read.

@@ -70,13 +70,6 @@ def build_incoming_asset(
 
     Observations, which the file sensor and the button "Observe" in the UI create, report the number of waiting files, the age of the oldest
     one, and the first names.
-
-    Args:
-        folder: the folder in which the files wait.
-        key: key of the asset.
-        group_name: group of the domain's assets.
-        op_name: name of the op that observes the asset.
-        tags: tags of the asset.
     """
 
     def observe() -> dg.ObserveResult:

@@ -136,10 +136,7 @@ def build_rule(
 ) -> Rule:
     """Return the rule of a sensor.
 
-    Args:
-        trigger: the options of the pipeline.
-        watched: dataset name -> asset; an asset may have several names.
-        timings: dataset name -> how often it is updated.
+    ``watched`` has the asset of each dataset name; an asset may have several names. ``timings`` has how often each dataset is updated.
 
     Raises:
         InvalidTrigger: the triggering strategy is invalid, or names a dataset that is not watched.

@@ -15,11 +15,7 @@ from ..graph import AssetGraph
 def build_column_metadata(log: dg.DagsterLogManager, graph: AssetGraph, columns: ProjectColumns, task: Task) -> dict[str, Any]:
     """Return ``dagster/column_lineage`` of a task, and ``dagster/column_schema`` if its YAML does not declare columns.
 
-    Args:
-        log: log of the step; receives a debug message if the SQL cannot be analyzed.
-        graph: the assets.
-        columns: the columns of the project.
-        task: the task.
+    ``log`` receives a debug message if the SQL cannot be analyzed.
 
     Returns:
         The metadata; empty if the SQL cannot be analyzed.
@@ -54,10 +50,7 @@ def _build_lineage(graph: AssetGraph, columns: Sequence[Column]) -> Mapping[str,
 def build_actual_columns(context: dg.AssetExecutionContext, key: dg.AssetKey, columns: Mapping[str, str]) -> dict[str, Any]:
     """Return ``dagster/column_schema`` with a table's actual columns, and ``starlake/columns_changed`` if they have changed.
 
-    Args:
-        context: the step that has written the table.
-        key: asset key of the table.
-        columns: the actual columns, name -> type; empty if unknown.
+    ``columns`` has the type of each actual column; empty if unknown.
     """
     if not columns:
         return {}

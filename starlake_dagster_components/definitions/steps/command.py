@@ -71,12 +71,7 @@ class StepCommands:
         return pipeline is not None and pipeline.run_dependencies_first
 
     def has_found_nothing(self, context: dg.AssetExecutionContext, pre_load: dg.AssetKey) -> bool:
-        """Return whether a pre-load found nothing to load, in this run or in a run that this one re-executes.
-
-        Args:
-            context: the step of a table in the domain.
-            pre_load: asset key of the pre-load.
-        """
+        """Return whether a pre-load found nothing to load, in this run or in a run that this one re-executes."""
         latest = context.instance.get_latest_materialization_event(pre_load)
         materialization = latest.asset_materialization if latest else None
         if latest is None or materialization is None:
@@ -89,10 +84,7 @@ class StepCommands:
     def build_run_context(self, context: dg.AssetExecutionContext, pipeline: Pipeline | None, task: Task | None = None) -> RunContext:
         """Return the context in which the commands of a step run.
 
-        Args:
-            context: the step.
-            pipeline: the pipeline for which it runs.
-            task: the task that it runs; None for loads, to which ``sl_options`` do not apply.
+        ``task`` is None for loads, to which ``sl_options`` do not apply.
 
         Raises:
             dagster.Failure: the op config and the run's tags contradict each other, or the run is for a partition that does not exist.
@@ -259,25 +251,13 @@ class _OutputLog:
 
 
 def build_error_failure(command: Command, error: StarlakeError, executor: str) -> dg.Failure:
-    """Return the failure of a step whose command could not be started, or was interrupted.
-
-    Args:
-        command: the command.
-        error: the error that the executor raised.
-        executor: name of the executor.
-    """
+    """Return the failure of a step whose command could not be started, or was interrupted."""
     metadata = {"starlake/command": command.shown, EXECUTOR: executor}
     return dg.Failure(str(error), metadata=metadata, allow_retries=may_succeed_later(getattr(error, "retry", True), str(error)))
 
 
 def build_failure(command: Command, result: CommandResult, executor: str) -> dg.Failure:
-    """Return the failure of a step whose command failed. It describes the error, the SQL around it, and the command.
-
-    Args:
-        command: the command.
-        result: its result.
-        executor: name of the executor that ran it.
-    """
+    """Return the failure of a step whose command failed. It describes the error, the SQL around it, and the command."""
     reason = explain_failure(result)
     return dg.Failure(
         description=f"{reason}\n{command.verb} failed {_describe_exit_code(result)} (executor {executor})",

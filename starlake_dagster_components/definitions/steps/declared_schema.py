@@ -59,13 +59,7 @@ class Differences:
 
 
 def find_differences(project: Project, node: Table | Task, actual: Mapping[str, str]) -> Differences:
-    """Return the differences between a table's actual columns and those that its YAML declares. The case of names does not matter.
-
-    Args:
-        project: the project.
-        node: a table or task with ``attributes``.
-        actual: the actual columns, name -> type.
-    """
+    """Return the differences between a table's actual columns and those that its YAML declares. The case of names does not matter."""
     connection = project.find_connection(node)
     declared = {a.final_name.lower(): a for a in node.attributes if not a.ignore and a.name}
     history = {name.lower() for name in ProjectColumns(project).list_history_columns(find_write_strategy(node))}
@@ -127,14 +121,7 @@ def _find_family(kind: str, dialect: str) -> tuple[str, int] | None:
 def build_schema_check_result(
     project: Project, node: Table | Task, key: dg.AssetKey, actual: Mapping[str, str]
 ) -> dg.AssetCheckResult | None:
-    """Return the result of the check ``declared_schema``; None if the table's columns are unknown.
-
-    Args:
-        project: the project.
-        node: a table or task with ``attributes``.
-        key: its asset key.
-        actual: the actual columns, name -> type; empty if unknown.
-    """
+    """Return the result of the check ``declared_schema``; None if the table's columns are unknown."""
     if not actual:
         return None
     parts = find_differences(project, node, actual).list_parts()

@@ -35,13 +35,6 @@ def report_empty_load(
 
     The message is a warning if there is no pre-load that checks for files, or if the folders indicate a mistake. With a pre-load, a table
     without files is normal, because one file of any table in the domain starts the load.
-
-    Args:
-        log: log of the step.
-        project: the project.
-        table: the table that was loaded.
-        pipeline: the pipeline for which it was loaded.
-        counters: the counts of the load; None = unknown.
     """
     if not is_empty_load(counters):
         return {}
@@ -58,15 +51,7 @@ def report_empty_load(
 def report_empty_pre_load(
     context: dg.AssetExecutionContext, project: Project, domain: Domain, strategy: str, key: dg.AssetKey
 ) -> Iterator[dg.AssetObservation]:
-    """If the folder of a pre-load that found no files indicates a mistake, log a warning and yield an observation with the reason.
-
-    Args:
-        context: the step.
-        project: the project.
-        domain: the domain.
-        strategy: its pre-load strategy.
-        key: asset key of the pre-load.
-    """
+    """If the folder of a pre-load that found no files indicates a mistake, log a warning and yield an observation with the reason."""
     missing = next(filter(None, (find_missing_files(project, table) for table in domain.tables)), None)
     text = missing.describe_mistake(strategy, domain.origin.locate("metadata.directory")) if missing else None
     if text:

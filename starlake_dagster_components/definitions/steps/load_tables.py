@@ -254,13 +254,7 @@ class _Load:
         return failed
 
     def _load_alone(self, member: Member, before: TableResult, earlier: _Ended) -> LoadEvents:
-        """Load a table alone, after a command for several tables left its result unknown.
-
-        Args:
-            member: the table.
-            before: its result from the command for several tables.
-            earlier: the command for several tables.
-        """
+        """Load a table alone, after a command for several tables left its result unknown. ``before`` is its result from that command."""
         ended = yield from self._run_load([member])
         found = self._judge(member, ended.result.get_table_result(member.table.name, 1))
         if found.outcome != "loaded":

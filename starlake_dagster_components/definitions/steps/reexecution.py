@@ -48,13 +48,8 @@ def report_kept_assets(
 ) -> Events:
     """Log the assets that are not materialized again. If later steps need one of them, repeat its materialization with the same metadata.
 
-    Dagster does not know the earlier outputs of a step that runs again, except those of earlier attempts in the same process.
-
-    Args:
-        context: the step.
-        history: the history of the run.
-        outputs: output names and asset keys of the step.
-        before: the assets that were materialized before.
+    Dagster does not know the earlier outputs of a step that runs again, except those of earlier attempts in the same process. ``before``
+    has the assets that were materialized before.
     """
     for output, key in outputs:
         earlier = before.get(key)

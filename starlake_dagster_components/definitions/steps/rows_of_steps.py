@@ -44,11 +44,7 @@ class RowsOfSteps:
     ) -> Mapping[str, str]:
         """Return the actual columns of a node's table, name -> type; empty if they cannot be read.
 
-        Args:
-            context: the step.
-            project: the project as the step's commands read it.
-            node: the table or task.
-            warehouses: whether to query warehouses in addition to DuckDB files.
+        ``warehouses``: whether to query warehouses in addition to DuckDB files.
         """
         from .table_rows import read_columns
 

@@ -67,13 +67,7 @@ class Materialized:
 
 
 def find_materializations(instance: dg.DagsterInstance, run_ids: Sequence[str], step_key: str) -> Mapping[dg.AssetKey, Materialized]:
-    """Return the latest materialization of each asset by a step in some runs.
-
-    Args:
-        instance: the Dagster instance.
-        run_ids: IDs of the runs, the most recent first.
-        step_key: key of the step.
-    """
+    """Return the latest materialization of each asset by a step in some runs. ``run_ids`` begins with the most recent run."""
     found: dict[dg.AssetKey, Materialized] = {}
     for run_id, key, event in _list_asset_events(instance, run_ids, step_key, dg.DagsterEventType.ASSET_MATERIALIZATION):
         metadata = event.step_materialization_data.materialization.metadata
@@ -115,10 +109,7 @@ class EarlierFailure:
 def find_earlier_failures(instance: dg.DagsterInstance, run_ids: Sequence[str], step_key: str) -> Mapping[dg.AssetKey, EarlierFailure]:
     """Return the latest failure, by a step in some runs, of each table whose files another load does not find.
 
-    Args:
-        instance: the Dagster instance.
-        run_ids: IDs of the runs, the most recent first.
-        step_key: key of the step.
+    ``run_ids`` begins with the most recent run.
     """
     found: dict[dg.AssetKey, EarlierFailure] = {}
     for _, key, event in _list_asset_events(instance, run_ids, step_key, dg.DagsterEventType.ASSET_OBSERVATION):

@@ -49,9 +49,7 @@ class Carrier:
 def parse_sections(label: str, given: object) -> Sections:
     """Return the sections in a JSON string or mapping.
 
-    Args:
-        label: the name for messages.
-        given: a JSON string or a mapping; empty = no sections.
+    ``label`` is the name for messages. An empty string or mapping has no sections.
 
     Raises:
         InvalidRunOptions: the value is not an object of objects.
@@ -70,9 +68,7 @@ def parse_sections(label: str, given: object) -> Sections:
 def read_carrier(materialization: dg.AssetMaterialization, *, latest: bool = True) -> Carrier:
     """Return a materialization's options from its metadata.
 
-    Args:
-        materialization: the materialization.
-        latest: whether it is the latest one of its asset.
+    ``latest``: whether it is the latest materialization of its asset.
 
     Raises:
         InvalidRunOptions: the metadata is invalid.

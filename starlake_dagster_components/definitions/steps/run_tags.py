@@ -30,8 +30,7 @@ def build_time_tags(scheduled: datetime, start: datetime, end: datetime) -> dict
 def format_triggered_by(consumed: Iterable[tuple[str, int, str]]) -> str:
     """Return the value of :data:`TRIGGERED_BY`, not longer than :data:`MAX_TRIGGERED_BY`.
 
-    Args:
-        consumed: asset key, storage ID, and run ID of each materialization, the most important first.
+    ``consumed`` has the asset key, storage ID, and run ID of each materialization, the most important first.
     """
     items = list(consumed)
     shown: dict[str, list[object] | int] = {}

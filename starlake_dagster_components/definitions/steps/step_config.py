@@ -73,8 +73,7 @@ class StepConfig:
     def find_task_options(self, *names: str) -> dict[str, str]:
         """Return the options of a task like ``get_sl_options`` of starlake-dagster: those of the section ``all``, overridden by its own.
 
-        Args:
-            names: names of the task's sections; later ones override earlier ones.
+        Of several names of sections, later ones override earlier ones.
         """
         found = {name: str(value) for name, value in self.sl_options.get("all", {}).items()}
         for section in names:

@@ -60,14 +60,7 @@ class TableRows:
         self._private = PrivateColumns(project, columns, samples.mask)
 
     def build_sample(self, log: dg.DagsterLogManager, node: Table | Task, command: Command, counters: Counters | None) -> dict[str, Any]:
-        """Return the metadata ``starlake/sample`` and ``starlake/rejected_sample`` of a materialization, as far as rows can be shown.
-
-        Args:
-            log: log of the step.
-            node: the table or task.
-            command: the command that has written it.
-            counters: the counts of the load; None for tasks, or if unknown.
-        """
+        """Return the metadata ``starlake/sample`` and ``starlake/rejected_sample`` of a materialization, as far as rows can be shown."""
         metadata = {}
         is_view = isinstance(node, Task) and find_materialization(node) != "TABLE"
         private = self._private.find(node)
@@ -153,11 +146,7 @@ def _read_duckdb(database: str, statement: str, parameters: Mapping[str, str] | 
 def read_columns(log: dg.DagsterLogManager, project: Project, node: Table | Task, *, warehouses: bool) -> Mapping[str, str]:
     """Return the actual columns of a node's table, name -> type in lower case; empty if they cannot be read.
 
-    Args:
-        log: log of the step; receives a message if they cannot be read.
-        project: the project as the step's commands read it.
-        node: the table or task.
-        warehouses: whether to query warehouses in addition to DuckDB files.
+    ``warehouses``: whether to query warehouses in addition to DuckDB files.
     """
     connection = project.find_connection(node)
     schema, name = find_written_table(node)
@@ -227,10 +216,7 @@ def build_violations_query(sql: str, engine: str, private: frozenset[str], limit
 def format_rows(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, raw: frozenset[str] = frozenset()) -> str:
     """Return rows as a Markdown table, with long values shortened and special characters escaped.
 
-    Args:
-        columns: the column names.
-        rows: the rows.
-        raw: values that are already Markdown.
+    ``raw`` are values that are already Markdown.
     """
     if not columns:
         return "no rows"
