@@ -28,8 +28,8 @@ def name_location_of_runs(instance: "dg.DagsterInstance", location: str) -> None
         return
     create = instance.create_run_for_job
 
-    def create_run(job_def: "dg.JobDefinition", **given: Any) -> "dg.DagsterRun":
-        return create(job_def, **{"remote_job_origin": RemoteJobOrigin(repository, job_def.name), **given})
+    def create_run(job_def: "dg.JobDefinition", **arguments: Any) -> "dg.DagsterRun":
+        return create(job_def, **{"remote_job_origin": RemoteJobOrigin(repository, job_def.name), **arguments})
 
     instance.create_run_for_job = create_run  # type: ignore[method-assign,assignment]
 

@@ -74,9 +74,9 @@ def _build_resolver(name: str, field: FieldInfo) -> dg.Resolver:
     setting = get_setting(field)
     render: Callable[[dg.ResolutionContext, Any], Any] = render_variables if name == "variables" else render_value
 
-    def resolve(context: dg.ResolutionContext, given: Any) -> Any:
+    def resolve(context: dg.ResolutionContext, written: Any) -> Any:
         # Dagster checks the configuration of a step executor, and it rejects strings for numeric fields.
-        value = render_value(context, given, typed=True) if name == "step_executor" else render(context, given)
+        value = render_value(context, written, typed=True) if name == "step_executor" else render(context, written)
         if value is None:
             return field.get_default(call_default_factory=True)
         checked = check_field(SharedSettings, name, value)
@@ -99,15 +99,15 @@ def _resolve_path(context: dg.ResolutionContext, path: str) -> str:
     return path if path.lower() == OFF or path.startswith("~") else str(context.resolve_source_relative_path(path))
 
 
-def _resolve_project(context: dg.ResolutionContext, given: Any) -> str:
+def _resolve_project(context: dg.ResolutionContext, written: Any) -> str:
     """Return the project's folder. A relative path is resolved from the YAML file's folder.
 
     Raises:
         InvalidSetting: the path is empty.
     """
-    path = render_value(context, given)
+    path = render_value(context, written)
     if path is None or not str(path).strip():
-        raise InvalidSetting(f"project: {given!r} is not a folder; is the environment variable set?")
+        raise InvalidSetting(f"project: {written!r} is not a folder; is the environment variable set?")
     return str(context.resolve_source_relative_path(str(path)))
 
 
@@ -184,9 +184,9 @@ class OpFields(BaseModel):
     backfill_policy: Any = Field(default=None, description="Not supported: use the setting backfill.")
 
 
-def _resolve_op(context: dg.ResolutionContext, given: Any) -> Any:
+def _resolve_op(context: dg.ResolutionContext, written: Any) -> Any:
     """Return the rules of ``op``."""
-    return None if given is None else check_op_rules("op", render_value(context, given))
+    return None if written is None else check_op_rules("op", render_value(context, written))
 
 
 OpRules = Annotated[

@@ -33,11 +33,13 @@ def render_value(context: dg.ResolutionContext, value: Any, *, typed: bool = Fal
     return str(context.resolve_value(value + _END)).removesuffix(_END)
 
 
-def render_variables(context: dg.ResolutionContext, given: Any) -> Any:
+def render_variables(context: dg.ResolutionContext, variables: Any) -> Any:
     """Return Starlake variables with their templates rendered. ``{{NAME}}`` is left to Starlake unless Dagster knows the name."""
-    if not isinstance(given, Mapping):
-        return render_value(context, given)
-    return {key: value if _is_for_starlake(context, value) else render_value(context.at_path(key), value) for key, value in given.items()}
+    if not isinstance(variables, Mapping):
+        return render_value(context, variables)
+    return {
+        key: value if _is_for_starlake(context, value) else render_value(context.at_path(key), value) for key, value in variables.items()
+    }
 
 
 def _is_for_starlake(context: dg.ResolutionContext, value: Any) -> bool:

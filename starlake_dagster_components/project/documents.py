@@ -13,7 +13,7 @@ from .schema_shapes import ROOTS
 from .templating import Rendered, Renderer, TemplateError
 from .variables import UNSET_MARK, Unset, Variables
 from .yaml_mappings import Context, Section
-from .yaml_source import Positions, YamlDocument, YamlError, parse_yaml
+from .yaml_source import Positions, YamlDocument, YamlError, join_key, parse_yaml
 
 # Keys in which an unset variable does no harm while a project is read, because SQL gets the variable's value when it runs.
 _DESCRIPTIVE = frozenset(["comment", "description", "sample", "patternSample", "tags", "sql", "presql", "postsql"])
@@ -275,7 +275,7 @@ def _report_unset(reading: Reading, name: str, document: YamlDocument, kind: Fil
 
     def walk(value: Any, path: str) -> Any:
         if isinstance(value, dict):
-            return {key: walk(item, _join_key(path, key, kind.root)) for key, item in value.items()}
+            return {key: walk(item, "" if not path and key == kind.root else join_key(path, key)) for key, item in value.items()}
         if isinstance(value, list):
             return [walk(item, f"{path}[{index}]") for index, item in enumerate(value)]
         if not isinstance(value, str):
@@ -303,12 +303,6 @@ def _report_variable(reading: Reading, unset: Unset, used: Location, path: str, 
     else:
         cause = "an env file supports only {{NAME}} and ${NAME}, no other Jinja"
     reading.add_problem(unset.location, "error", f"variable '{unset.name}' is '{unset.value}', and {cause} (used for {path} in {used})")
-
-
-def _join_key(path: str, key: str, root: str) -> str:
-    if not path:
-        return "" if key == root else key
-    return f"{path}.{key}"
 
 
 def _find_last_key(path: str) -> str:

@@ -6,7 +6,7 @@ The parsed mappings are changed in place, before objects are made from them.
 from collections.abc import Iterable
 from typing import Any
 
-from .yaml_source import YamlDocument
+from .yaml_source import YamlDocument, join_key
 
 _UPSERT = "UPSERT_BY_KEY"
 _DELETE_THEN_INSERT = "DELETE_THEN_INSERT"
@@ -27,13 +27,13 @@ class Migration:
         """Migrate a load table. Starlake: YamlMigrator.V1.TableConfig."""
         metadata = table.get("metadata")
         if isinstance(metadata, dict):
-            self.migrate_metadata(metadata, _join_key(path, "metadata"))
+            self.migrate_metadata(metadata, join_key(path, "metadata"))
         write = metadata.get("write") if isinstance(metadata, dict) else None
         table.pop("flat", None)
         if "merge" in table:
             if not isinstance(metadata, dict):
                 metadata = table["metadata"] = {}
-            self._migrate_merge(table, metadata, write, path, _join_key(path, "metadata"))
+            self._migrate_merge(table, metadata, write, path, join_key(path, "metadata"))
         if isinstance(metadata, dict):
             metadata.pop("write", None)
 
@@ -74,7 +74,7 @@ class Migration:
     def _rename_key(self, mapping: dict[str, Any], old: str, new: str, path: str) -> None:
         if mapping.get(old) is not None and mapping.get(new) is None:
             mapping[new] = mapping.pop(old)
-            self._move_lines(_join_key(path, old), _join_key(path, new))
+            self._move_lines(join_key(path, old), join_key(path, new))
 
     def _move_lines(self, old: str, new: str) -> None:
         for key in [key for key in self._lines if key == old or key.startswith((old + ".", old + "["))]:
@@ -84,7 +84,7 @@ class Migration:
         sink = parent.get("sink")
         if not isinstance(sink, dict):
             return
-        place = _join_key(path, "sink")
+        place = join_key(path, "sink")
         sink.pop("type", None)
         if "partition" in sink:
             partition = sink["partition"]
@@ -99,7 +99,7 @@ class Migration:
         dynamic = sink.pop("dynamicPartitionOverwrite", None)
         if dynamic is True and not _has_type(parent):
             parent["writeStrategy"] = {"type": "OVERWRITE_BY_PARTITION"}
-            self._move_lines(f"{place}.dynamicPartitionOverwrite", _join_key(path, "writeStrategy"))
+            self._move_lines(f"{place}.dynamicPartitionOverwrite", join_key(path, "writeStrategy"))
 
     def _migrate_write(self, parent: dict[str, Any], path: str) -> None:
         write = parent.get("write")
@@ -109,17 +109,17 @@ class Migration:
         if isinstance(strategy, dict) and (strategy.get("type") is not None or strategy.get("types") is not None):
             return
         parent["writeStrategy"] = {"type": "OVERWRITE" if write.upper() == "OVERWRITE" else "APPEND"}
-        self._move_lines(_join_key(path, "write"), _join_key(path, "writeStrategy"))
+        self._move_lines(join_key(path, "write"), join_key(path, "writeStrategy"))
 
     def _migrate_merge(self, owner: dict[str, Any], target: dict[str, Any], write: object, path: str, target_path: str) -> None:
         merge = owner["merge"]
         strategy = target.get("writeStrategy") if target is not owner else None
         if isinstance(strategy, dict) and strategy.get("type") == "OVERWRITE_BY_PARTITION":
-            self.failures.append((_join_key(path, "merge"), "'merge' cannot be used together with dynamicPartitionOverwrite"))
+            self.failures.append((join_key(path, "merge"), "'merge' cannot be used together with dynamicPartitionOverwrite"))
             return
         del owner["merge"]
         merge = dict(merge) if isinstance(merge, dict) else {}
-        self._move_lines(_join_key(path, "merge"), _join_key(target_path, "writeStrategy"))
+        self._move_lines(join_key(path, "merge"), join_key(target_path, "writeStrategy"))
         has_types = isinstance(strategy, dict) and isinstance(strategy.get("types"), dict)
         result = {**merge, **strategy} if isinstance(strategy, dict) else merge
         if not has_types:
@@ -128,10 +128,6 @@ class Migration:
             else:
                 result["type"] = "OVERWRITE" if isinstance(write, str) and write.upper() == "OVERWRITE" else "APPEND"
         target["writeStrategy"] = result
-
-
-def _join_key(path: str, key: str) -> str:
-    return f"{path}.{key}" if path else key
 
 
 def _has_type(parent: dict[str, Any]) -> bool:

@@ -13,6 +13,7 @@ from ..errors import MOST_OF_FILE, Location, Problem, suggest_name
 from .documents import Reading
 from .schema_shapes import ENUMERATIONS, Type, find_shape, has_shape
 from .yaml_mappings import describe_value, format_scalar
+from .yaml_source import join_key
 
 _EXPECTED = {
     "text": "a string",
@@ -79,7 +80,7 @@ def _check_object(name: str, data: Any, path: str) -> Iterator[SchemaViolation]:
     shape = find_shape(name)
     for key, value in data.items():
         of = shape.keys.get(key)
-        place = f"{path}.{key}" if path else str(key)
+        place = join_key(path, str(key))
         if of is None:
             hint = suggest_name(str(key), shape.keys)
             yield SchemaViolation(place, f"unknown key '{key}'{hint}; Starlake rejects the file", str(key))
@@ -87,9 +88,7 @@ def _check_object(name: str, data: Any, path: str) -> Iterator[SchemaViolation]:
             yield from _check_value(of, value, place)
     for key in shape.required:
         if key not in data:
-            yield SchemaViolation(
-                f"{path}.{key}" if path else key, f"{path or name} needs '{key}', which is missing; Starlake rejects the file"
-            )
+            yield SchemaViolation(join_key(path, key), f"{path or name} needs '{key}', which is missing; Starlake rejects the file")
 
 
 def _is_simple(of: Type, value: Any) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 
 from ..errors import Location, Problem, ProblemList, Severity, suggest_name
 from .model import EMPTY, FrozenDict, Origin
-from .yaml_source import Positions
+from .yaml_source import Positions, join_key
 
 _NEAR_NAMES = 100
 """Keys of a mapping that are compared with a missing one, to find a misspelled key."""
@@ -64,7 +64,7 @@ class Section:
 
     def join_key(self, key: str) -> str:
         """Return the dotted key, in the file, of a key of this section."""
-        return f"{self.path}.{key}" if self.path else key
+        return join_key(self.path, key)
 
     def find_location(self, key: str = "") -> Location:
         """Return the location of a key, or of the section."""

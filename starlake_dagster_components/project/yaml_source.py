@@ -218,6 +218,11 @@ def _find_first_document(text: str) -> tuple[yaml.Node | None, int]:
         composer.dispose()
 
 
+def join_key(path: str, key: str) -> str:
+    """Return the dotted key of a key below a path, which is empty for the document."""
+    return f"{path}.{key}" if path else key
+
+
 def parse_yaml(text: str, root: str) -> YamlDocument:
     """Parse the first document of a YAML text.
 
@@ -319,11 +324,11 @@ class _Walk:
             key = key_node.value
             if key in result and key not in repeated:
                 repeated.add(key)
-                self._document.duplicates.append((f"{path}.{key}" if path else key, first_line[key], line))
+                self._document.duplicates.append((join_key(path, key), first_line[key], line))
             first_line.setdefault(key, line)
             full = joined.get(key)
             if full is None:
-                full = joined[key] = f"{path}.{key}" if path else key
+                full = joined[key] = join_key(path, key)
             if depth == 0 and key == self._root:
                 result[key] = self.build_value(value_node, "", 1)
                 lines[""] = line

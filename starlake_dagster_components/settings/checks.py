@@ -43,9 +43,7 @@ def check_secrets(name: str, value: Any) -> SecretNames | None:
     if value is None or isinstance(value, SecretNames):
         return value
     if isinstance(value, Mapping):
-        unexpected = set(value) - {"names"}
-        if unexpected:
-            raise InvalidSetting(f"{name}: {describe_unknown('key', str(min(unexpected, key=str)), ('names',))}")
+        check_keys(name, value, ("names",))
         name, value = f"{name}.names", value.get("names") or ()
     names = check_strings(name, value)
     if any(not pattern.strip("*? ") for pattern in names):
@@ -56,6 +54,13 @@ def check_secrets(name: str, value: Any) -> SecretNames | None:
 def build_error(name: str, value: Any, expected: str) -> InvalidSetting:
     """Return the error for an invalid value."""
     return InvalidSetting(f"{name}: invalid value {value!r} (expected {expected})")
+
+
+def check_keys(name: str, value: Mapping[Any, Any], known: Sequence[str]) -> None:
+    """Check that a mapping has only known keys."""
+    for key in value:
+        if key not in known:
+            raise InvalidSetting(f"{name}: {describe_unknown('key', str(key), known)}")
 
 
 def check_choice(name: str, value: Any, known: Sequence[str]) -> str:
@@ -248,9 +253,7 @@ def check_expectation_checks(name: str, value: Any) -> bool | ExpectationChecks:
         return value
     if not isinstance(value, Mapping):
         return check_boolean(name, value)
-    unexpected = set(value) - {"enabled", "blocking", "severity"}
-    if unexpected:
-        raise InvalidSetting(f"{name}: {describe_unknown('key', str(min(unexpected, key=str)), ('enabled', 'blocking', 'severity'))}")
+    check_keys(name, value, ("enabled", "blocking", "severity"))
     blocking, severity = value.get("blocking", "auto"), value.get("severity")
     return ExpectationChecks(
         enabled=check_boolean(f"{name}.enabled", value.get("enabled", True)),

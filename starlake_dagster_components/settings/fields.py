@@ -461,8 +461,8 @@ class Settings(SharedSettings):
     @property
     def checks(self) -> ExpectationChecks:
         """The setting ``expectation_checks``, always as an object."""
-        given = self.expectation_checks
-        return given if isinstance(given, ExpectationChecks) else ExpectationChecks(enabled=bool(given))
+        checks = self.expectation_checks
+        return checks if isinstance(checks, ExpectationChecks) else ExpectationChecks(enabled=bool(checks))
 
     @property
     def secret_names(self) -> tuple[str, ...]:

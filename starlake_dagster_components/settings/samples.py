@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import InvalidSetting, describe_unknown
-from .checks import build_error
+from .checks import build_error, check_keys
 
 MAX_ROWS = 100
 
@@ -37,9 +36,7 @@ def check_samples(name: str, value: Any) -> Samples:
         return Samples(10)
     if not isinstance(value, Mapping):
         return Samples(_check_rows(name, value))
-    for key in value:
-        if key not in ("rows", "mask"):
-            raise InvalidSetting(f"{name}: {describe_unknown('key', str(key), ('rows', 'mask'))}")
+    check_keys(name, value, ("rows", "mask"))
     mask = value.get("mask") or ()
     mask = (mask,) if isinstance(mask, str) else mask
     if not isinstance(mask, (list, tuple)) or not all(isinstance(item, str) and item for item in mask):

@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 from typing import Any, Literal, get_args
 
 from ..errors import InvalidSetting, describe_unknown
-from .checks import build_error, check_choice, check_tags, parse_json, parse_list
+from .checks import build_error, check_choice, check_keys, check_tags, parse_json, parse_list
 
 KEYS = ("name", "domain", "table", "task", "tag", "kind", "dagRef")
 KINDS = ("domain", "table", "task")
@@ -128,13 +128,12 @@ def _check_pattern(name: str, value: Any) -> NodePattern:
     if not isinstance(value, Mapping) or not value:
         raise build_error(name, value, "a name such as sales.*, or a mapping such as {tag: pii}")
     criteria = {}
-    for key, given in value.items():
-        if key not in KEYS:
-            raise InvalidSetting(f"{name}: {describe_unknown('key', str(key), KEYS)}")
-        items = [given] if isinstance(given, (str, int, float)) else given
+    check_keys(name, value, KEYS)
+    for key, patterns in value.items():
+        items = [patterns] if isinstance(patterns, (str, int, float)) else patterns
         if not isinstance(items, Sequence) or not items or not all(isinstance(i, (str, int, float)) and str(i) for i in items):
-            raise build_error(f"{name}.{key}", given, "a string or a list of strings")
-        criteria[str(key)] = tuple(str(item) for item in items)
+            raise build_error(f"{name}.{key}", patterns, "a string or a list of strings")
+        criteria[key] = tuple(str(item) for item in items)
     for kind in criteria.get("kind", ()):
         if kind.lower() not in KINDS:
             raise InvalidSetting(f"{name}.kind: {describe_unknown('kind', kind, KINDS)}")
@@ -169,12 +168,10 @@ def _check_op_rule(name: str, value: Any) -> OpRule:
         return value
     if not isinstance(value, Mapping):
         raise build_error(name, value, "a mapping")
-    known = ("match", "pool", "retry_policy", "tags")
-    for key, item in value.items():
-        if key in _REJECTED and item is not None:
-            raise InvalidSetting(f"{name}.{key}: {_REJECTED[str(key)]}")
-        if key not in known and key not in _REJECTED:
-            raise InvalidSetting(f"{name}: {describe_unknown('key', str(key), known)}")
+    for key, reason in _REJECTED.items():
+        if value.get(key) is not None:
+            raise InvalidSetting(f"{name}.{key}: {reason}")
+    check_keys(name, {key: item for key, item in value.items() if key not in _REJECTED}, ("match", "pool", "retry_policy", "tags"))
     pool, tags = value.get("pool"), value.get("tags")
     if pool is not None and not isinstance(pool, str):
         raise build_error(f"{name}.pool", pool, "a string")
@@ -193,10 +190,7 @@ def _check_retry(name: str, value: Any) -> RetryRule | None:
         return value
     if not isinstance(value, Mapping):
         raise build_error(name, value, "a mapping with max_retries")
-    known = ("max_retries", "delay", "backoff", "jitter")
-    for key in value:
-        if key not in known:
-            raise InvalidSetting(f"{name}: {describe_unknown('key', str(key), known)}")
+    check_keys(name, value, ("max_retries", "delay", "backoff", "jitter"))
     retries = _read_number(f"{name}.max_retries", value.get("max_retries", 1))
     if retries != int(retries):
         raise build_error(f"{name}.max_retries", value["max_retries"], "a whole number of at least 0")

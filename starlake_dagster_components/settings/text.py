@@ -42,8 +42,8 @@ def read_settings(environ: Mapping[str, str], options: Mapping[str, str] | None 
     Raises:
         InvalidSetting: a setting is unknown, or a value is invalid; the message begins with the variable or option.
     """
-    given = {name[len(PREFIX) :].lower(): text for name, text in environ.items() if name.startswith(PREFIX) and text.strip()}
-    values = {name: _read_text(name, text, build_variable_name) for name, text in given.items()}
+    texts = {name[len(PREFIX) :].lower(): text for name, text in environ.items() if name.startswith(PREFIX) and text.strip()}
+    values = {name: _read_text(name, text, build_variable_name) for name, text in texts.items()}
     values.update({name: _read_text(name, text, build_option_name) for name, text in (options or {}).items()})
     return Settings(**values)
 

@@ -33,7 +33,7 @@ def check_field(model: type[BaseModel], name: str, value: Any, shown: str = "") 
     Args:
         model: the model that defines the setting.
         name: name of the field.
-        value: the value as given by the user.
+        value: the value that the user wrote.
         shown: name of the setting in messages; empty = the field's name.
 
     Raises:

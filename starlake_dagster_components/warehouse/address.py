@@ -83,7 +83,7 @@ def _build_redshift(options: Mapping[str, str]) -> Address:
 
 
 def _build_mysql(options: Mapping[str, str]) -> Address:
-    address = _build_jdbc(options, ("mysql+pymysql",), "mysql", 3306, {"connect_timeout": CONNECT_SECONDS}, lambda given: {})
+    address = _build_jdbc(options, ("mysql+pymysql",), "mysql", 3306, {"connect_timeout": CONNECT_SECONDS}, lambda options: {})
     return replace(address, quote="`")
 
 
@@ -99,31 +99,28 @@ def _build_jdbc(
     rest = options.get("url", "").removeprefix("jdbc:").partition(":")[2]
     parts = urlsplit(rest if rest.startswith("//") else f"///{rest}")
     # Of a list of hosts, the first is the primary one.
-    host, _, given_port = (
-        parts.netloc.rpartition("@")[2].split(",")[0].rpartition(":") if _has_port(parts.netloc) else (parts.netloc, "", "")
-    )
-    given = {**{name.lower(): value for name, value in parse_qsl(parts.query.replace(";", "&"))}, **options}
+    address = parts.netloc.rpartition("@")[2].split(",")[0]
+    host, _, number = address.rpartition(":")
+    if not number.isdecimal():
+        host, number = address, str(port)
+    options = {**{name.lower(): value for name, value in parse_qsl(parts.query.replace(";", "&"))}, **options}
     return Address(
         drivers,
         extra,
-        given.get("user"),
-        given.get("password"),
-        host.rpartition("@")[2].split(",")[0].strip("[]") or "localhost",
-        int(given_port) if given_port.isdecimal() else port,
-        unquote(parts.path.strip("/")) or given.get("user"),
-        read_query(given),
+        options.get("user"),
+        options.get("password"),
+        host.strip("[]") or "localhost",
+        int(number),
+        unquote(parts.path.strip("/")) or options.get("user"),
+        read_query(options),
         arguments,
     )
 
 
-def _has_port(netloc: str) -> bool:
-    return netloc.rpartition("@")[2].split(",")[0].rpartition(":")[2].isdecimal()
-
-
-def _read_ssl(given: Mapping[str, str]) -> dict[str, str]:
+def _read_ssl(options: Mapping[str, str]) -> dict[str, str]:
     """Convert the TLS options of the JDBC driver to those of libpq."""
-    found = {name: given[name] for name in ("sslmode", "sslrootcert", "sslcert", "sslkey") if name in given}
-    if "sslmode" not in found and given.get("ssl", "").lower() == "true":
+    found = {name: options[name] for name in ("sslmode", "sslrootcert", "sslcert", "sslkey") if name in options}
+    if "sslmode" not in found and options.get("ssl", "").lower() == "true":
         found["sslmode"] = "verify-full" if "sslrootcert" in found else "require"
     return found
 
@@ -132,19 +129,22 @@ def _build_snowflake(options: Mapping[str, str]) -> Address:
     options = {name.removeprefix("sf"): value for name, value in options.items()}
     url = options.get("url", "").removeprefix("jdbc:snowflake:").removeprefix("https:").lstrip("/")
     host, _, rest = url.partition("/")
-    given = {**{name.lower(): value for name, value in parse_qsl(rest.partition("?")[2])}, **options}
-    account = host.partition(":")[0].removesuffix(_SNOWFLAKE_HOST) or given.get("account", "")
-    database, schema = given.get("db") or given.get("database"), given.get("schema")
+    options = {**{name.lower(): value for name, value in parse_qsl(rest.partition("?")[2])}, **options}
+    account = host.partition(":")[0].removesuffix(_SNOWFLAKE_HOST) or options.get("account", "")
+    database, schema = options.get("db") or options.get("database"), options.get("schema")
     return Address(
         ("snowflake",),
         "snowflake",
-        given.get("user"),
-        given.get("password"),
+        options.get("user"),
+        options.get("password"),
         account,
         None,
         "/".join(filter(None, (database, schema if database else None))) or None,
-        {name: given[name] for name in ("warehouse", "role", "authenticator", "token") if name in given},
-        {"login_timeout": CONNECT_SECONDS, **{name: given[name] for name in ("private_key_file", "private_key_file_pwd") if name in given}},
+        {name: options[name] for name in ("warehouse", "role", "authenticator", "token") if name in options},
+        {
+            "login_timeout": CONNECT_SECONDS,
+            **{name: options[name] for name in ("private_key_file", "private_key_file_pwd") if name in options},
+        },
     )
 
 

@@ -150,7 +150,7 @@ types:
         ("{ name: s, type: yes_no }", "format: DSV", "id;a;s\n1;b;oui\n", "values that match only the pattern of a type: yes_no"),
         ("{ name: s, type: european }", "format: DSV", "id;a;s\n1;b;02/01/2024\n", ""),
         ("{ name: s, type: switch }", "format: DSV", "id;a;s\n1;b;true\n", ""),
-        ("{ name: s, type: string }", "format: JSON_ARRAY", '[{"id": 1, "a": "b"}]', "arrays by the format JSON_ARRAY"),
+        ("{ name: s, type: string }", "format: JSON_ARRAY", '[{"id": 1, "a": "b"}]', "files of the format JSON_ARRAY"),
     ],
 )
 def test_tables_whose_files_starlake_does_not_load(box: Sandbox, attribute: str, metadata: str, content: str | bytes, said: str) -> None:

@@ -37,7 +37,7 @@ def describe_source(reading: Reading) -> Source:
     """
     encodings.check_compression(reading.file)
     if reading.table.metadata.format == "JSON_ARRAY":
-        report_rejected_file(reading.session, reading.table, "arrays by the format JSON_ARRAY")
+        report_rejected_file(reading.session, reading.table, "files of the format JSON_ARRAY")
     codec = encodings.get_codec(reading.table)
     if codec not in ("utf-8", "ascii"):
         report_rejected_file(reading.session, reading.table, f"JSON files in {codec}")

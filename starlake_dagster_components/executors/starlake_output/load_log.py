@@ -62,9 +62,9 @@ class JobFailure:
 
 
 class LoadLines:
-    """Takes the lines of a ``load``, in order.
+    """Reads the log of a ``load`` line by line.
 
-    If lines are missing, as they may be in logs from a network, it reports nothing rather than something wrong.
+    A log that was read over a network may lack lines. The outcome of its tables is then unknown.
     """
 
     def __init__(self) -> None:
@@ -155,7 +155,7 @@ class LoadLines:
             table: final name with the domain, as on standard output.
             logical: logical name with the domain, as in the log.
         """
-        if self._is_patchy:
+        if self._lacks_lines:
             return None
         begun, complete = self._begun.get(table, 0), self.progress == "complete"
         if not begun:
@@ -173,14 +173,14 @@ class LoadLines:
         At the level info, the log has a line before the files are moved.
         """
         return (
-            not self._is_patchy
+            not self._lacks_lines
             and (self._informs or bool(self._resolved))
             and logical not in self._resolved
             and self.progress != "complete"
         )
 
     @property
-    def _is_patchy(self) -> bool:
+    def _lacks_lines(self) -> bool:
         """True if lines are missing."""
         return (
             self._has_gaps

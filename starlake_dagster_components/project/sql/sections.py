@@ -106,7 +106,7 @@ def strip_comments(part: SqlPart) -> SqlPart:
 
 
 def _remove_comments(sql: str) -> str:
-    # Line breaks in comments stay, so that lines keep their numbers. Blank lines are dropped afterwards.
+    # Line breaks in comments stay, so that lines keep their numbers. Blank lines are dropped later.
     tokens = tokenize_sql(sql, STARLAKE)
     return "".join("\n" * token.text.count("\n") if token.kind == "comment" else token.text for token in tokens)
 
