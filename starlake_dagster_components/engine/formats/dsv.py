@@ -108,21 +108,24 @@ class _Readable:
 
 def describe_source(reading: Reading) -> Source:
     """Return the source that reads a DSV file."""
-    encodings.check_compression(reading.file)
-    source = _describe_source(reading, all_text=False)
     codec = encodings.get_codec(reading.table)
+    try:
+        encodings.check_file(reading.file, codec, _get_longest_line(reading.table))
+    except LineTooLong as error:
+        raise _explain_long_line(reading, error.line) from error
+    source = _describe_source(reading, all_text=False)
     absent = [a.attribute.name for a in reading.attributes if source.raws.get(a.attribute.name, "NULL") == "NULL"]
     report_rejected_dsv(reading.session, reading.table, absent, "" if encodings.is_ascii(reading.file, codec) else codec)
     return source
 
 
-def _describe_source(reading: Reading, *, all_text: bool) -> Source:
+def _describe_source(reading: Reading, *, all_text: bool, readable: _Readable | None = None) -> Source:
     table = reading.table
     project = reading.session.project
     _check_separator(table)
     first = _read_first_record(reading, encodings.get_codec(table))
     names = _find_columns(reading, first)
-    readable = _make_readable(reading)
+    readable = readable or _make_readable(reading)
     attributes = {a.attribute.name: a for a in reading.attributes if not a.attribute.script or a.attribute.name in names}
     texts = {name for name, a in attributes.items() if all_text or not _is_read_as_it_is(a) or get_rule(project, table, a).from_text}
     types = {name: "VARCHAR" if name in texts or name not in attributes else attributes[name].type for name in names}
@@ -198,6 +201,7 @@ def _build_parameters(table: Table, readable: _Readable) -> dict[str, str]:
         "nullstr": quote_literal(metadata.null_value or ""),
         # Otherwise, lines that DuckDB takes for comments would be dropped silently.
         "comment": "''",
+        "max_line_size": str(LONGEST_LINE),
     }
     parameters["compression"] = "'gzip'" if is_compressed(readable.file) else "'none'"
     parameters["hive_partitioning"] = "false"
@@ -345,12 +349,12 @@ def _get_longest_line(table: Table) -> int:
 
 
 def _explain_long_line(reading: Reading, line: int) -> BadFile:
-    longest = _get_longest_line(reading.table)
-    return BadFile(
-        str(reading.file),
-        "the file cannot be read",
-        [BadValue(line, "", None, f"a line of more than {longest} characters (metadata.options: max_line_size allows longer ones)")],
-    )
+    reason = _describe_long_line(_get_longest_line(reading.table))
+    return BadFile(str(reading.file), "the file cannot be read", [BadValue(line, "", None, reason)])
+
+
+def _describe_long_line(longest: int) -> str:
+    return f"a line of more than {longest} characters (metadata.options: max_line_size allows longer ones)"
 
 
 def _make_readable(reading: Reading) -> _Readable:
@@ -380,10 +384,11 @@ def explain_failure(reading: Reading) -> Exception | None:
     if undecodable := _find_undecodable(reading, codec):
         return undecodable
     try:
-        broken = _find_other_line_end(reading, codec) or _find_broken_lines(reading)
+        readable = _make_readable(reading)
+        read = _describe_source(reading, all_text=True, readable=readable)
+        broken = _find_other_line_end(reading, codec) or _find_broken_lines(reading, read, readable)
         if broken:
             return BadFile(str(reading.file), "the file does not match the table", broken)
-        read = _describe_source(reading, all_text=True)
     except BadFile as error:
         return error
     except LineTooLong as error:
@@ -425,9 +430,8 @@ def _find_other_line_end(reading: Reading, codec: str) -> list[BadValue]:
     return []
 
 
-def _find_broken_lines(reading: Reading) -> list[BadValue]:
+def _find_broken_lines(reading: Reading, read: Source, readable: _Readable) -> list[BadValue]:
     """Return the lines that DuckDB cannot even split into fields."""
-    read = _describe_source(reading, all_text=True)
     limit = f"rejects_limit = {bad_values.MOST}"
     more = f"auto_detect = false, store_rejects = true, rejects_table = 'sl_broken', rejects_scan = 'sl_broken_scan', {limit}"
     relation = read.relation.replace(", columns = {", f", {more}, columns = {{", 1)
@@ -440,15 +444,19 @@ def _find_broken_lines(reading: Reading) -> list[BadValue]:
             ).fetchall()
         except duckdb.Error as error:
             message = str(error)[:10_000]
-            return [BadValue(_parse_line(message), "", None, _cut(message.splitlines()[0]))]
-    return [BadValue(int(line), "", None, _explain_line(message, kind), text or "") for line, message, text, kind in rows]
+            return [BadValue(_parse_line(message), "", None, _explain_line(message, ""))]
+    separators = (readable.separator, get_separator(reading.table))
+    return [BadValue(int(line), "", None, _explain_line(message, kind), (text or "").replace(*separators)) for line, message, text, kind in rows]
 
 
 def _explain_line(message: str, kind: str) -> str:
     counts = re.search(r"Expected Number of Columns: (\d+) Found: (\d+)", message)
     if counts:
         return f"{counts.group(1)} fields expected, {counts.group(2)} found"
-    return _cut(message.splitlines()[0]) if message else kind.lower()
+    longest = re.search(r"Maximum line size of (\d+)", message)
+    if longest:
+        return _describe_long_line(int(longest.group(1)))
+    return _cut(message.splitlines()[0]).rstrip(".") if message else kind.lower()
 
 
 def _parse_line(message: str) -> int:

@@ -2,9 +2,11 @@
 
 import codecs
 import gzip
+import os
 import re
 import zlib
-from collections import Counter
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
@@ -12,9 +14,11 @@ from ...errors import Location
 from ...project.model import Table
 from ..engine_errors import BadFile, BadSetting, BadValue
 from ..scratch import Scratch
+from .records import read_lines
 from .source import is_compressed
 
 _CHUNK = 1 << 20
+_BEGIN = 1 << 14
 _MAGIC = {"gzip": rb"\x1f\x8b", "zip": rb"PK\x03\x04", "Zstandard": rb"\x28\xb5\x2f\xfd", "bzip2": rb"BZh[1-9]1AY&SY"}
 
 
@@ -66,10 +70,19 @@ def is_empty(file: Path) -> bool:
         return not data.read(1)
 
 
-def check_compression(file: Path) -> None:
-    """Raise BadFile if a file's compression does not match its name, or is damaged.
+def check_file(file: Path, codec: str, longest: int | None = None) -> None:
+    """Raise an error if DuckDB would silently read only a part of a file.
 
-    DuckDB silently stops at the end of a truncated file.
+    It stops at the end of a truncated compressed file, and leaves out a last line that is longer than its buffer.
+
+    Args:
+        file: the file.
+        codec: its encoding.
+        longest: maximum number of characters in a line; None if the format does not have lines.
+
+    Raises:
+        BadFile: the compression does not match the file's name, or is damaged.
+        LineTooLong: a line is too long.
     """
     with file.open("rb") as data:
         begin = data.read(16)
@@ -78,14 +91,39 @@ def check_compression(file: Path) -> None:
             if found:
                 advice = "its name must end with .gz" if found == "gzip" else "only gzip (.gz) is supported"
                 raise BadFile(str(file), f"the file is compressed with {found}: {advice}")
-            return
-        if found != "gzip":
+            blocks = _list_blocks_without_line_end(data) if longest else ()
+        elif found != "gzip":
             raise BadFile(str(file), "the name ends with .gz, but the file is not compressed with gzip")
-        data.seek(0)
-        _check_gzip(file, data)
+        else:
+            data.seek(0)
+            blocks = _decompress(file, data)
+        suspicious = _has_long_run(blocks)
+    if longest and suspicious:
+        with open_text(file, codec, errors="replace") as text:
+            deque(read_lines(text, longest + 1), maxlen=0)
 
 
-def _check_gzip(file: Path, data: IO[bytes]) -> None:
+def _list_blocks_without_line_end(data: IO[bytes]) -> Iterator[bytes]:
+    """Yield the blocks of a file that may not contain a line end. Of the others, only the beginning is read."""
+    for start in range(0, os.fstat(data.fileno()).st_size, _CHUNK):
+        data.seek(start)
+        block = data.read(_BEGIN)
+        if b"\n" not in block and b"\r" not in block:
+            yield block + data.read(_CHUNK - _BEGIN)
+
+
+def _has_long_run(blocks: Iterable[bytes]) -> bool:
+    """Read all blocks, and return whether they contain so many bytes without a line end that a line may be too long."""
+    run = longest = 0
+    for block in blocks:
+        end = max(block.rfind(b"\n"), block.rfind(b"\r"))
+        run = run + len(block) if end < 0 else len(block) - end - 1
+        longest = max(longest, run)
+    return longest >= _CHUNK
+
+
+def _decompress(file: Path, data: IO[bytes]) -> Iterator[bytes]:
+    """Yield the content of a compressed file in blocks."""
     member = zlib.decompressobj(31)
     fresh = False
     try:
@@ -93,8 +131,8 @@ def _check_gzip(file: Path, data: IO[bytes]) -> None:
             while chunk:
                 if member.eof:
                     member, fresh = zlib.decompressobj(31), True
-                member.decompress(chunk, 0)
-                chunk = member.unused_data
+                yield member.decompress(chunk, _CHUNK)
+                chunk = member.unconsumed_tail or member.unused_data
     except zlib.error as error:
         reason = "uncompressed bytes follow the compressed ones" if fresh else f"the compressed file is damaged ({error})"
         raise BadFile(str(file), reason) from error

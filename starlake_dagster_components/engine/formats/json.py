@@ -35,7 +35,7 @@ def describe_source(reading: Reading) -> Source:
     """Return the source that reads a JSON file. Fields are read by name, in any order. Missing fields are NULL, and unknown ones are
     ignored.
     """
-    encodings.check_compression(reading.file)
+    encodings.check_file(reading.file, encodings.get_codec(reading.table))
     if reading.table.metadata.format == "JSON_ARRAY":
         report_rejected_file(reading.session, reading.table, "files of the format JSON_ARRAY")
     codec = encodings.get_codec(reading.table)
@@ -317,6 +317,8 @@ def _build_leaf_test(column: str, path: str, ddl: str) -> str:
 def _shorten_reason(message: str) -> str:
     """Return DuckDB's message without the file, the line and its advice."""
     first = message[:10_000].splitlines()[0]
+    if longest := re.search(r'"maximum_object_size" of (\d+) bytes exceeded', first):
+        return f"an object of more than {longest.group(1)} bytes (metadata.options: maximum_object_size allows larger ones)"
     pattern = r"""^Invalid Input Error: |JSON transform error|,? ?in file "[^"]*",?|,? ?in line \d+:?"""
     return re.sub(pattern, "", first).strip(" .,:")[: 2 * bad_values.SHOWN]
 

@@ -5,6 +5,7 @@ import duckdb
 from ..engine_errors import BadFile, BadSetting, BadValue
 from ..instances import lend_instance
 from . import bad_values, encodings
+from .records import LONGEST_LINE, LineTooLong
 from .source import Reading, Source, describe_compression, fetch_rows, quote_file
 
 _LINE = '"value"'
@@ -12,14 +13,19 @@ _LINE = '"value"'
 
 def describe_source(reading: Reading) -> Source:
     """Return the source that reads a file with fixed columns, with every field as text."""
-    encodings.check_compression(reading.file)
     table = reading.table
-    file = encodings.make_readable(reading.file, encodings.get_codec(table), reading.scratch)
+    codec = encodings.get_codec(table)
+    try:
+        encodings.check_file(reading.file, codec, LONGEST_LINE)
+    except LineTooLong as error:
+        reason = f"a line of more than {LONGEST_LINE} characters"
+        raise BadFile(str(reading.file), "the file cannot be read", [BadValue(error.line, "", None, reason)]) from error
+    file = encodings.make_readable(reading.file, codec, reading.scratch)
     header = "skip = 1, " if table.metadata.with_header is not False else ""
     # One field per line: a separator that does not occur in text files, and no quotes.
     relation = (
         f"read_csv({quote_file(file)}, {describe_compression(file)}, auto_detect = false, delim = e'\\x01', quote = '', escape = '', "
-        f"comment = '', header = false, {header}"
+        f"comment = '', max_line_size = {LONGEST_LINE}, header = false, {header}"
         "columns = {'value': 'VARCHAR'})"
     )
     columns = {}

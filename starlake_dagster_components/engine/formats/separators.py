@@ -12,7 +12,6 @@ LONGEST = 4
 """Maximum length, in bytes, of a separator in DuckDB."""
 _SUBSTITUTES = (b"\x1f", b"\x1e", b"\x1d", b"\x1c", b"\x1f\x1e\x1d\x1c")
 _CHUNK = 8 << 20
-_LONGEST_RECORD = 64 << 20
 
 
 class _Taken(Exception):
@@ -35,14 +34,14 @@ def shorten_separators(file: Path, separator: str, quote: str, scratch: Scratch)
         The copy, its separator, and whether values may contain the separator.
 
     Raises:
-        BadFile: the file contains every possible substitute, or a line is too long.
+        BadFile: the file contains every possible substitute.
     """
     copy = scratch.make_file("data")
     for substitute in _SUBSTITUTES:
         quoted = False
         try:
             with open_bytes(file) as data, copy.open("wb") as out:
-                for lines in _read_lines(file, data):
+                for lines in _read_lines(data):
                     if substitute in lines:
                         raise _Taken
                     quoted = quoted or (bool(quote) and quote.encode() in lines)
@@ -53,14 +52,12 @@ def shorten_separators(file: Path, separator: str, quote: str, scratch: Scratch)
     raise BadFile(str(file), f"the separator {separator} is too long, and the file contains every character that could replace it")
 
 
-def _read_lines(file: Path, data: IO[bytes]) -> Iterator[bytes]:
+def _read_lines(data: IO[bytes]) -> Iterator[bytes]:
     """Yield the content of a file in chunks that end at a line end, so that no separator is split."""
     rest = b""
     while chunk := data.read(_CHUNK):
         block = rest + chunk
         end = max(block.rfind(b"\n"), block.rfind(b"\r")) + 1
         rest = block[end:]
-        if len(rest) > _LONGEST_RECORD:
-            raise BadFile(str(file), f"a line has more than {_LONGEST_RECORD} bytes: a line end is missing")
         yield block[:end]
     yield rest
