@@ -2,11 +2,13 @@
 
 import errno
 import re
+import tempfile
 from collections.abc import Iterator
 
 _FULL = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
 _TEXT = re.compile(
-    r"no space left on device|disk quota exceeded|file too large|(?:database or )?disk is full|disk i/o error", re.IGNORECASE
+    r"no space left on device|disk quota exceeded|file too large|(?:database or )?disk is full|disk i/o error|failed to offload data",
+    re.IGNORECASE,
 )
 _PATH = re.compile(r"""['"](/[^'"\\\n]+)\\?['"]""")
 ADVICE = "free some space, or choose another disk, and run it again"
@@ -16,11 +18,15 @@ def explain_full_disk(error: BaseException) -> str | None:
     """Return a message with advice if a full disk caused an exception (or one of its causes), or else None."""
     for one in _walk_causes(error):
         text = str(one)
+        if text.endswith(ADVICE):
+            return text
         number = getattr(one, "errno", None)
         if number not in _FULL and not (_is_of_database(one) and _TEXT.search(text)):
             continue
         found = _PATH.search(text)
-        path = getattr(one, "filename", None) or (found.group(1) if found else None)
+        # DuckDB does not name the folder that it has no room in.
+        spilled = tempfile.gettempdir() if "failed to offload data" in text else None
+        path = getattr(one, "filename", None) or (found.group(1) if found else spilled)
         reason = "a file exceeds the maximum size" if number == errno.EFBIG else "the disk is full"
         where = f": {path}" if path else f" ({text.splitlines()[0][:200]})" if _is_of_database(one) else ""
         return f"{reason}{where}; {ADVICE}"

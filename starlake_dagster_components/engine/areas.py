@@ -136,8 +136,14 @@ def move_file(source: Path, target: Path) -> None:
         if error.errno != errno.EXDEV:
             raise
         partial = target.with_name(f".{target.name}.part")
-        shutil.copy2(source, partial)
-        os.replace(partial, target)
+        try:
+            shutil.copy2(source, partial)
+            os.replace(partial, target)
+        except OSError as failed:
+            with contextlib.suppress(OSError):
+                partial.unlink(missing_ok=True)
+            failed.filename = str(target)
+            raise
         source.unlink()
 
 
@@ -171,9 +177,10 @@ def take_file(source: Path, target: Path) -> None:
         raise
     try:
         _copy_hidden(hidden, partial, target)
-    except OSError:
+    except OSError as failed:
         os.rename(hidden, source)
         partial.unlink(missing_ok=True)
+        failed.filename = str(target)
         raise
 
 

@@ -15,7 +15,7 @@ from ..cancellation_event import Canceled
 from ..errors import CommandCanceled
 from ..locks import LockLog, lock_databases
 from .connection_options import ConnectionSetup
-from .duckdb_errors import explain_error
+from .duckdb_errors import describe_error
 from .engine_errors import DatabaseFailed
 from .instances import Instance, lend_instance
 from .sqltext import quote, quote_literal, quote_path
@@ -26,6 +26,8 @@ _SMALL = 8 << 20
 WAIT_FOR_OTHERS = 5.0
 """Seconds to wait for a file that another program has open."""
 _PAUSE = 0.1
+_HEADERS = 3 * 4096
+"""Size of the headers of a database file, in bytes."""
 _COSTLY = "fsst,dict_fsst,alp,alprd,chimp,patas,zstd,roaring"
 _SPOILS = frozenset({"SET", "RESET", "PRAGMA", "LOAD", "INSTALL", "FORCE", "ATTACH", "DETACH", "USE", "UPDATE EXTENSIONS"})
 
@@ -275,7 +277,10 @@ def open_database(
     with contextlib.ExitStack() as stack:
         stack.enter_context(lock_databases([*(str(p) for p in (path, *others)), *attached], canceled=canceled, log=log, holder=holder))
         lent = stack.enter_context(lend_instance())
-        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DatabaseFailed(f"cannot open the database {path}: {describe_error(error)}") from error
         waiting = _Waiting(canceled, log)
         catalog = _attach(lent.connection, path, waiting, taken=set(), read_only=setup.read_only is not None)
         stack.callback(_detach, lent, [catalog])
@@ -314,13 +319,13 @@ def _set_up(database: Database, setup: ConnectionSetup, lent: Instance) -> None:
         try:
             database.execute(f"SET {quote(name)} = {quote_literal(value)}")
         except duckdb.Error as error:
-            raise DatabaseFailed(f"{location}: option '{name}' of connection '{setup.name}': {_read_message(error)}") from error
+            raise DatabaseFailed(f"{location}: option '{name}' of connection '{setup.name}': {describe_error(error)}") from error
     for action in setup.actions:
         try:
             database.fetch_rows(action.sql)
         except duckdb.Error as error:
             raise DatabaseFailed(
-                f"{action.location}: preActions of connection '{setup.name}': {_read_message(error)}: {action.sql}"
+                f"{action.location}: preActions of connection '{setup.name}': {describe_error(error)}: {action.sql}"
             ) from error
     if any(name.lower() in ("threads", "worker_threads") for name, _, _ in setup.settings):
         database.keep_threads()
@@ -375,22 +380,28 @@ def _attach(connection: duckdb.DuckDBPyConnection, path: Path, waiting: _Waiting
     name = path.name.split(".")[0] or "database"
     while name.lower() in _PRIVATE or name.lower() in taken:
         name += "_"
+    rewritten = False
     while True:
         try:
             connection.execute(f"ATTACH {quote_literal(str(path))} AS {quote(name)}{' (READ_ONLY)' if read_only else ''}")
             return name
         except duckdb.Error as error:
             held = _explain_held(error)
-            if held is None and not read_only and _remove_empty_file(path):
+            if held is None and not read_only and _remove_incomplete_file(path) and not rewritten:
+                rewritten = True
                 continue
             if held is None or not waiting.has_time(path, held):
-                raise DatabaseFailed(f"cannot open the database {path}: {held or _read_message(error)}") from error
+                raise DatabaseFailed(f"cannot open the database {path}: {held or describe_error(error)}") from error
 
 
-def _remove_empty_file(path: Path) -> bool:
-    """Remove an empty file, which DuckDB leaves behind if the disk is full, and which it cannot open."""
-    with contextlib.suppress(OSError):
-        if path.is_file() and path.stat().st_size == 0:
+def _remove_incomplete_file(path: Path) -> bool:
+    """Remove a file that ends within the headers of a database.
+
+    DuckDB leaves it behind if the disk is full or the process is killed while it creates the file, and cannot open it.
+    """
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        begin = file.read(_HEADERS)
+        if len(begin) < _HEADERS and begin[8:12] in (b"", b"DUCK") and not Path(f"{path}.wal").exists():
             path.unlink()
             return True
     return False
@@ -405,10 +416,6 @@ def _explain_held(error: duckdb.Error) -> str | None:
         holder = re.search(r"Conflicting lock is held in (.*?)\.(?: |$)", text)
         return f"another program has it open{f' ({holder.group(1)})' if holder else ''}; close it there"
     return None
-
-
-def _read_message(error: duckdb.Error) -> str:
-    return explain_error(error)[0]
 
 
 def _detach(lent: Instance, names: Sequence[str]) -> None:

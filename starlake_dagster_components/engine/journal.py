@@ -9,8 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..errors import EngineError
 from .areas import Identity, find_free_name, list_files, move_file
 from .database import Database
+from .duckdb_errors import describe_error
 from .sqltext import quote_literal, quote_path
 
 _SCHEMA = "starlake_dagster_engine"
@@ -103,17 +105,26 @@ def forget_files(database: Database, kept: Sequence[LoadedFile] = ()) -> None:
         database.execute(f"DROP SCHEMA IF EXISTS {quote_path(database.catalog, _SCHEMA)} CASCADE", cancellable=False)
 
 
+def make_failure(path: Path, error: OSError) -> EngineError:
+    """Return the error of a loaded file that cannot be moved."""
+    return EngineError(f"{path}: the file is loaded, but cannot be moved to the archive: {describe_error(error)}. The next load moves it")
+
+
 @dataclass(frozen=True, slots=True)
 class Recovered:
     """A file that an earlier command loaded, and could not move away.
 
     Attributes:
+        file: the file.
         path: where it was.
         aside: its new path if it was set aside because it changed after its load; None = it was archived.
+        error: why it still cannot be moved.
     """
 
+    file: LoadedFile
     path: Path
-    aside: Path | None
+    aside: Path | None = None
+    error: OSError | None = None
 
 
 def recover_files(database: Database, unresolved: Path) -> list[Recovered]:
@@ -128,18 +139,20 @@ def recover_files(database: Database, unresolved: Path) -> list[Recovered]:
     if database.find_kind(_SCHEMA, _TABLE) is None:
         return []
     rows = database.fetch_rows(f"SELECT {_COLUMNS} FROM {quote_path(database.catalog, _SCHEMA, _TABLE)}")
-    recovered = []
+    recovered = list[Recovered]()
     for path, origin, target, *identity in rows:
         file = LoadedFile(Path(path), Path(origin), Path(target) if target else None, Identity(*map(int, identity)))
         there = file.find()
         if there is None:
             continue
-        if Identity.read(there) == file.identity:
-            archive_file(file)
-            recovered.append(Recovered(file.path, None))
-        else:
-            aside = find_free_name(unresolved / there.parent.name, there.name)
-            move_file(there, aside)
-            recovered.append(Recovered(file.path, aside))
-    forget_files(database)
+        aside = None if Identity.read(there) == file.identity else find_free_name(unresolved / there.parent.name, there.name)
+        try:
+            if aside is None:
+                archive_file(file)
+            else:
+                move_file(there, aside)
+            recovered.append(Recovered(file, there, aside))
+        except OSError as error:
+            recovered.append(Recovered(file, there, error=error))
+    forget_files(database, [one.file for one in recovered if one.error])
     return recovered

@@ -2,7 +2,7 @@
 
 import contextlib
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -129,11 +129,14 @@ def _load_database(session: Session, arguments: Arguments, path: Path, domains: 
         if setup.read_only:
             raise DatabaseReadOnly(f"{setup.read_only}: connection '{setup.name}' is read-only")
         with open_database(path, canceled=session.canceled, log=session.log, holder=f"load of {names}", setup=setup) as database:
-            for recovered in journal.recover_files(database, Path(session.project.areas.unresolved)):
-                _report_recovered(session, recovered, domains, loads)
-            writer = Writer(session, database, loads, entries, checks, archived=not arguments.in_place)
+            recovered = journal.recover_files(database, Path(session.project.areas.unresolved))
+            for one in recovered:
+                _report_recovered(session, one, domains, loads)
+            stuck = [one for one in recovered if one.error]
+            unfinished = [one.file for one in stuck]
+            writer = Writer(session, database, loads, entries, checks, unfinished, archived=not arguments.in_place)
             try:
-                for group in _form_groups(session, arguments, domains):
+                for group in _form_groups(session, arguments, domains, {one.path.name for one in stuck}):
                     session.check_canceled()
                     writer.load_group(group)
             finally:
@@ -148,11 +151,15 @@ def _load_database(session: Session, arguments: Arguments, path: Path, domains: 
 
 
 def _report_recovered(session: Session, recovered: journal.Recovered, domains: Sequence[tuple[Domain, list[Table]]], loads: Loads) -> None:
-    if recovered.aside is None:
+    error: EngineError
+    if recovered.error:
+        error = journal.make_failure(recovered.path, recovered.error)
+    elif recovered.aside:
+        reason = "an earlier command loaded this file, and it was written to since; it is not loaded again, and was moved to"
+        error = BadFile(str(recovered.path), f"{reason} {recovered.aside}")
+    else:
         session.log("warning", f"{recovered.path} was loaded by an earlier command that could not archive it; it is archived now")
         return
-    reason = "an earlier command loaded this file, and it was written to since; it is not loaded again, and was moved to"
-    error = BadFile(str(recovered.path), f"{reason} {recovered.aside}")
     session.log("error", str(error))
     table = find_table(recovered.path.name, [t for domain, tables in domains if domain.name == recovered.path.parent.name for t in tables])
     loads.fail(error, *([table.full_name] if table else []))
@@ -173,8 +180,13 @@ def _set_unresolved_aside(session: Session, domain: Domain) -> None:
                 )
 
 
-def _form_groups(session: Session, arguments: Arguments, domains: Sequence[tuple[Domain, list[Table]]]) -> Iterator[Group]:
-    """Move the files to load to the ingesting area, and yield them in the order in which they are loaded."""
+def _form_groups(
+    session: Session, arguments: Arguments, domains: Sequence[tuple[Domain, list[Table]]], stuck: Collection[str]
+) -> Iterator[Group]:
+    """Move the files to load to the ingesting area, and yield them in the order in which they are loaded.
+
+    ``stuck`` are the names of loaded files that cannot be moved. New files of these names wait until they are.
+    """
     areas = session.project.areas
     for domain, tables in domains:
         if arguments.in_place:
@@ -182,8 +194,10 @@ def _form_groups(session: Session, arguments: Arguments, domains: Sequence[tuple
             for table in tables:
                 yield from _split_files(session, table, [f for f in files if matches_table(f.name, table)])
             continue
-        left = _sort_by_table(list_files(Path(areas.ingesting, domain.name)), tables)
-        staged = _sort_by_table(list_files(Path(areas.stage, domain.name)), tables)
+        left, staged = (
+            _sort_by_table([file for file in list_files(Path(area, domain.name)) if file.name not in stuck], tables)
+            for area in (areas.ingesting, areas.stage)
+        )
         for table in tables:
             for file in left.get(table.name, ()):
                 session.log(

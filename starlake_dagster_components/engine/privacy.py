@@ -9,7 +9,7 @@ from ..errors import describe_unknown
 from ..project.model import Attribute, Table
 from .database import Database
 from .engine_errors import BadSetting
-from .scratch import Scratch
+from .scratch import Scratch, write_file
 from .sqltext import quote, quote_literal
 
 _HASHES = {"MD5": "md5", "SHA1": "sha1", "SHA256": "sha256", "SHA512": "sha512"}
@@ -162,8 +162,8 @@ def fill_hashes(database: Database, values: Sequence[str], scratch: Scratch) -> 
         reader.execute(f"USE {quote(database.catalog)}")
         found = reader.execute(f"SELECT DISTINCT encode(value) FROM ({union}) AS v(value) WHERE value IS NOT NULL")
         while rows := found.fetchmany(_BATCH):
-            with file.open("w", encoding="ascii") as out:
-                out.writelines(f"{value.hex()},{hashlib.sha512(value).hexdigest()}\n" for (value,) in rows)
+            with write_file(file) as out:
+                out.writelines(f"{value.hex()},{hashlib.sha512(value).hexdigest()}\n".encode() for (value,) in rows)
             longest = max(4 * len(value) for (value,) in rows) + 1_000_000
             database.execute(
                 f"INSERT INTO {HASHES} SELECT decode(unhex(v)), h FROM read_csv({quote_literal(str(file))}, auto_detect = false, "

@@ -5,7 +5,9 @@ import fcntl
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 _PREFIX = "starlake-dagster-load-"
 _LOCK = ".lock"
@@ -57,6 +59,21 @@ class Scratch:
             shutil.rmtree(self._folder, ignore_errors=True)
             os.close(self._lock)
             self._folder = None
+
+
+@contextlib.contextmanager
+def write_file(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file, which the ``with`` block writes.
+
+    Raises:
+        OSError: it cannot be written. The error names it, unlike those of ``write``.
+    """
+    try:
+        with path.open("wb") as out:
+            yield out
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
 
 
 def remove_abandoned(root: Path) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import EngineError
+from ..full_disk import explain_full_disk
 from ..project.model import Domain, Table
 from .areas import finish_moves, format_uri, have_same_content, list_files, make_folders, matches_table, show_path, take_file
 from .arguments import Arguments
@@ -62,7 +63,8 @@ def _stage_domain(session: Session, domain: Domain, tables: Sequence[Table]) -> 
         try:
             take_file(one.file, target)
         except OSError as error:
-            failures.append(f"{show_path(one.file)} cannot be moved to {folder}, and stays where it is: {error.strerror}")
+            reason = explain_full_disk(error) or error.strerror
+            failures.append(f"{show_path(one.file)} cannot be moved to {folder}, and stays where it is: {reason}")
             continue
         if one.ack is not None:
             one.ack.unlink(missing_ok=True)

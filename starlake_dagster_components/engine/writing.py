@@ -10,6 +10,7 @@ from pathlib import Path
 import duckdb
 
 from ..errors import CommandCanceled, EngineError, StarlakeError
+from ..full_disk import explain_full_disk
 from ..project.model import Table
 from ..project.sql.sections import SqlPart
 from ..project.templating import TemplateError, render
@@ -20,7 +21,7 @@ from .batch_select import build_select, list_hash_queries
 from .casts import normalize_type
 from .database import Column, Database
 from .ddl import TypedAttribute, create_table, resolve_attributes, write_comments
-from .duckdb_errors import explain_error
+from .duckdb_errors import describe_error
 from .engine_errors import BadFile, BadSetting, ExpectationsFailed
 from .evolution import evolve_table
 from .expectations import TransactionLost, evaluate_expectations, raise_for_failed
@@ -147,7 +148,15 @@ class Writer:
     """Writes groups of files into the tables of one database."""
 
     def __init__(
-        self, session: Session, database: Database, loads: Loads, entries: list[audit.Entry], checks: list[audit.Checks], *, archived: bool
+        self,
+        session: Session,
+        database: Database,
+        loads: Loads,
+        entries: list[audit.Entry],
+        checks: list[audit.Checks],
+        unfinished: list[journal.LoadedFile],
+        *,
+        archived: bool,
     ) -> None:
         self._session = session
         self._database = database
@@ -156,7 +165,7 @@ class Writer:
         self._checks = checks
         self._archived = archived
         self._noted = False
-        self._unfinished: list[journal.LoadedFile] = []
+        self._unfinished = unfinished
         self._attributes: Sequence[TypedAttribute] = ()
         self._last: _Loaded | None = None
         self._prepared: dict[tuple[str, str | None], _Prepared] = {}
@@ -184,7 +193,7 @@ class Writer:
             return
         except Exception as error:  # noqa: BLE001 -- any fault of one file must not keep the others from being loaded
             self._session.log("debug", traceback.format_exc())
-            self._record_failure(group, logical, BadFile(", ".join(map(show_path, group.files)), _describe_error(error)))
+            self._record_failure(group, logical, _make_failure(group, error))
             return
         self._loads.add(loaded)
         self._loads.jobs.append(job)
@@ -377,8 +386,7 @@ class Writer:
                 added = journal.count_added_bytes(file, now)
             except OSError as error:
                 self._unfinished.append(file)
-                reason = f"the file is loaded, but cannot be moved to the archive: {_describe_error(error)}. The next load moves it"
-                self._report(table, EngineError(f"{file.path}: {reason}"))
+                self._report(table, journal.make_failure(file.path, error))
                 continue
             if added is not None:
                 reason = f"the file was written to after it was loaded ({added:+} bytes); the change is not in {table.full_name}"
@@ -392,14 +400,12 @@ class Writer:
 
     def _explain_rejection(self, group: Group, scratch: Scratch, error: duckdb.Error) -> StarlakeError:
         """Return the exception for a batch that DuckDB has rejected, with the bad values of the file if they can be found."""
-        if not isinstance(error, _NOT_THE_FILE):
+        if not isinstance(error, _NOT_THE_FILE) and not explain_full_disk(error):
             for file in group.files:
                 found = explain_failure(self._session, group.table, self._attributes, file, scratch)
                 if isinstance(found, StarlakeError):
                     return found
-        return BadFile(
-            ", ".join(map(show_path, group.files[:3])) + (", ..." if len(group.files) > 3 else ""), explain_error(error)[0][:2000]
-        )
+        return _make_failure(group, error)
 
     def _record_failure(self, group: Group, entry: audit.Entry, error: StarlakeError) -> None:
         table = group.table
@@ -414,9 +420,7 @@ class Writer:
         try:
             self._write_audit_afterwards([failed], [])
         except duckdb.Error as lost:
-            self._session.log(
-                "warning", f"the failure of {table.full_name} cannot be written to the audit: {explain_error(lost)[0][:1000]}"
-            )
+            self._session.log("warning", f"the failure of {table.full_name} cannot be written to the audit: {describe_error(lost)}")
 
 
 def _identify(file: Path) -> Identity:
@@ -437,10 +441,11 @@ def _check_unchanged(files: Sequence[Path], identities: Sequence[Identity]) -> N
             )
 
 
-def _describe_error(error: Exception) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.strerror}: {show_path(error.filename)}" if error.filename else error.strerror
-    return f"{type(error).__name__}: {error}"[:2000]
+def _make_failure(group: Group, error: Exception) -> EngineError:
+    """Return the error of a group that cannot be loaded. If a disk is full, the same load may succeed later."""
+    files = ", ".join(map(show_path, group.files[:3])) + (", ..." if len(group.files) > 3 else "")
+    reason = describe_error(error)
+    return EngineError(f"{files}: {reason}") if explain_full_disk(error) else BadFile(files, reason)
 
 
 def fit_attributes(attributes: Sequence[TypedAttribute], existing: Sequence[Column]) -> list[TypedAttribute]:

@@ -108,12 +108,28 @@ def test_a_read_only_database_can_be_queried(tmp_path: Path) -> None:
     assert "k.a: connection 'duckdb' is read-only" in (box.run("transform", "--name", "k.a", check=False).reason or "")
 
 
-def test_an_empty_file_that_a_full_disk_left_behind_is_rewritten(tmp_path: Path) -> None:
+@pytest.mark.parametrize("size", [0, 20, 4096, 8192])
+def test_a_database_that_a_full_disk_left_incomplete_is_created_again(tmp_path: Path, size: int) -> None:
     box = make_box(tmp_path)
     (tmp_path / "datasets").mkdir(exist_ok=True)
-    (tmp_path / "datasets/duckdb.db").touch()
+    with duckdb.connect(str(tmp_path / "new.db")) as new:
+        new.execute("select 1")
+    (tmp_path / "datasets/duckdb.db").write_bytes((tmp_path / "new.db").read_bytes()[:size])
     box.run("load")
     assert box.rows("select id from d.x") == [(1,)]
+
+
+@pytest.mark.parametrize("url", ["jdbc:duckdb:{{SL_ROOT}}/metadata/application.sl.yml/x/duckdb.db", "jdbc:duckdb:/proc/nowhere/duckdb.db"])
+def test_a_folder_that_cannot_be_created_fails_the_tables_of_its_database(tmp_path: Path, url: str) -> None:
+    box = make_box(tmp_path).table("d", "y", "{ name: id, type: long }", "format: DSV, sink: { connectionRef: second }")
+    second = '    second: { type: jdbc, options: { url: "jdbc:duckdb:{{SL_ROOT}}/datasets/second.db" } }\n'
+    box.write({"metadata/application.sl.yml": APPLICATION.replace("jdbc:duckdb:{{SL_ROOT}}/datasets/duckdb.db", url) + second})
+    result = box.load("d", {"y.csv": "id\n2\n"}, env={"SL_AUDIT_ACTIVE": "false"}, check=False)
+    assert "cannot open the database " in (result.reason or "")
+    assert "duckdb.db: N" in (result.reason or "")
+    assert list(result.failures) == ["d.x"]
+    assert box.files("stage") == ["d/x1.csv"]
+    assert box.rows("select id from d.y", "second.db") == [(2,)]
 
 
 def test_a_file_that_another_program_has_open_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

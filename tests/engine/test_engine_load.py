@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from engine_help import Sandbox, make
 
+from starlake_dagster_components.engine.areas import move_file
+
 ID_NAME = """{ name: id, type: long }
 { name: name, type: string }"""
 
@@ -202,6 +204,35 @@ def test_a_file_that_cannot_be_archived_is_not_loaded_again(box: Sandbox, monkey
     assert box.rows("select id from sales.orders order by id") == [(1,), (2,)]
     assert box.files("archive") == ["sales/orders-2.csv", "sales/orders.csv"]
     assert box.rows("select schema_name from duckdb_schemas() where schema_name = 'starlake_dagster_engine'") == []
+
+
+def test_a_loaded_file_that_cannot_be_archived_does_not_hold_up_others(box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    def reject(source: Path, target: Path) -> None:
+        if source.name == "orders.csv":
+            raise OSError(28, "No space left on device", str(target))
+        move_file(source, target)
+
+    box.table("sales", "orders", ID_NAME).table("sales", "zones", ID_NAME)
+    with monkeypatch.context() as patch:
+        patch.setattr("starlake_dagster_components.engine.journal.move_file", reject)
+        box.load("sales", {"orders.csv": "id;name\n1;a\n"}, check=False)
+        for number in (2, 3):
+            # A new file of the same name waits for its turn.
+            files = {f"zones{number}.csv": f"id;name\n{number};c\n", "orders.csv": "id;name\n2;b\n"}
+            result = box.load("sales", files, check=False)
+            reason = result.reason or ""
+            assert (
+                f"ingesting/sales/orders.csv: the file is loaded, but cannot be moved to the archive: the disk is full: {box.root}"
+                in reason
+            )
+            assert list(result.failures) == ["sales.orders"]
+            assert result.failures["sales.orders"].retry
+            assert box.rows("select id from sales.orders") == [(1,)]
+        assert box.rows("select id from sales.zones order by id") == [(2,), (3,)]
+        assert box.files("stage") == ["sales/orders.csv"]
+    box.load("sales")
+    assert box.rows("select id from sales.orders order by id") == [(1,), (2,)]
+    assert box.files("archive") == ["sales/orders.csv", "sales/orders~2.csv", "sales/zones2.csv", "sales/zones3.csv"]
 
 
 def test_files_are_deleted_when_there_is_no_archive(box: Sandbox) -> None:

@@ -446,7 +446,9 @@ def _find_broken_lines(reading: Reading, read: Source, readable: _Readable) -> l
             message = str(error)[:10_000]
             return [BadValue(_parse_line(message), "", None, _explain_line(message, ""))]
     separators = (readable.separator, get_separator(reading.table))
-    return [BadValue(int(line), "", None, _explain_line(message, kind), (text or "").replace(*separators)) for line, message, text, kind in rows]
+    return [
+        BadValue(int(line), "", None, _explain_line(message, kind), (text or "").replace(*separators)) for line, message, text, kind in rows
+    ]
 
 
 def _explain_line(message: str, kind: str) -> str:

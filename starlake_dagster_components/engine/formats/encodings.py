@@ -13,7 +13,7 @@ from typing import IO
 from ...errors import Location
 from ...project.model import Table
 from ..engine_errors import BadFile, BadSetting, BadValue
-from ..scratch import Scratch
+from ..scratch import Scratch, write_file
 from .records import read_lines
 from .source import is_compressed
 
@@ -150,11 +150,11 @@ def make_readable(file: Path, codec: str, scratch: Scratch, *, native: frozenset
         return file
     copy = scratch.make_file("data")
     line = 1
-    with open_text(file, codec) as reader, copy.open("w", encoding="utf-8", newline="") as writer:
+    with open_text(file, codec) as reader, write_file(copy) as writer:
         try:
             while chunk := reader.read(_CHUNK):
                 line += chunk.count("\n")
-                writer.write(chunk)
+                writer.write(chunk.encode())
         except UnicodeError as error:
             raise BadFile(
                 str(file), "", [BadValue(0, "", None, f"after line {line}: bytes that are not {codec} text ({error})")]

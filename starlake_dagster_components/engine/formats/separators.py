@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import IO
 
 from ..engine_errors import BadFile
-from ..scratch import Scratch
+from ..scratch import Scratch, write_file
 from .encodings import open_bytes
 
 LONGEST = 4
@@ -40,7 +40,7 @@ def shorten_separators(file: Path, separator: str, quote: str, scratch: Scratch)
     for substitute in _SUBSTITUTES:
         quoted = False
         try:
-            with open_bytes(file) as data, copy.open("wb") as out:
+            with open_bytes(file) as data, write_file(copy) as out:
                 for lines in _read_lines(data):
                     if substitute in lines:
                         raise _Taken
