@@ -4,6 +4,7 @@ Starlake lets DuckDB convert them, which silently rounds numbers and truncates t
 """
 
 import threading
+from collections.abc import Sequence
 from functools import lru_cache
 
 import duckdb
@@ -77,8 +78,26 @@ def convert(value: str, ddl: str, in_table: str, column: str) -> str:
     return f"CASE WHEN {fits(value, ddl, in_table)} THEN CAST({value} AS {in_table}) ELSE CAST({rejected} AS {in_table}) END"
 
 
+class OtherFieldsError(Exception):
+    """Two structs do not have a field in common.
+
+    Attributes:
+        found: the names of the fields of one struct.
+        wanted: the names of the fields of the other one.
+    """
+
+    def __init__(self, found: Sequence[str], wanted: Sequence[str]) -> None:
+        self.found = found
+        self.wanted = wanted
+        super().__init__(f"{', '.join(found)} instead of {', '.join(wanted)}")
+
+
 def restrict_type(ddl: str, wanted: str) -> str:
-    """Return a type without the fields of its structs, at any depth, that another type does not have."""
+    """Return a type without the fields of its structs, at any depth, that another type does not have.
+
+    Raises:
+        OtherFieldsError: nothing would be left of a struct.
+    """
     one, other = parse_type(ddl), parse_type(wanted)
     return ddl if one is None or other is None else _restrict(one, other)
 
@@ -88,9 +107,11 @@ def _restrict(one: "duckdb.sqltypes.DuckDBPyType", other: "duckdb.sqltypes.DuckD
         return f"{_restrict(_get_element(one), _get_element(other))}[]"
     if not one.id == other.id == "struct":
         return str(one)
-    kept = {name.lower(): field for name, field in _get_fields(other)}
-    fields = [f"{quote(name)} {_restrict(field, kept[name.lower()])}" for name, field in _get_fields(one) if name.lower() in kept]
-    return f"STRUCT({', '.join(fields)})" if fields else str(one)
+    there, kept = _get_fields(one), {name.lower(): (name, field) for name, field in _get_fields(other)}
+    fields = [f"{quote(name)} {_restrict(field, kept[name.lower()][1])}" for name, field in there if name.lower() in kept]
+    if not fields:
+        raise OtherFieldsError([name for name, _ in there], [name for name, _ in kept.values()])
+    return f"STRUCT({', '.join(fields)})"
 
 
 def _get_element(one: "duckdb.sqltypes.DuckDBPyType") -> "duckdb.sqltypes.DuckDBPyType":

@@ -96,7 +96,7 @@ def check_file(file: Path, codec: str, longest: int | None = None) -> None:
             raise BadFile(str(file), "the name ends with .gz, but the file is not compressed with gzip")
         else:
             data.seek(0)
-            blocks = _decompress(file, data)
+            blocks = _read_blocks(file, data)
         suspicious = _has_long_run(blocks)
     if longest and suspicious:
         with open_text(file, codec, errors="replace") as text:
@@ -122,7 +122,7 @@ def _has_long_run(blocks: Iterable[bytes]) -> bool:
     return longest >= _CHUNK
 
 
-def _decompress(file: Path, data: IO[bytes]) -> Iterator[bytes]:
+def _read_blocks(file: Path, data: IO[bytes]) -> Iterator[bytes]:
     """Yield the content of a compressed file in blocks."""
     member = zlib.decompressobj(31)
     fresh = False

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 import duckdb
 
 from ...errors import suggest_name
-from ..casts import convert, fits, get_shape, normalize_type, restrict_type
+from ..casts import OtherFieldsError, convert, fits, get_shape, normalize_type, restrict_type
 from ..ddl import TypedAttribute
 from ..engine_errors import BadFile, BadValue
 from ..instances import lend_instance
@@ -24,7 +24,7 @@ def describe_source(reading: Reading) -> Source:
 
     Raises:
         BadFile: it is not a Parquet file, lacks a required column or all of them, or contains an array or a struct where the table does
-            not.
+            not, or a struct with none of the table's fields.
     """
     types = _read_types(reading)
     if not any(_find_column(typed, types) for typed in reading.attributes) and _has_rows(reading):
@@ -50,7 +50,10 @@ def describe_source(reading: Reading) -> Source:
             reason = f"column '{name}' has the type {types[there]} in the file, but {wanted} in the table"
             problems.append(BadValue(0, "", None, reason[: 2 * bad_values.SHOWN]))
         else:
-            columns[name] = f"CAST({quote(there)} AS VARCHAR)" if from_text else _convert(quote(there), types[there], wanted, name)
+            try:
+                columns[name] = f"CAST({quote(there)} AS VARCHAR)" if from_text else _convert(quote(there), types[there], wanted, name)
+            except OtherFieldsError as error:
+                raise bad_values.explain_other_columns(reading, error.found, name, error.wanted) from error
     if problems:
         raise BadFile(str(reading.file), "the file's columns do not match those of the table", problems)
     _report_rejected_columns(reading, types)
