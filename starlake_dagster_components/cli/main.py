@@ -64,7 +64,7 @@ def main() -> None:
     help="Output format: lines of text, JSON, or annotations for a GitHub workflow.",
 )
 def check(project: Path, strict: bool, output: str, **given: str | bool | None) -> None:
-    """Check PROJECT and print every problem with file and line."""
+    """Check PROJECT and print every problem with its file and line."""
     from ..definitions.build import prepare_graph
     from ..definitions.warnings import describe_assets_without_job
     from .report import count
