@@ -28,6 +28,23 @@ def is_empty_load(counters: Counters | None) -> bool:
     return counters is not None and not counters.files and not counters.input
 
 
+def find_last_row_count(instance: dg.DagsterInstance, key: dg.AssetKey) -> int | None:
+    """Return the row count of a table's latest materialization; None if it is unknown, or a later load may have written rows.
+
+    Dagster shows the row count of the latest materialization, and a load without files does not change the table.
+
+    Args:
+        instance: the Dagster instance.
+        key: the table's asset key.
+    """
+    latest = instance.get_latest_materialization_event(key)
+    materialization = latest.asset_materialization if latest else None
+    count = materialization.metadata.get("dagster/row_count") if materialization else None
+    if latest is None or count is None or has_been_loaded_since(instance, key, latest.timestamp, latest.run_id):
+        return None
+    return int(str(count.value))
+
+
 def report_empty_load(
     log: dg.DagsterLogManager, project: Project, table: Table, pipeline: Pipeline | None, counters: Counters | None
 ) -> dict[str, Any]:

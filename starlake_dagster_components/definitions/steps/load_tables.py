@@ -14,7 +14,7 @@ import dagster as dg
 
 from ...commands import Command, RunContext, build_load_command, build_stage_command, split_into_batches
 from ...errors import CommandTimeout, StarlakeError
-from ...executors.base import CommandResult, TableResult
+from ...executors.base import CommandResult, Counters, TableResult
 from ...executors.starlake_output.audit_rows import is_failed_expectation
 from ...executors.starlake_output.table_outcomes import add_counters
 from ...pipelines.pipeline import Pipeline
@@ -34,7 +34,7 @@ from .command import (
     make_data_version,
     may_succeed_later,
 )
-from .empty_loads import NO_FILES, is_empty_load, repeat_last_results, report_empty_load
+from .empty_loads import NO_FILES, find_last_row_count, is_empty_load, repeat_last_results, report_empty_load
 from .reexecution import find_failed_before, find_loaded_before, report_kept_assets
 from .rows_of_steps import RowsOfSteps
 from .run_history import FAILED_IN_TABLE, FILES_LEFT, EarlierFailure
@@ -101,7 +101,8 @@ class LoadSteps:
         if self._has_nothing_to_load(waiting[0].table, context):
             context.log.info(f"nothing was loaded: the pre-load of {waiting[0].table.domain} found nothing")
             for member in waiting:
-                metadata: dict[str, Any] = {"starlake/files": 0, NO_FILES: "the pre-load found nothing"}
+                count = find_last_row_count(context.instance, member.key)
+                metadata = {**dict(build_count_metadata(Counters(), count)), NO_FILES: "the pre-load found nothing"}
                 checks = list(_repeat_selected_checks(context, member))
                 yield dg.MaterializeResult(asset_key=member.key, metadata=metadata, check_results=checks or None)
             return
@@ -344,14 +345,17 @@ class _Load:
         seconds = round(ended.seconds, 3)
         spent = {"starlake/seconds": seconds} if tables == 1 else {"starlake/batch_seconds": seconds, "starlake/batch_tables": tables}
         checks = list(_build_selected_checks(self._settings, self._rows, self._context, member, found))
-        if not is_empty_load(found.counters):
+        empty, row_count = is_empty_load(found.counters), found.row_count
+        if empty and row_count is None:
+            row_count = find_last_row_count(self._context.instance, member.key)
+        if not empty:
             checks += self._rows.check_columns(self._context, member.node, member.key)
         elif not checks:
             checks = list(_repeat_selected_checks(self._context, member))
         return dg.MaterializeResult(
             asset_key=member.key,
             metadata={
-                **dict(build_count_metadata(found.counters, found.row_count)),
+                **dict(build_count_metadata(found.counters, row_count)),
                 **report_empty_load(self._context.log, self._run.project, member.table, self._pipeline, found.counters),
                 **spent,
                 **build_run_metadata(self._context, self._run),

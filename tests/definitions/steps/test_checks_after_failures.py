@@ -74,6 +74,13 @@ def checks(result: dg.ExecuteInProcessResult) -> dict[str, tuple[str, str]]:
     }
 
 
+def find_row_count(instance: dg.DagsterInstance, asset: str) -> Any:
+    """Return the row count that Dagster shows for an asset."""
+    event = instance.get_latest_materialization_event(dg.AssetKey(asset))
+    count = event.asset_materialization.metadata.get("dagster/row_count")
+    return count.value if count else None
+
+
 def test_a_transform_that_fails_its_expectations_has_results_for_all(folder: ProjectFolder, instance: dg.DagsterInstance) -> None:
     write_application(folder, fail_on_error=True)
     result = run(folder, instance, "tasks_kpi")
@@ -106,6 +113,7 @@ def test_a_load_without_a_file_keeps_the_last_results(folder: ProjectFolder, ins
         again = run(folder, instance, "loads_s", batch=batch)
         assert again.success
         assert checks(again) == checks(first)
+        assert find_row_count(instance, "s_t") == 1
     assert {e.metadata["starlake/evaluated_in_run"].value for e in again.get_asset_check_evaluations()} == {first.run_id}
     record = instance.event_log_storage.get_asset_check_execution_history(dg.AssetCheckKey(dg.AssetKey("s_t"), "nulls_id"), limit=1)[0]
     assert record.status.value == "FAILED"
@@ -137,6 +145,7 @@ def test_results_that_are_older_than_the_rows_are_not_repeated(
     assert load("", DuckDBExecutor()) == known == {"s_t.nulls_id": (PASSED, "ERROR"), "s_t.nulls_v": (PASSED, "WARN")}
     assert load(",a", WithoutResults(fails=fails)) == {}
     assert load("", DuckDBExecutor()) == {}
+    assert find_row_count(instance, "s_t") == (None if fails else 2)
     latest = load("2,", DuckDBExecutor())
     assert load("", DuckDBExecutor()) == latest == {"s_t.nulls_id": (FAILED, "ERROR"), "s_t.nulls_v": (FAILED, "WARN")}
 
