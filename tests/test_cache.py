@@ -80,7 +80,7 @@ class TestEntries:
         cache.put("a", b"x")
         assert bytes(cache.get("a") or b"") == b"x"
 
-    def test_a_folder_in_its_place_is_as_good_as_nothing(self, cache: Cache) -> None:
+    def test_a_folder_in_its_place_counts_as_absent(self, cache: Cache) -> None:
         cache.get_path("a").mkdir(parents=True)
         assert cache.get("a") is None
         with pytest.raises(IsADirectoryError):
@@ -190,7 +190,7 @@ ALLOWED = {("starlake_dagster_components.errors", "Location"): Location}
 
 
 class TestData:
-    def test_data_comes_back_as_it_was(self) -> None:
+    def test_data_is_read_back_unchanged(self) -> None:
         value = ({"x": Location("f", 3)}, [1.5, None], frozenset({"q"}), b"z")
         assert deserialize(serialize(value), ALLOWED) == value
         big = {f"key {i}": "text" * 50_000 for i in range(20)}

@@ -21,7 +21,7 @@ def invocation(canceled: bool = False) -> Invocation:
     return Invocation(log=lambda level, line: None, canceled=event, run_id="run-1")
 
 
-def test_commands_are_remembered_and_done() -> None:
+def test_commands_are_recorded_and_succeed() -> None:
     executor = RecordingExecutor()
     assert executor.run(load(), invocation()) == CommandResult(0)
     assert executor.commands == (load(),)
@@ -29,7 +29,7 @@ def test_commands_are_remembered_and_done() -> None:
     assert executor.invocations[0].run_id == "run-1"
 
 
-def test_answers_come_one_after_another() -> None:
+def test_answers_arrive_one_after_another() -> None:
     executor = RecordingExecutor().on("load", "orders", CommandResult(1), CommandTimeout("late"), CommandResult(0))
     assert executor.run(load(), invocation()).exit_code == 1
     with pytest.raises(CommandTimeout):

@@ -71,12 +71,12 @@ def test_a_job_may_be_called_selection(shop: ProjectFolder) -> None:
 
 
 @pytest.mark.parametrize("given", [{"job": "shop_tables", "selection": "kpi_daily"}, {"job": "", "selection": ""}])
-def test_a_job_and_a_selection_are_one_too_many(shop: ProjectFolder, given: dict[str, str]) -> None:
+def test_a_job_and_a_selection_cannot_be_combined(shop: ProjectFolder, given: dict[str, str]) -> None:
     with pytest.raises(InvalidSetting, match="a job or a selection, not both"):
         run_headless(shop.root, Settings(executor=RecordingExecutor()), **given)  # type: ignore[arg-type]
 
 
-def test_a_date_that_is_none_starts_nothing(shop: ProjectFolder) -> None:
+def test_an_invalid_date_starts_nothing(shop: ProjectFolder) -> None:
     executor = RecordingExecutor()
     with pytest.raises(
         InvalidSetting, match=r"scheduled_date: 'tomorrow' is not an ISO 8601 time \(expected a time such as 2026-01-31T00:00:00\)"

@@ -158,7 +158,7 @@ def test_scaffolding_says_that_there_is_no_project(tmp_path: Path, capsys: pytes
     assert f"warning: {tmp_path / folder} {message}" in capsys.readouterr().err
 
 
-def test_scaffolding_says_nothing_where_the_project_is(shop: ProjectFolder, capsys: pytest.CaptureFixture[str]) -> None:
+def test_scaffolding_is_silent_where_the_project_is(shop: ProjectFolder, capsys: pytest.CaptureFixture[str]) -> None:
     with create_defs_folder_sandbox() as sandbox:
         sandbox.scaffold_component(component_cls=StarlakeProjectComponent, scaffold_params={"project": str(shop.root)})
     assert "warning" not in capsys.readouterr().err
@@ -174,7 +174,7 @@ def test_help_lists_every_field() -> None:
     assert [name for name in StarlakeProjectComponent.model_fields if f"\n        {name}: " not in documented] == []
 
 
-def test_variables_and_environment_values_are_texts() -> None:
+def test_variables_and_environment_values_are_strings() -> None:
     component = resolve({"project": "/nowhere", "variables": {"year": 2026, "on": True}})
     assert component.variables == {"year": "2026", "on": "true"}
 

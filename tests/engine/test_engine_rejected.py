@@ -43,7 +43,7 @@ def test_queries_that_starlake_does_not_run(box: Sandbox, query: str, said: str)
 
 
 @pytest.mark.parametrize("query", ["select '2 ** 3' as \"asof join\" -- from x ** 2", "select 1 as a /* ** */"])
-def test_texts_and_comments_are_not_looked_at(box: Sandbox, query: str) -> None:
+def test_strings_and_comments_are_ignored(box: Sandbox, query: str) -> None:
     box.task("k.a", query)
     box.run("transform", "--name", "k.a", check=False)
     assert not [line for level, line in box.log if level == "warning"]

@@ -105,7 +105,7 @@ def test_private_columns_do_not_reach_the_database(libraries: tuple[Library, Lib
     assert "note" not in [row[0] for row in libraries[1].query("DESCRIBE desk.members")]
 
 
-def test_a_withdrawn_tariff_is_gone_but_remembered(libraries: tuple[Library, Library]) -> None:
+def test_a_withdrawn_tariff_keeps_its_history(libraries: tuple[Library, Library]) -> None:
     sql = "SELECT count(*) FROM {} WHERE category_code = 'SHR' AND period = 'weekend'"
     assert [library.query(sql.format("catalogue.tariffs"))[0][0] for library in libraries] == [1, 0]
     assert libraries[1].query(sql.format("core.tariff_history")) == [(1,)]

@@ -217,7 +217,7 @@ class ExecutorContract:
             harness.executor().run(command, watched.invocation(attempt=attempt))
         assert [seen.environment["SL_JOB_ID"] for seen in harness.seen()] == ["run-1.kpi_top", "run-1.kpi_top.2"]
 
-    def test_lines_come_in_their_order(self, harness: Harness, watched: Watched) -> None:
+    def test_lines_keep_their_order(self, harness: Harness, watched: Watched) -> None:
         self.needs(harness, "output")
         harness.behave(Behavior(lines=2000))
         result = harness.executor().run(harness.command(), watched.invocation())
@@ -225,7 +225,7 @@ class ExecutorContract:
         assert lines == [f"line {i}" for i in range(1, 2001)]
         assert result.tail[-1] == "line 2000"
 
-    def test_lines_come_while_the_command_runs(self, harness: Harness, watched: Watched) -> None:
+    def test_lines_arrive_while_the_command_runs(self, harness: Harness, watched: Watched) -> None:
         self.needs(harness, "output", "cancel")
         harness.behave(Behavior(output=(("out", "started\n"),), hang=True))
         watched.on_line = lambda line: watched.canceled.set() if line == "started" else None

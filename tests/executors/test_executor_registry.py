@@ -34,7 +34,7 @@ def test_a_type_alone_is_enough(kind: str) -> None:
     assert type(resolve('executor: "{{ kind }}"', kind=kind)) is EXECUTORS[kind]
 
 
-def test_fields_are_resolved_and_texts_stay_texts() -> None:
+def test_fields_are_resolved_and_strings_stay_strings() -> None:
     yaml = """
 executor:
   type: shell
@@ -69,7 +69,7 @@ def test_problems_are_reported_with_their_location(yaml: str, message: str) -> N
     assert message in str(error.value)
 
 
-def test_an_executor_of_one_s_own_comes_from_a_template_variable() -> None:
+def test_your_own_executor_comes_from_a_template_variable() -> None:
     own = RecordingExecutor()
     assert resolve('executor: "{{ own }}"', own=own) is own
 

@@ -138,7 +138,7 @@ def test_the_command_shows_a_column_with_everything_upstream(folder: ProjectFold
     ]
 
 
-def test_an_unknown_name_is_an_error_with_what_was_meant(folder: ProjectFolder) -> None:
+def test_an_unknown_name_is_an_error_that_proposes_the_closest(folder: ProjectFolder) -> None:
     result = CliRunner().invoke(main, ["lineage", str(folder.root), "kpi.onne"])
     assert result.exit_code == 1
     assert "kpi.one" in result.output

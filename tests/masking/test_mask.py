@@ -149,7 +149,7 @@ def test_suppressed_contexts_stay_suppressed_and_are_hidden(known: str) -> None:
     assert error.__suppress_context__ is True
 
 
-def test_groups_and_circles_end(known: str) -> None:
+def test_groups_and_cycles_end(known: str) -> None:
     one, two = ValueError(f"one {known}"), ValueError(f"two {known}")
     one.__context__, two.__context__ = two, one
 

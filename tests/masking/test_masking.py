@@ -115,7 +115,7 @@ def test_the_secret_fields_of_json_are_secrets() -> None:
     assert mask("MIIEvQ account harmless") == "*** account harmless"
 
 
-def test_known_secrets_are_hidden_in_texts_data_and_exceptions() -> None:
+def test_known_secrets_are_hidden_in_strings_data_and_exceptions() -> None:
     register_secrets("/project", "test", {"API_TOKEN": "abc-def-123", "CUSTOMER_PIN": "994-112"})
     assert mask_text("abc-def-123 994-112") == "*** 994-112"
     register_secret_names("/project", ["customer_*"])

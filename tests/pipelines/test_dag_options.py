@@ -86,7 +86,7 @@ def test_an_empty_value_after_rendering_counts_as_absent() -> None:
     assert load(retries="{{nothing}}", sl_env_var="{{nothing}}") == []
 
 
-def test_values_of_sl_env_var_become_texts() -> None:
+def test_values_of_sl_env_var_become_strings() -> None:
     made = plan(table("a.x"), dag("load", "l.py", sl_env_var='{"A": 1, "B": true, "C": null, "D": "d", "E": {"x": [1]}}'))
     assert made.pipelines[0].environment == {"A": "1", "B": "true", "D": "d", "E": '{"x": [1]}'}
 

@@ -101,7 +101,7 @@ def test_variables_are_logical_and_final_names() -> None:
     assert list(jobs(plan(renamed, dag("load", "{{renamedDomain}}.py")))) == ["mart"]
 
 
-def test_texts_are_rendered_with_the_dags_variables_and_those_of_the_project() -> None:
+def test_options_are_rendered_with_the_variables_of_the_dag_and_of_the_project() -> None:
     made = plan(
         table("sales.x", "daily"),
         dag(

@@ -51,6 +51,6 @@ def test_a_variable_that_is_not_set_is_named() -> None:
     assert "the variable REF is not set; needed by a.x" in message
 
 
-def test_problems_of_the_project_come_first() -> None:
+def test_problems_of_the_project_are_first() -> None:
     first = Problem(None, "warning", "from reading")
     assert plan(table("a.x"), load="nowhere", problems=(first,)).problems[0] is first

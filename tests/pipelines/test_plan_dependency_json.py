@@ -267,7 +267,7 @@ def test_the_same_values_as_pythons_json(value: Any, indent: int | None, ascii_o
 
 @settings(max_examples=200, deadline=None)
 @given(st.text(alphabet='{}[]:,"a1\\ \ntrue-.', max_size=14))
-def test_the_same_texts_are_json_as_for_python(text: str) -> None:
+def test_the_same_documents_are_json_as_for_python(text: str) -> None:
     try:
         expected = json.loads(text)
     except ValueError:
@@ -304,7 +304,7 @@ def test_a_mistake_at_any_depth_has_its_line(broken: str) -> None:
         assert abs(error.value.line - (2 * levels + 1)) <= 1
 
 
-def test_lines_are_left_out_where_a_key_comes_twice() -> None:
+def test_lines_are_left_out_where_a_key_appears_twice() -> None:
     text = '[{"a": 1,\n"a": {"b": 2}},\n{"c": 3}]'
     document = parse_json(text)
     lines = Lines(text, document)

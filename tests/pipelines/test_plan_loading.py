@@ -64,7 +64,7 @@ def load(shop: ProjectFolder, cache: Cache) -> Load:
     return loaded
 
 
-def test_the_second_time_it_comes_from_the_cache(load: Load) -> None:
+def test_the_second_load_uses_the_cache(load: Load) -> None:
     first, second = load(), load()
     assert (first.from_cache, first.reason) == (False, "nothing is cached")
     assert (second.from_cache, second.reason, second.identity) == (True, "", first.identity)

@@ -39,7 +39,7 @@ def test_a_small_project(shop: Any) -> None:
     assert [(d.kind, d.name) for d in made.dependencies.get_direct("kpi.top")] == [("task", "kpi.daily"), ("external", "elsewhere.rates")]
 
 
-def test_places_of_what_is_wrong(shop: Any) -> None:
+def test_files_and_lines_of_problems(shop: Any) -> None:
     shop.write(
         "metadata/load/shop/_config.sl.yml",
         """

@@ -18,12 +18,12 @@ from starlake_dagster_components.pipelines.scala_order import sort_as_scala
         ],
     ],
 )
-def test_texts_come_in_the_order_of_scalas_hash_map(ordered: list[str]) -> None:
+def test_strings_are_in_the_order_of_scalas_hash_map(ordered: list[str]) -> None:
     assert sort_as_scala(sorted(ordered)) == ordered
     assert sort_as_scala(sorted(ordered, reverse=True)) == ordered
 
 
-def test_texts_with_one_hash_stay_in_their_order() -> None:
+def test_strings_with_the_same_hash_keep_their_order() -> None:
     assert sort_as_scala(["Aa 1", "BB 1", "None"]) == ["None", "Aa 1", "BB 1"]
     assert sort_as_scala(["BB 1", "None", "Aa 1"]) == ["None", "BB 1", "Aa 1"]
 

@@ -43,7 +43,7 @@ def test_a_projects_preset_replaces_starlakes() -> None:
     assert crons(made) == {"l": "0 5 * * *"}
 
 
-def test_texts_for_no_schedule_are_one_schedule() -> None:
+def test_strings_that_mean_no_schedule_are_equal() -> None:
     made = plan(table("a.x", "None"), table("a.y", ""), table("a.z", "NONE"), table("a.w"), dag("load", "l.py"))
     assert crons(made) == {"l": None}
 

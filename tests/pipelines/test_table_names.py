@@ -143,7 +143,7 @@ def test_a_long_cycle_is_cut() -> None:
     assert message.endswith("k.t0019 reads k.t0020 (metadata/transform/k/t0019.sql:2) and so on over 2000 tasks back to k.t0000")
 
 
-def test_of_several_circles_the_shortest_is_shown() -> None:
+def test_the_shortest_of_several_cycles_is_shown() -> None:
     made = plan(task("k.a", "k.b"), task("k.b", "k.c", "k.a"), task("k.c", "k.a"), task("x.a", "x.b"), task("x.b", "x.a"))
     first, second = messages(made)
     assert first.endswith(

@@ -55,7 +55,7 @@ def test_a_load_and_a_transform_of_one_name() -> None:
     assert "two jobs would be named 'same': the table a.x in 'same.py' (metadata/dags/load.sl.yml:3) and the task k.t" in message
 
 
-def test_texts_are_rendered_for_the_first_task() -> None:
+def test_options_are_rendered_for_the_first_task() -> None:
     made = plan(
         task("k.b"),
         task("k.a", table="t"),

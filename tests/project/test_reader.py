@@ -118,7 +118,7 @@ def test_every_file_that_was_read_is_listed(shop: ProjectFolder) -> None:
     assert project.macros.split() == ["e", "{%", "macro", "m()", "%}{%", "endmacro", "%}", "n"]
 
 
-def test_links_in_circles_are_followed_once(shop: ProjectFolder) -> None:
+def test_cyclic_links_are_followed_once(shop: ProjectFolder) -> None:
     shop.write("metadata/macros/deep/n.j2", "n")
     for name in ("a", "b", "c"):
         (shop.root / f"metadata/macros/deep/{name}").symlink_to(shop.root / "metadata/macros")

@@ -36,7 +36,7 @@ from starlake_dagster_components.project.yaml_source import Positions, YamlError
         ("123456789012345678901234567890", "123456789012345678901234567890"),
     ],
 )
-def test_plain_values_are_those_of_yaml_1_2_and_texts_keep_their_spelling(text: str, value: object) -> None:
+def test_plain_values_are_those_of_yaml_1_2_and_strings_keep_their_spelling(text: str, value: object) -> None:
     found = resolve_plain_value(text)
     assert found == value
     assert type(found) is type(value)
@@ -48,7 +48,7 @@ def test_on_is_a_key() -> None:
     }
 
 
-def test_quoted_values_are_texts() -> None:
+def test_quoted_values_are_strings() -> None:
     assert parse_yaml("a: 'true'\nb: \"12\"\nc: !!str 3\nd: !!int '4'\ne: |\n  7\n", "x").data == {
         "a": "true",
         "b": "12",

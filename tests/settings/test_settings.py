@@ -213,7 +213,7 @@ def test_empty_values_in_yaml_mean_the_default() -> None:
     assert {name: getattr(found, name) for name in names} == {name: getattr(default, name) for name in names}
 
 
-def test_texts_in_yaml_stay_what_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_strings_in_yaml_stay_unchanged(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("A_VERSION", "1.10")
     monkeypatch.setenv("A_FLAG", "true")
     monkeypatch.setenv("A_NUMBER", "7")

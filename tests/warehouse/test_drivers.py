@@ -42,7 +42,7 @@ def test_a_database_that_does_not_answer_is_one_sentence(name: str) -> None:
             run_query(address, "select 1")
 
 
-def test_redshift_is_read_as_a_database_that_speaks_its_protocol(postgres: PostgresServer) -> None:
+def test_redshift_is_read_through_the_protocol_of_postgresql(postgres: PostgresServer) -> None:
     find_warehouse("redshift", port=1)
     url = postgres.options["url"].replace("postgresql", "redshift")
     address = find_address(Connection("r", "jdbc", {**postgres.options, "url": url, "sslmode": "prefer"}))

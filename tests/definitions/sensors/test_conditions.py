@@ -82,9 +82,7 @@ def test_all_inputs_start_one_run(project: ProjectFolder, instance: dg.DagsterIn
 
 
 @needs_conditions_of_jobs
-def test_inputs_that_come_after_a_run_and_before_the_next_evaluation_start_a_run(
-    project: ProjectFolder, instance: dg.DagsterInstance
-) -> None:
+def test_inputs_that_arrive_between_a_run_and_the_next_evaluation_start_a_run(project: ProjectFolder, instance: dg.DagsterInstance) -> None:
     ticking = Ticking(load(project, "conditions"), instance)
     assert [ticking.tick(), ticking.tick(ORDERS, ITEMS), ticking.tick(DAILY, TOP, ORDERS, ITEMS)] == [0, 1, 1]
     assert [ticking.tick(DAILY, TOP), ticking.tick(), ticking.tick(ORDERS)] == [0, 0, 0]

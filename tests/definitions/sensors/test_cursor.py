@@ -37,7 +37,7 @@ def test_entries_of_another_form_are_not_read() -> None:
     assert read_cursor(cursor, KEYS).storage_ids == {"lines": 7}
 
 
-def test_before_the_first_run_nothing_is_remembered() -> None:
+def test_before_the_first_run_no_state_is_kept() -> None:
     assert read_cursor(None, KEYS) == Consumption()
     assert read_cursor("[1]", KEYS) == Consumption()
 

@@ -124,7 +124,7 @@ def test_a_new_version_of_a_file_is_a_new_file() -> None:
     expect_start(decision, "a.csv")
 
 
-def test_a_file_that_went_and_came_again_is_new() -> None:
+def test_a_file_that_disappeared_and_returned_is_new() -> None:
     _, memory = decide_load([a_file("a.csv", complete=True)], FileMemory(), NOW)
     _, memory = decide_load([], memory, NOW + MINUTE)
     decision, _ = decide_load([a_file("a.csv", complete=True)], memory, NOW + 2 * MINUTE)
@@ -146,7 +146,7 @@ def test_long_lists_are_counted() -> None:
 
 
 @pytest.mark.parametrize("files", [0, 3, 2000])
-def test_a_cursor_remembers(files: int) -> None:
+def test_a_cursor_keeps_what_it_has_seen(files: int) -> None:
     seen = {f"{n:016x}": SeenFile(f"{n}-{n}", n % 3, float(n)) for n in range(files)}
     cursor = FileCursor(FileMemory(seen, "key", 12.5), {"shop": "abc"})
     assert read_file_cursor(write_file_cursor(cursor)) == cursor

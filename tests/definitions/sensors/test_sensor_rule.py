@@ -76,7 +76,7 @@ class TestAll:
         assert isinstance(decision, Start)
         assert set(decision.consumed) == {ORDERS, LINES, COUNTRY}
 
-    def test_ids_that_are_handed_out_again_are_noticed(self) -> None:
+    def test_reused_ids_are_noticed(self) -> None:
         """SQLite reuses the ids of a deleted run."""
         consumption = Consumption().record({ORDERS: made(7), LINES: made(8), COUNTRY: made(9)}, NOW)
         again = {a: Materialization(7, "other", 1_000_050.0, NOW) for a in (ORDERS, LINES, COUNTRY)}

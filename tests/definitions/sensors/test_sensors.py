@@ -199,7 +199,7 @@ class TestTicks:
         materialize(instance, LINES)
         ticking.started()
 
-    def test_ids_that_sqlite_hands_out_again(self, tmp_path: Path) -> None:
+    def test_ids_that_sqlite_reuses(self, tmp_path: Path) -> None:
         @dg.multi_asset(specs=[dg.AssetSpec(ORDERS), dg.AssetSpec(LINES)])
         def both():  # type: ignore[no-untyped-def]
             yield dg.MaterializeResult(ORDERS)

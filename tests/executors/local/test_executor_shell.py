@@ -444,7 +444,7 @@ def test_an_older_starlake_that_breaks_is_a_failure(tmp_path: Path, watched: Wat
 # ------------------------------------------------------------------------------------------------------------- settings
 
 
-def test_numbers_in_env_are_texts() -> None:
+def test_numbers_in_env_are_strings() -> None:
     executor = ShellExecutor.model_validate({"type": "shell", "env": {"PORT": 8080, "ON": True, "NOTHING": None}})
     assert executor.env == {"PORT": "8080", "ON": "true"}
 

@@ -237,9 +237,7 @@ def test_options_of_users_are_kept(name: str, java: JavaProgram, watched: Watche
     assert {level for level, _ in watched.lines} == {"info"}
 
 
-def test_the_log_file_of_a_user_is_not_emptied_by_the_making_of_an_archive(
-    java: JavaProgram, watched: Watched, kept: Path, tmp_path: Path
-) -> None:
+def test_creating_an_archive_does_not_empty_the_log_file_of_a_user(java: JavaProgram, watched: Watched, kept: Path, tmp_path: Path) -> None:
     log = tmp_path / "gc.log"
     options = f'-XX:+UseParallelGC "-Xlog:gc:file={log}"'
     warm(java, watched, kept, JDK_JAVA_OPTIONS=options)
@@ -256,7 +254,7 @@ def test_the_log_file_of_a_user_is_not_emptied_by_the_making_of_an_archive(
         ("-Dcom.sun.management.jmxremote.port=9010 -javaagent:a.jar", "-javaagent:a.jar"),
     ],
 )
-def test_the_making_of_an_archive_writes_no_logs_and_takes_no_ports(given: str, kept_options: str) -> None:
+def test_creating_an_archive_writes_no_logs_and_takes_no_ports(given: str, kept_options: str) -> None:
     assert drop_files_and_ports({"JAVA_OPTS": given, "OTHER": given}) == {"JAVA_OPTS": kept_options, "OTHER": given}
 
 

@@ -68,7 +68,7 @@ def test_files_of_a_table_are_taken_before_it_is_announced() -> None:
     assert outcomes(137, lines) == {"orders": "unknown", "clients": "unknown", "items": "open"}
 
 
-def test_a_load_that_broke_did_not_come_to_all_tables() -> None:
+def test_a_load_that_broke_did_not_reach_all_tables() -> None:
     lines = [*tried("orders"), "ERROR Error during ingestion", SOME_FAILED]
     assert outcomes(1, lines) == {"orders": "unknown", "clients": "unknown", "items": "unknown"}
 
@@ -78,7 +78,7 @@ def test_without_an_archive_loaded_files_are_not_reported() -> None:
     assert outcomes(1, lines) == {"orders": "unknown", "clients": "unknown", "items": "loaded"}
 
 
-def test_an_output_without_a_word_about_tables_says_nothing() -> None:
+def test_an_output_that_mentions_no_table_has_no_outcomes() -> None:
     assert set(outcomes(1, ["Error: Unknown option --tables"]).values()) == {"unknown"}
 
 

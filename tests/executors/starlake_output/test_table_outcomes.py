@@ -281,7 +281,7 @@ def test_exceptions_of_the_output_belong_to_the_files_that_are_left_in_their_ord
 
 
 @pytest.mark.parametrize(("failures", "kept"), [((COMMITTED, COMMITTED), ["o-1.csv"]), ((COMMITTED, "no space"), [])])
-def test_more_exceptions_than_files_say_something_only_when_all_say_the_same(failures: tuple[str, ...], kept: list[str]) -> None:
+def test_more_exceptions_than_files_count_only_if_they_agree(failures: tuple[str, ...], kept: list[str]) -> None:
     fates = judge_files(ONE, Findings(), failed_lines(("o-1.csv", False), failures=failures), ["o-1.csv"])
     assert (fates.kept, list(fates.reasons)) == (names(*kept), kept)
 

@@ -70,7 +70,7 @@ def test_missing_names_of_tables(sql: str, tables: list[str], message: str) -> N
         "-- " * 60_000 + "\nfrom",
     ],
 )
-def test_large_and_broken_texts_are_read_in_one_pass(sql: str) -> None:
+def test_large_and_broken_files_are_read_in_one_pass(sql: str) -> None:
     _, problems = find_references(sql, "duckdb", "x.sql")
     assert all(len(problem.message) < 500 and "Token" not in problem.message.replace("Unexpected token", "") for problem in problems)
 

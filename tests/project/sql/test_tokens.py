@@ -19,7 +19,7 @@ TEXTS = [
 
 @pytest.mark.parametrize("rules", [DUCKDB, ANY_DATABASE, STARLAKE])
 @pytest.mark.parametrize("sql", TEXTS)
-def test_the_tokens_are_the_whole_text(sql: str, rules: TokenRules) -> None:
+def test_the_tokens_cover_the_whole_statement(sql: str, rules: TokenRules) -> None:
     tokens = list(tokenize_sql(sql, rules))
     assert "".join(token.text for token in tokens) == sql
     assert all(sql.startswith(token.text, token.start) and token.text for token in tokens)
