@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests/executors
 
 import grpc
 from cloud_run_server import CloudRunServer
-from injected_faults import Fault, some
+from injected_faults import Fault, draw_faults
 
 from starlake_dagster_components.cancellation_event import Canceled
 from starlake_dagster_components.commands import Command
@@ -146,7 +146,7 @@ def kill_workers(times: int = 100, seed: int = 1) -> dict[str, object]:
 def fail_calls(commands: int = 60, share: float = 0.3, seed: int = 2) -> dict[str, object]:
     """Make a share of all calls fail. Half of those that are not quota errors have their effect all the same."""
     wrong: list[str] = []
-    with tempfile.TemporaryDirectory() as folder, CloudRunServer(faults=some(share, seed)) as server:
+    with tempfile.TemporaryDirectory() as folder, CloudRunServer(faults=draw_faults(share, seed)) as server:
         server.add_job(command=COMMAND)
         effects = Path(folder, "effects")
         runner = make_executor(server.address)

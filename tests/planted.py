@@ -14,7 +14,7 @@ SPECIAL = "p@ss w\"o'r$d\\1/ü&x<y>"
 """Characters that a difficult password has. Every format escapes some of them."""
 
 
-def core(number: int) -> str:
+def build_core(number: int) -> str:
     """Return the part of a secret by which it is found, whatever was escaped around it."""
     return f"Mk{number:02d}q{(number * 7919 + 104729) % 99991:05d}Zt"
 
@@ -33,14 +33,14 @@ class Planted:
         """Return a new secret."""
         number = len(self.places) + 1
         self.places[number] = place
-        return core(number) + (SPECIAL if special else "")
+        return build_core(number) + (SPECIAL if special else "")
 
     def find_leaks(self, data: bytes) -> list[str]:
         """Return the places whose secrets are in some bytes, in their own form or in base64."""
         found = []
         for number, place in self.places.items():
-            encoded = b64encode(core(number).encode())[:12]
-            if core(number).encode() in data or encoded in data:
+            encoded = b64encode(build_core(number).encode())[:12]
+            if build_core(number).encode() in data or encoded in data:
                 found.append(f"{number}: {place}")
         return found
 

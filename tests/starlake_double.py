@@ -90,8 +90,8 @@ class Double:
         if "first" in words or "busy" in words:
             reason = "IO Error: Could not set lock on file" if "busy" in words else "Conversion Error: CSV Error on Line: 2"
             self._row("LOAD", domain, table, False, f"file:{file}", (0, 0, 0), f"java.sql.SQLException: {reason}")
-            self._err(f"ERROR DsvIngestionJob: java.sql.SQLException: {reason}", "Original Line: first", _frame())
-            self._fail(f"java.sql.SQLException: {reason}", "Original Line: first", _frame())
+            self._err(f"ERROR DsvIngestionJob: java.sql.SQLException: {reason}", "Original Line: first", _build_frame())
+            self._fail(f"java.sql.SQLException: {reason}", "Original Line: first", _build_frame())
             return
         # Before the second step. Starlake: JdbcAutoTask.updateJdbcTableSchema.
         self.player.make_table(domain, table, header)
@@ -114,8 +114,8 @@ class Double:
     def _second_step(self, domain: str, table: str, words: str, good: int) -> tuple[list[str], tuple[int, int, int]]:
         """Return the failure of the second step, and the counts, which are the growth of the table."""
         if "second" in words:
-            message = f"java.sql.SQLException: Conversion Error: Could not convert string {_frame()}"
-            self._err("ERROR JdbcDbUtils$: Error running sql", "java.sql.SQLException: Conversion Error", _frame())
+            message = f"java.sql.SQLException: Conversion Error: Could not convert string {_build_frame()}"
+            self._err("ERROR JdbcDbUtils$: Error running sql", "java.sql.SQLException: Conversion Error", _build_frame())
             self._row("TRANSFORM", domain, table, False, table, (-1, -1, -1), message)
             return [], (0, 0, -1)
         self._insert(domain, table, words)
@@ -261,7 +261,7 @@ class Double:
                 time.sleep(1)
 
 
-def _frame() -> str:
+def _build_frame() -> str:
     return "\tat ai.starlake.extract.JdbcDbUtils$.executeUpdate(JdbcDbUtils.scala:300)"
 
 

@@ -197,7 +197,7 @@ def read_rows(file: Path) -> tuple[list[str], list[list[str]]]:
 # --------------------------------------------------------------------------------------------------------------- recorded
 
 
-def recorded_lines(command: Mapping[str, Any]) -> list[Line]:
+def list_recorded_lines(command: Mapping[str, Any]) -> list[Line]:
     """Return the lines of both streams in one order: a file is announced before it is loaded, and its archiving said afterwards."""
     blocks: list[list[str]] = [[]]
     for line in command["stdout"]:
@@ -252,7 +252,7 @@ def main(instructions: str, arguments: Sequence[str]) -> int:
 
             exit_code = Double(player, **given["double"]).load(domain, tables)
         else:
-            player.play(recorded_lines(given["play"]))
+            player.play(list_recorded_lines(given["play"]))
             exit_code = int(given["play"]["exit_code"])
         player.play([("err", line) for line in (*(FRAMES if exit_code else ()), *AFTER_SUBMITTED) if submitted])
         return exit_code

@@ -67,11 +67,11 @@ ALLOWED = {
 LONGEST_FILE = 500
 
 
-def _part(module: list[str]) -> str:
+def _get_part(module: list[str]) -> str:
     return module[0] if module else "__init__"
 
 
-def _imports(path: Path) -> set[str]:
+def _list_imports(path: Path) -> set[str]:
     """Return the parts of the package that a file imports."""
     here = list(path.relative_to(PACKAGE).with_suffix("").parts)
     package = here if path.name == "__init__.py" else here[:-1]
@@ -82,11 +82,11 @@ def _imports(path: Path) -> set[str]:
         if isinstance(node, ast.ImportFrom) and node.level:
             base = package[: len(package) - node.level + 1]
             target = base + (node.module.split(".") if node.module else [])
-            found.update([_part(target)] if target else [alias.name for alias in node.names])
+            found.update([_get_part(target)] if target else [alias.name for alias in node.names])
         elif isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == NAME:
-            found.add(_part(node.module.split(".")[1:]))
+            found.add(_get_part(node.module.split(".")[1:]))
         elif isinstance(node, ast.Import):
-            found.update(_part(a.name.split(".")[1:]) for a in node.names if a.name.split(".")[0] == NAME)
+            found.update(_get_part(a.name.split(".")[1:]) for a in node.names if a.name.split(".")[0] == NAME)
     return found - {"__init__"}
 
 
@@ -98,7 +98,7 @@ def test_nothing_imports_upwards() -> None:
         if part in ALLOWED:
             wrong += [
                 f"{relative} imports {other}"
-                for other in _imports(path) - ALLOWED[part] - {part}
+                for other in _list_imports(path) - ALLOWED[part] - {part}
                 if other in ALLOWED or (PACKAGE / other).exists()
             ]
     assert wrong == []
@@ -164,7 +164,7 @@ def test_four_files_import_what_dagster_keeps_private() -> None:
     assert wrong == []
 
 
-def _modules_after(statement: str) -> set[str]:
+def _list_modules_after(statement: str) -> set[str]:
     code = f"{statement}\nimport sys; print(' '.join(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return {m.split(".")[0] for m in done.stdout.split()}
@@ -183,7 +183,7 @@ def _modules_after(statement: str) -> set[str]:
     ],
 )
 def test_imports_stay_light(statement: str, absent: set[str]) -> None:
-    assert _modules_after(statement) & absent == set()
+    assert _list_modules_after(statement) & absent == set()
 
 
 def test_every_public_name_can_be_imported_and_they_are_sorted() -> None:

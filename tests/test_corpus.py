@@ -71,7 +71,7 @@ def test_loading_writes_nothing_into_a_project(shared: Path, tmp_path: Path) -> 
     assert sorted((str(p.relative_to(root)), p.stat().st_mtime_ns) for p in root.rglob("*")) == before
 
 
-def _observer(shared: Path) -> ModuleType:
+def _load_observer(shared: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location("observe", shared / "oracle" / "runs" / "observe.py")
     assert spec
     assert spec.loader
@@ -80,21 +80,21 @@ def _observer(shared: Path) -> ModuleType:
     return module
 
 
-def _tables(shared: Path, root: Path) -> dict[str, Any]:
-    observer = _observer(shared)
+def _observe_tables(shared: Path, root: Path) -> dict[str, Any]:
+    observer = _load_observer(shared)
     found = observer.tables(root, observer.Normalizer(root), 0)
-    return {name: _essence(table) for name, table in found.items() if not name.startswith("audit.")}
+    return {name: _simplify(table) for name, table in found.items() if not name.startswith("audit.")}
 
 
-def _essence(table: dict[str, Any]) -> dict[str, Any]:
+def _simplify(table: dict[str, Any]) -> dict[str, Any]:
     return {"count": table["count"], "md5": table["md5"], "columns": [(c["name"], c["type"]) for c in table["columns"]]}
 
 
-def _expected(shared: Path, case: str, step: int) -> dict[str, Any]:
+def _read_expected(shared: Path, case: str, step: int) -> dict[str, Any]:
     """Return the tables as the Starlake command line left them after a step (counted from 0)."""
-    observer = _observer(shared)
+    observer = _load_observer(shared)
     recorded = observer.expand(json.loads((shared / "oracle" / "runs" / f"{case}.json").read_text(encoding="utf-8")))
-    return {name: _essence(t) for name, t in recorded["steps"][step]["tables"].items() if not name.startswith("audit.")}
+    return {name: _simplify(t) for name, t in recorded["steps"][step]["tables"].items() if not name.startswith("audit.")}
 
 
 def _run_all(root: Path, settings: Settings) -> None:
@@ -120,9 +120,9 @@ def test_the_bootstrap_sample_project_runs(shared: Path, tmp_path: Path) -> None
     _stage(root, "starbake")
     _run_all(root, settings)
     case = "corpus.starlake-bootstrap-sample-project"
-    assert _tables(shared, root) == _expected(shared, case, 4)
+    assert _observe_tables(shared, root) == _read_expected(shared, case, 4)
     _run_all(root, settings)
-    assert _tables(shared, root) == _expected(shared, case, 7)
+    assert _observe_tables(shared, root) == _read_expected(shared, case, 7)
 
 
 def test_the_docker_project_runs_with_imported_pre_load(shared: Path, tmp_path: Path) -> None:
@@ -139,7 +139,7 @@ def test_the_docker_project_runs_with_imported_pre_load(shared: Path, tmp_path: 
     for file in (root / "datasets/archive/starbake").iterdir():
         shutil.copy(file, root / "datasets/incoming/starbake" / file.name)
     _run_all(root, settings)
-    assert _tables(shared, root) == _expected(shared, "corpus.starlake-docker-starbake-dagster", 6)
+    assert _observe_tables(shared, root) == _read_expected(shared, "corpus.starlake-docker-starbake-dagster", 6)
 
 
 @pytest.mark.slow
@@ -161,7 +161,7 @@ def test_starbake_runs_five_days(shared: Path, tmp_path: Path, monkeypatch: pyte
     shutil.copytree(root / "_data/day_1", incoming)
     _stage(root, "starbake")
     _run_all(root, settings)
-    assert _tables(shared, root) == _expected(shared, "corpus.StarBake", 8)
+    assert _observe_tables(shared, root) == _read_expected(shared, "corpus.StarBake", 8)
 
     shutil.copytree(root / "_data/day_2", incoming, dirs_exist_ok=True)
     _stage(root, "starbake")
@@ -173,6 +173,6 @@ def test_starbake_runs_five_days(shared: Path, tmp_path: Path, monkeypatch: pyte
     for job in ("starbake", "customerlifetimevalue", "productperformance", "productprofitability"):
         (result,) = run_headless(root, settings, job=job)
         assert result.success
-    assert _tables(shared, root) == _expected(shared, "corpus.StarBake", 15)
+    assert _observe_tables(shared, root) == _read_expected(shared, "corpus.StarBake", 15)
     with duckdb.connect(str(root / "datasets/duckdb.db"), read_only=True) as connection:
         assert connection.execute("select count(*) from starbake.Orders").fetchone() == (50,)

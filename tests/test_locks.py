@@ -21,7 +21,7 @@ from starlake_dagster_components.lock_folders import choose_lock_folder
 from starlake_dagster_components.locks import lock_database, lock_databases
 
 
-def until(condition: Callable[[], bool], seconds: float = 180.0) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = 180.0) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "waited in vain"
@@ -103,7 +103,7 @@ def test_a_forked_process_does_not_wait_for_threads_that_it_does_not_have(tmp_pa
             os._exit(0)
     done.set()
     thread.join()
-    until(lambda: os.waitpid(child, os.WNOHANG) != (0, 0))
+    wait_until(lambda: os.waitpid(child, os.WNOHANG) != (0, 0))
 
 
 def test_processes_exclude_each_other_and_the_one_that_waits_says_for_whom(tmp_path: Path) -> None:
@@ -200,7 +200,7 @@ with locks.lock_database(sys.argv[1]):
         assert _is_locked(tmp_path / "a.db"), "the command still writes"
     finally:
         os.kill(command, signal.SIGKILL)
-    until(lambda: not _is_locked(tmp_path / "a.db"))
+    wait_until(lambda: not _is_locked(tmp_path / "a.db"))
 
 
 def test_processes_that_a_command_leaves_behind_do_not_keep_a_lock(tmp_path: Path) -> None:

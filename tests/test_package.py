@@ -54,7 +54,7 @@ def test_the_wheel_imports_without_google_duckdb_and_java(wheel: Path, tmp_path:
     assert done.returncode == 0, done.stderr
 
 
-def _targets() -> set[str]:
+def _list_targets() -> set[str]:
     return set(re.findall(r"^([a-z]+):", (REPOSITORY / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
 
 
@@ -67,7 +67,7 @@ def test_every_make_target_that_the_documents_name_exists() -> None:
         REPOSITORY / ".ci" / "run",
     ]:
         named |= set(re.findall(r"`make ([a-z]+)|^make ([a-z]+)", document.read_text(encoding="utf-8"), re.MULTILINE))
-    assert {a or b for a, b in named} - _targets() == set()
+    assert {a or b for a, b in named} - _list_targets() == set()
 
 
 def test_every_link_of_the_documents_leads_somewhere() -> None:

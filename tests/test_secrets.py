@@ -110,14 +110,14 @@ def test_cloud_run(
     pytest.importorskip("google.cloud.run_v2")
     sys.path.insert(0, str(Path(__file__).parent / "executors" / "cloud_run"))
     sys.path.insert(0, str(Path(__file__).parent / "executors"))
-    from cloud_run_harness import an_executor
+    from cloud_run_harness import connect_executor
     from cloud_run_server import CloudRunServer
 
     program = project.write_program(tmp_path, succeeds=succeeds)
     add_file(project)
     with CloudRunServer() as server:
         server.add_job(command=[str(program)], cwd=str(project.root))
-        executor = an_executor(server, logs="follow", root=str(project.root), env=project.env)
+        executor = connect_executor(server, logs="follow", root=str(project.root), env=project.env)
         said = run_all(project, executor, caplog)
     assert ("failed" in said) != succeeds
     printed = "".join(capfd.readouterr())

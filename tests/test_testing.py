@@ -14,7 +14,7 @@ def load(table: str = "orders") -> Command:
     return Command("load", arguments, "/p")
 
 
-def invocation(canceled: bool = False) -> Invocation:
+def build_invocation(canceled: bool = False) -> Invocation:
     event = Canceled()
     if canceled:
         event.set()
@@ -23,7 +23,7 @@ def invocation(canceled: bool = False) -> Invocation:
 
 def test_commands_are_recorded_and_succeed() -> None:
     executor = RecordingExecutor()
-    assert executor.run(load(), invocation()) == CommandResult(0)
+    assert executor.run(load(), build_invocation()) == CommandResult(0)
     assert executor.commands == (load(),)
     assert executor.lines == ("load --domains sales --tables orders",)
     assert executor.invocations[0].run_id == "run-1"
@@ -31,10 +31,10 @@ def test_commands_are_recorded_and_succeed() -> None:
 
 def test_answers_arrive_one_after_another() -> None:
     executor = RecordingExecutor().on("load", "orders", CommandResult(1), CommandTimeout("late"), CommandResult(0))
-    assert executor.run(load(), invocation()).exit_code == 1
+    assert executor.run(load(), build_invocation()).exit_code == 1
     with pytest.raises(CommandTimeout):
-        executor.run(load(), invocation())
-    assert [executor.run(load(), invocation()).exit_code for _ in range(2)] == [0, 0]
+        executor.run(load(), build_invocation())
+    assert [executor.run(load(), build_invocation()).exit_code for _ in range(2)] == [0, 0]
     assert executor.ran("load", "orders") == 4
 
 
@@ -45,9 +45,9 @@ def test_rules_are_for_a_verb_and_a_name_and_the_last_one_holds() -> None:
         .on("load", "clients", CommandResult(2))
         .on("transform", "orders", CommandResult(3))
     )
-    assert executor.run(load("orders"), invocation()).exit_code == 1
-    assert executor.run(load("a,clients"), invocation()).exit_code == 2
-    assert executor.run(Command("transform", ("--name", "kpi.orders"), "/p"), invocation()).exit_code == 0
+    assert executor.run(load("orders"), build_invocation()).exit_code == 1
+    assert executor.run(load("a,clients"), build_invocation()).exit_code == 2
+    assert executor.run(Command("transform", ("--name", "kpi.orders"), "/p"), build_invocation()).exit_code == 0
 
 
 def test_a_function_may_do_what_a_command_does() -> None:
@@ -66,7 +66,7 @@ def test_a_function_may_do_what_a_command_does() -> None:
 def test_a_canceled_run_starts_nothing() -> None:
     executor = RecordingExecutor()
     with pytest.raises(CommandCanceled):
-        executor.run(load(), invocation(canceled=True))
+        executor.run(load(), build_invocation(canceled=True))
     assert executor.commands == ()
 
 
@@ -81,23 +81,23 @@ def test_a_load_of_several_tables_is_answered_table_by_table() -> None:
         .on("load", "orders", CommandResult(1, reason="a bad row"), CommandResult(0, row_count=2))
         .on("load", "items", CommandResult(0, row_count=5))
     )
-    result = executor.run(load("orders,items,clients"), invocation())
+    result = executor.run(load("orders,items,clients"), build_invocation())
     assert (result.exit_code, result.reason) == (1, "a bad row")
     assert {name: (t.outcome, t.row_count, t.reason) for name, t in result.tables.items()} == {
         "orders": ("failed", None, "a bad row"),
         "items": ("loaded", 5, None),
         "clients": ("loaded", None, None),
     }
-    assert executor.run(load("orders,items"), invocation()).exit_code == 0
+    assert executor.run(load("orders,items"), build_invocation()).exit_code == 0
 
 
 def test_a_rule_for_the_domain_answers_for_all_its_tables_at_once() -> None:
     executor = RecordingExecutor().on("load", "sales", CommandResult(137), CommandResult(0))
-    assert executor.run(load("orders,items"), invocation()) == CommandResult(137)
-    assert executor.run(load("orders,items"), invocation()) == CommandResult(0)
+    assert executor.run(load("orders,items"), build_invocation()) == CommandResult(137)
+    assert executor.run(load("orders,items"), build_invocation()) == CommandResult(0)
 
 
 def test_an_exception_is_the_end_of_the_whole_command() -> None:
     executor = RecordingExecutor().on("load", "items", CommandTimeout("late"))
     with pytest.raises(CommandTimeout):
-        executor.run(load("orders,items"), invocation())
+        executor.run(load("orders,items"), build_invocation())

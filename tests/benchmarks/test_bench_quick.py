@@ -19,7 +19,7 @@ def run(*arguments: str) -> str:
     return done.stdout
 
 
-def table_after(text: str, line: str) -> list[list[str]]:
+def find_table(text: str, line: str) -> list[list[str]]:
     """Return the cells of the first table after a line."""
     found: list[list[str]] = []
     for row in text.partition(f"\n{line}\n")[2].splitlines():
@@ -40,19 +40,19 @@ def test_everything_is_measured_and_written(tmp_path: Path) -> None:
         assert f"\n## {title}\n" in results
     assert "**Failed**" not in results
     assert "The figures say nothing." in results
-    about_the_machine(results)
-    goals_and_verdicts(results)
+    check_machine(results)
+    check_goals(results)
     assert "\nNot measured:\n\n- cold load, of dagster-dbt's with prepared state" in results
 
 
-def about_the_machine(results: str) -> None:
-    rows = {row[0]: row[-1] for row in table_after(results, next(line for line in results.splitlines() if "load average" in line))}
+def check_machine(results: str) -> None:
+    rows = {row[0]: row[-1] for row in find_table(results, next(line for line in results.splitlines() if "load average" in line))}
     assert set(rows) == {"processor", "memory", "system", "Python", "packages", "commit"}
     assert re.search(r"starlake-dagster-components \d.*, dagster 1\.", rows["packages"])
 
 
-def goals_and_verdicts(results: str) -> None:
-    goals = [row for title in TITLES for row in table_after(results, f"## {title}")]
+def check_goals(results: str) -> None:
+    goals = [row for title in TITLES for row in find_table(results, f"## {title}")]
     assert len(goals) > len(TITLES)
     for text, limit, found, met in goals:
         assert limit.startswith("<= "), text

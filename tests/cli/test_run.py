@@ -31,7 +31,7 @@ def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-def outcome(results: list[RunResult]) -> dict[str, str]:
+def list_outcomes(results: list[RunResult]) -> dict[str, str]:
     return {a.key: a.status for r in results for a in r.assets}
 
 
@@ -59,15 +59,15 @@ def test_a_selection_of_nothing_runs_nothing(shop: ProjectFolder, selection: str
 
 def test_assets_that_are_made_elsewhere_are_left_out_of_a_selection(shop: ProjectFolder) -> None:
     (result,) = run_headless(shop.root, Settings(executor=RecordingExecutor()), selection="*")
-    assert outcome([result]) == dict.fromkeys(["shop", "shop_orders", "shop_items", "kpi_daily", "kpi_top"], "done")
+    assert list_outcomes([result]) == dict.fromkeys(["shop", "shop_orders", "shop_items", "kpi_daily", "kpi_top"], "done")
 
 
 def test_a_job_may_be_called_selection(shop: ProjectFolder) -> None:
     config = (shop.root / "metadata/dags/transforms.sl.yml").read_text()
     shop.write("metadata/dags/transforms.sl.yml", config.replace("{{domain}}_tasks", "selection"))
     settings = Settings(executor=RecordingExecutor())
-    assert outcome(run_headless(shop.root, settings, selection="shop_orders")) == {"shop_orders": "done"}
-    assert outcome(run_headless(shop.root, settings, job="selection")) == {"kpi_daily": "done", "kpi_top": "done"}
+    assert list_outcomes(run_headless(shop.root, settings, selection="shop_orders")) == {"shop_orders": "done"}
+    assert list_outcomes(run_headless(shop.root, settings, job="selection")) == {"kpi_daily": "done", "kpi_top": "done"}
 
 
 @pytest.mark.parametrize("given", [{"job": "shop_tables", "selection": "kpi_daily"}, {"job": "", "selection": ""}])
@@ -97,12 +97,12 @@ def test_an_unknown_job_proposes_one(shop: ProjectFolder) -> None:
 def test_tables_after_a_failure_were_not_run(shop: ProjectFolder) -> None:
     executor = RecordingExecutor().on("transform", "kpi.daily", CommandResult(exit_code=1, reason="one\ntwo"))
     (result,) = run_headless(shop.root, Settings(executor=executor), job="kpi_tasks")
-    assert outcome([result]) == {"kpi_daily": "failed", "kpi_top": "not run"}
+    assert list_outcomes([result]) == {"kpi_daily": "failed", "kpi_top": "not run"}
     assert result.assets[0].error
     assert result.assets[0].error == "one\ntwo\ntransform failed with exit code 1 (executor recording)"
     executor = RecordingExecutor().on("preload", "shop", CommandResult(exit_code=1))
     (result,) = run_headless(shop.root, Settings(executor=executor), job="shop_tables")
-    assert outcome([result]) == {"shop": "failed", "shop_orders": "not run", "shop_items": "not run"}
+    assert list_outcomes([result]) == {"shop": "failed", "shop_orders": "not run", "shop_items": "not run"}
 
 
 def test_an_exception_of_an_executor_is_shown_as_it_is(shop: ProjectFolder) -> None:
@@ -200,7 +200,7 @@ def test_assets_downstream_of_a_failed_one_do_not_run_in_later_jobs_either(shop:
     shop.write("metadata/transform/kpi/labels.sql", "select label from shop.items\n")
     executor = RecordingExecutor().on("load", "orders", CommandResult(1, reason="bad file"))
     results = run_headless(shop.root, Settings(executor=executor))
-    assert outcome(results) == {
+    assert list_outcomes(results) == {
         "shop": "done",
         "shop_items": "done",
         "shop_orders": "failed",
@@ -243,7 +243,7 @@ def test_a_run_continues_when_its_progress_cannot_be_read(
     shop: ProjectFolder, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     results = run_headless(shop.root, Settings(executor=RecordingExecutor()), job="shop_tables", progress=Unreadable())
-    assert set(outcome(results).values()) == {"done"}
+    assert set(list_outcomes(results).values()) == {"done"}
     assert [r.getMessage() for r in caplog.records if "progress" in r.getMessage()] == [
         "the progress of shop_tables is no longer shown: the disk is full; free some space, or choose another disk, and run it again"
     ]

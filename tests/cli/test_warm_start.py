@@ -38,7 +38,7 @@ def run(program: Path, *arguments: str, **environment: str) -> "subprocess.Compl
     )
 
 
-def children(pid: int) -> list[int]:
+def list_children(pid: int) -> list[int]:
     return [int(child) for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()]
 
 
@@ -58,7 +58,7 @@ def test_a_fork_has_output_and_exit_code_of_the_command(program: Path, server: "
     done = run(program, "-m", "dagster", "api", "grpc", "--no-such-option")
     assert "--no-such-option" in done.stderr
     assert done.returncode == 2
-    assert children(server.pid) == []
+    assert list_children(server.pid) == []
 
 
 @pytest.mark.slow
@@ -74,21 +74,21 @@ def test_a_fork_has_the_environment_of_its_requester_and_ends_with_it(
     environment = {**os.environ, "WRITTEN": str(tmp_path / "written"), "DAGSTER_HOME": str(tmp_path / "home")}
     with subprocess.Popen([str(program), *arguments], env=environment, cwd=tmp_path) as requester:
         deadline = time.monotonic() + WAIT
-        while not listens(tmp_path / "code.sock"):
+        while not is_listening(tmp_path / "code.sock"):
             assert time.monotonic() < deadline
             assert requester.poll() is None
             time.sleep(0.05)
         assert (tmp_path / "written").read_text() == str(tmp_path)
-        assert len(children(server.pid)) == 1
+        assert len(list_children(server.pid)) == 1
         getattr(requester, end)()
         requester.wait(WAIT)
-        while children(server.pid):
+        while list_children(server.pid):
             assert time.monotonic() < deadline
             time.sleep(0.05)
     assert server.poll() is None
 
 
-def listens(path: Path) -> bool:
+def is_listening(path: Path) -> bool:
     with socket.socket(socket.AF_UNIX) as attempt, contextlib.suppress(OSError):
         attempt.connect(str(path))
         return True

@@ -61,7 +61,7 @@ def location(request: pytest.FixtureRequest, north: ProjectFolder, south: Projec
             yield defs
 
 
-def rows(project: ProjectFolder, table: str) -> int:
+def count_rows(project: ProjectFolder, table: str) -> int:
     with duckdb.connect(str(project.root / "datasets/duckdb.db"), read_only=True) as connection:
         found = connection.execute(f"select count(*) from {table}").fetchone()
     assert found
@@ -93,10 +93,10 @@ def test_a_job_of_each_runs_its_own_project_and_wakes_its_own_sensor(
     with dg.DagsterInstance.ephemeral() as instance:
         for name in ("north_shop_tables", "south_shop_tables", "south_kpi_tasks"):
             assert location.resolve_job_def(name).execute_in_process(instance=instance).success
-        assert (rows(north, "shop.orders"), rows(south, "shop.orders")) == (1, 2)
-        assert rows(south, "kpi.daily") == 1
+        assert (count_rows(north, "shop.orders"), count_rows(south, "shop.orders")) == (1, 2)
+        assert count_rows(south, "kpi.daily") == 1
         with pytest.raises(duckdb.CatalogException):
-            rows(north, "kpi.daily")
+            count_rows(north, "kpi.daily")
         repository = location.get_repository_def()
         for prefix in ("north", "south"):
             sensor = repository.get_sensor_def(f"{prefix}_kpi_tasks_sensor")
@@ -114,7 +114,7 @@ def test_assets_of_both_are_materialized_together(location: dg.Definitions, nort
     job = location.resolve_implicit_global_asset_job_def()
     with dg.DagsterInstance.ephemeral() as instance:
         assert job.execute_in_process(instance=instance, asset_selection=selection).success
-    assert (rows(north, "shop.orders"), rows(south, "shop.orders")) == (1, 2)
+    assert (count_rows(north, "shop.orders"), count_rows(south, "shop.orders")) == (1, 2)
 
 
 def test_a_job_called_like_an_asset_of_the_other(north: ProjectFolder, south: ProjectFolder) -> None:

@@ -17,7 +17,7 @@ def validator() -> Draft202012Validator:
     return Draft202012Validator(schema)
 
 
-def faults(validator: Draft202012Validator, text: str) -> list[tuple[str, str]]:
+def list_faults(validator: Draft202012Validator, text: str) -> list[tuple[str, str]]:
     attributes: dict[str, Any] = {"project": "x", **yaml.safe_load(text)}
     return [(".".join(map(str, e.absolute_path)), e.message) for e in validator.iter_errors(attributes)]
 
@@ -51,7 +51,7 @@ KNOWN = "['cloud_run', 'dagster_shell', 'duckdb', 'shell']"
     ],
 )
 def test_one_fault_that_names_what_is_wrong(validator: Draft202012Validator, text: str, place: str, message: str) -> None:
-    assert faults(validator, text) == [(place, message)]
+    assert list_faults(validator, text) == [(place, message)]
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_one_fault_that_names_what_is_wrong(validator: Draft202012Validator, tex
     ],
 )
 def test_valid_input_has_no_problems(validator: Draft202012Validator, text: str) -> None:
-    assert faults(validator, text) == []
+    assert list_faults(validator, text) == []
 
 
 def test_fields_keep_what_documentation_is_made_of() -> None:

@@ -198,7 +198,7 @@ class OwnJobs(Jobs):
         )
 
 
-def own_job(root: str, step_executor: str, job: str) -> dg.JobDefinition:
+def build_own_job(root: str, step_executor: str, job: str) -> dg.JobDefinition:
     """Return a job of batches with the embedded engine, on one of Dagster's executors."""
     executors = {e.name: e for e in (dg.in_process_executor, dg.multiprocess_executor)}
     settings = Settings(executor=DuckDBExecutor(), batch=True, step_executor=executors[step_executor])

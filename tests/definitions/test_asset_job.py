@@ -36,16 +36,16 @@ def same(monkeypatch: pytest.MonkeyPatch) -> Callable[[Build], None]:
     """Check that Dagster shows the same for definitions whose jobs it resolves."""
 
     def check(build: Build) -> None:
-        ours = _shown(build())
+        ours = _describe(build())
         with monkeypatch.context() as patch:
             patch.setattr(jobs, "_get_job_factory", lambda: dg.define_asset_job)
-            theirs = _shown(build())
+            theirs = _describe(build())
         assert ours == theirs
 
     return check
 
 
-def _shown(definitions: dg.Definitions) -> dict[str, Any]:
+def _describe(definitions: dg.Definitions) -> dict[str, Any]:
     """Return the parts of all jobs: their steps in order, the assets that they only read, and their snapshots."""
     repository = definitions.get_repository_def()
     repository.load_all_definitions()
@@ -56,26 +56,26 @@ def _shown(definitions: dg.Definitions) -> dict[str, Any]:
             "snapshot": job.get_job_snapshot(),
             "made": sorted(map(str, graph.executable_asset_keys)),
             "checks": sorted(map(str, graph.asset_check_keys)),
-            "dependencies": sorted(f"{n}: {i} <- {sorted(map(str, d.get_node_dependencies()))}" for n, i, d in _dependencies(job)),
+            "dependencies": sorted(f"{n}: {i} <- {sorted(map(str, d.get_node_dependencies()))}" for n, i, d in _list_dependencies(job)),
             "executor": job.executor_def.name,
             "tags": (dict(job.tags), dict(job.run_tags)),
         }
     return shown
 
 
-def _dependencies(job: dg.JobDefinition) -> Iterator[tuple[str, str, Any]]:
+def _list_dependencies(job: dg.JobDefinition) -> Iterator[tuple[str, str, Any]]:
     for node, inputs in job.dependencies.items():
         for name, dependency in inputs.items():
             yield node.alias or node.name, name, dependency
 
 
-def _resolved(shop: ProjectFolder, *others: Any) -> dg.Definitions:
+def _resolve(shop: ProjectFolder, *others: Any) -> dg.Definitions:
     ours = load_definitions_from_starlake_project(shop.root, executor=DuckDBExecutor())
     return dg.Definitions.merge(ours, dg.Definitions(**{k: v for other in others for k, v in other.items()}))
 
 
 def test_a_project_has_the_same_jobs(shop: ProjectFolder, same: Callable[[Build], None], own_ways: list[bool]) -> None:
-    same(lambda: _resolved(shop))
+    same(lambda: _resolve(shop))
     assert own_ways == [True, True]
 
 
@@ -97,9 +97,9 @@ def test_checks_that_others_add_are_part_of_the_jobs(shop: ProjectFolder, same: 
     def looks_right() -> dg.AssetCheckResult:
         return dg.AssetCheckResult(passed=True)
 
-    same(lambda: _resolved(shop, {"asset_checks": [looks_right]}))
+    same(lambda: _resolve(shop, {"asset_checks": [looks_right]}))
     assert own_ways == [True, True]
-    nodes = {node.name for node in _resolved(shop, {"asset_checks": [looks_right]}).resolve_job_def("shop_tables").nodes}
+    nodes = {node.name for node in _resolve(shop, {"asset_checks": [looks_right]}).resolve_job_def("shop_tables").nodes}
     assert nodes == {"shop", "shop_items", "shop_orders", "shop_orders_looks_right"}
 
 
@@ -113,7 +113,7 @@ def test_a_check_of_assets_of_several_jobs_is_left_to_dagster(
     def both() -> Iterator[dg.AssetCheckResult]:
         yield dg.AssetCheckResult(passed=True, asset_key="shop_orders", check_name="a")
 
-    same(lambda: _resolved(shop, {"asset_checks": [both]}))
+    same(lambda: _resolve(shop, {"asset_checks": [both]}))
     assert own_ways == [False, False]
 
 
@@ -121,7 +121,7 @@ def test_assets_that_get_partitions_are_left_to_dagster(shop: ProjectFolder, sam
     daily = dg.DailyPartitionsDefinition("2026-01-01")
 
     def partitioned() -> dg.Definitions:
-        return _resolved(shop).map_asset_specs(func=lambda spec: spec.replace_attributes(partitions_def=daily))
+        return _resolve(shop).map_asset_specs(func=lambda spec: spec.replace_attributes(partitions_def=daily))
 
     same(partitioned)
     assert own_ways == [False, False]
@@ -130,14 +130,14 @@ def test_assets_that_get_partitions_are_left_to_dagster(shop: ProjectFolder, sam
 def test_a_selection_of_what_is_not_there_says_so(shop: ProjectFolder) -> None:
     job = AssetJob("odd", dg.AssetSelection.assets("shop_orders", "nothing"))
     with pytest.raises(dg.DagsterInvalidDefinitionError, match="asset job odd") as error:
-        _resolved(shop, {"jobs": [job]}).resolve_job_def("odd")
+        _resolve(shop, {"jobs": [job]}).resolve_job_def("odd")
     assert "nothing" in str(error.value.__cause__)
 
 
 def test_a_job_runs_and_so_does_a_part_of_it(shop: ProjectFolder) -> None:
     shop.write("datasets/incoming/shop/orders-1.csv", "id;amount\n1;2\n")
     shop.write("datasets/incoming/shop/items-1.csv", "id;label\n1;a\n")
-    definitions = _resolved(shop)
+    definitions = _resolve(shop)
     job = definitions.resolve_job_def("shop_tables")
     with dg.DagsterInstance.ephemeral() as instance:
         assert job.execute_in_process(instance=instance, asset_selection=[dg.AssetKey("shop_items")]).success
@@ -161,7 +161,7 @@ def test_dagster_resolves_the_jobs_if_its_internals_have_changed(
     jobs._get_job_factory.cache_clear()
     monkeypatch.setitem(sys.modules, "starlake_dagster_components.definitions.asset_job", None)
     try:
-        assert not isinstance(next(iter(_resolved(shop).jobs or ())), AssetJob)
+        assert not isinstance(next(iter(_resolve(shop).jobs or ())), AssetJob)
         assert "using Dagster's own resolution of jobs" in caplog.text
     finally:
         jobs._get_job_factory.cache_clear()

@@ -30,12 +30,12 @@ def shop(shop: ProjectFolder, tmp_path: Path) -> Iterator[Shop]:
         yield Shop(shop, tmp_path / "starlake", instance)
 
 
-def assets(shop: Shop, **settings: Any) -> dict[str, dg.AssetsDefinition]:
+def load_assets(shop: Shop, **settings: Any) -> dict[str, dg.AssetsDefinition]:
     defs = load_definitions_from_starlake_project(shop.root, executor=DuckDBExecutor(), batch=True, **settings)
     return {a.op.name: a for a in defs.assets if isinstance(a, dg.AssetsDefinition) and a.is_executable}  # type: ignore[union-attr]
 
 
-def keys(asset: dg.AssetsDefinition) -> set[str]:
+def list_keys(asset: dg.AssetsDefinition) -> set[str]:
     return {k.to_user_string() for k in asset.keys}
 
 
@@ -48,9 +48,9 @@ def test_the_tables_of_a_domain_share_an_op(shop: Shop) -> None:
     with_retries = (shop.root / "metadata/dags/loads.sl.yml").read_text() + "    retries: 3\n"
     shop.folder.write("metadata/dags/loads.sl.yml", with_retries)
     shop.table("prices", '  expectations:\n    - expect: "nothing_over(1)"\n')
-    found = assets(shop, pool="warehouse", op_tags={"team": "data"})
+    found = load_assets(shop, pool="warehouse", op_tags={"team": "data"})
     op = found[STEP].op
-    assert keys(found[STEP]) == {"shop_orders", "shop_items", "shop_prices"}
+    assert list_keys(found[STEP]) == {"shop_orders", "shop_items", "shop_prices"}
     assert found[STEP].can_subset
     assert set(op.output_dict) == {"table_shop_orders", "table_shop_items", "table_shop_prices", "check_0_of_table_shop_prices"}
     assert not any(out.is_required for out in op.output_defs)
@@ -70,16 +70,16 @@ def test_tables_of_different_pipelines_are_not_loaded_together(shop: Shop) -> No
     path = shop.root / "metadata/load/shop/alone.sl.yml"
     path.write_text(path.read_text().replace("  metadata:\n", "  metadata:\n    dagRef: third\n"))
     shop.folder.write("metadata/dags/third.sl.yml", other.replace("others.py", "third.py"))
-    found = assets(shop)
-    assert keys(found["load_shop_shop_tables"]) == {"shop_orders", "shop_items", "shop_prices"}
-    assert keys(found["load_shop_shop_others"]) == {"shop_refunds", "shop_stores"}
-    assert keys(found["shop_alone"]) == {"shop_alone"}, "a table that is alone keeps its own op"
+    found = load_assets(shop)
+    assert list_keys(found["load_shop_shop_tables"]) == {"shop_orders", "shop_items", "shop_prices"}
+    assert list_keys(found["load_shop_shop_others"]) == {"shop_refunds", "shop_stores"}
+    assert list_keys(found["shop_alone"]) == {"shop_alone"}, "a table that is alone keeps its own op"
 
 
 def test_the_name_of_the_op_is_unique(shop: Shop) -> None:
     shop.folder.write("metadata/transform/load/shop.sql", "select 1 as x\n")
-    found = assets(shop)
-    assert keys(found["load_shop"]) == {"load_shop"}
+    found = load_assets(shop)
+    assert list_keys(found["load_shop"]) == {"load_shop"}
     (batch,) = [name for name, asset in found.items() if len(asset.keys) == 3]
     assert batch.startswith("load_shop_")
 
@@ -94,9 +94,9 @@ def test_a_translator_s_dependencies_keep_tables_apart(shop: Shop) -> None:
                 return spec.replace_attributes(deps=[*spec.deps, dg.AssetDep("shop_orders")])
             return spec
 
-    found = assets(shop, translator=After())
-    assert keys(found[STEP]) == {"shop_orders", "shop_items"}
-    assert keys(found["shop_prices"]) == {"shop_prices"}
+    found = load_assets(shop, translator=After())
+    assert list_keys(found[STEP]) == {"shop_orders", "shop_items"}
+    assert list_keys(found["shop_prices"]) == {"shop_prices"}
 
 
 def test_names_that_do_not_fit_one_command_line_are_several(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,7 +117,7 @@ def run(shop: Shop, executor: RecordingExecutor) -> Run:
     return shop.run(Settings(executor=executor, batch=True))
 
 
-def loads(executor: RecordingExecutor) -> list[str]:
+def list_loads(executor: RecordingExecutor) -> list[str]:
     return [line.rpartition(" ")[2] for line in executor.lines if line.startswith("load")]
 
 
@@ -135,7 +135,7 @@ def test_a_table_without_a_known_result_is_not_a_success_even_if_no_file_is_left
 
     executor = RecordingExecutor().on("load", "shop", answer)
     result = run(shop, executor)
-    assert loads(executor) == ["items,orders,prices", "items", "orders", "prices"]
+    assert list_loads(executor) == ["items,orders,prices", "items", "orders", "prices"]
     assert result.loaded == {"orders": 1}
     assert set(result.failed) == {"items", "prices"}
     assert "it is unknown whether it was loaded" in result.failed["items"]
@@ -145,14 +145,14 @@ def test_a_table_without_a_known_result_is_not_a_success_even_if_no_file_is_left
 def test_a_failure_that_cannot_pass_is_not_tried_table_by_table(shop: Shop) -> None:
     executor = RecordingExecutor().on("load", "shop", CommandResult(1, reason="permission denied", retry=False))
     result = run(shop, executor)
-    assert loads(executor) == ["items,orders,prices"]
+    assert list_loads(executor) == ["items,orders,prices"]
     assert set(result.failed.values()) == {"permission denied"}
 
 
 def test_a_command_that_may_still_run_is_followed_by_no_other(shop: Shop) -> None:
     executor = RecordingExecutor().on("load", "shop", CommandError("it may still run", retry=False))
     result = run(shop, executor)
-    assert loads(executor) == ["items,orders,prices"]
+    assert list_loads(executor) == ["items,orders,prices"]
     assert dict(result.failed) == dict.fromkeys(("items", "orders", "prices"), "it may still run")
 
 
@@ -165,7 +165,7 @@ def test_counts_of_a_table_that_was_loaded_in_two_parts_are_added_up(shop: Shop)
     }
     executor = RecordingExecutor().on("load", "shop", late, CommandResult(0, counters=Counters(1, 1, 0, ("o-2.csv",)), row_count=3))
     result = run(shop, executor)
-    assert loads(executor) == ["items,orders,prices", "orders"]
+    assert list_loads(executor) == ["items,orders,prices", "orders"]
     assert result.loaded == {"items": 4, "orders": 3}
     assert result.materialized["shop_orders"]["starlake/file_names"] == ["o-1.csv", "o-2.csv"]
     assert dict(result.failed) == {"prices": "a bad row"}
@@ -203,7 +203,7 @@ def test_every_table_is_either_materialized_or_named_as_failed(shop: Shop, code:
     assert (set(result.loaded), set(result.failed)) == (loaded, failed)
     assert result.success == (not failed)
     known = {t for t, o in told.items() if o in ("loaded", "failed") or (o == "missing" and code == 0)}
-    assert set(loads(executor)[1:]) == set(told) - known
+    assert set(list_loads(executor)[1:]) == set(told) - known
 
 
 # ------------------------------------------------------------------------------------------ cancelling

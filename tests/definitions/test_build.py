@@ -22,17 +22,17 @@ from starlake_dagster_components.errors import InvalidSetting, ProjectNotFound
 from starlake_dagster_components.settings import AssetKeyStyle, Settings
 
 
-def specs(defs: dg.Definitions) -> dict[str, dg.AssetSpec]:
+def list_specs(defs: dg.Definitions) -> dict[str, dg.AssetSpec]:
     return {spec.key.to_user_string(): spec for spec in defs.resolve_all_asset_specs()}
 
 
-def deps(spec: dg.AssetSpec) -> set[str]:
+def list_deps(spec: dg.AssetSpec) -> set[str]:
     return {d.asset_key.to_user_string() for d in spec.deps}
 
 
 def test_tables_tasks_and_domains_are_assets_with_lineage(shop: ProjectFolder) -> None:
-    found = specs(load_definitions_from_starlake_project(shop.root))
-    assert {key: deps(spec) for key, spec in found.items()} == {
+    found = list_specs(load_definitions_from_starlake_project(shop.root))
+    assert {key: list_deps(spec) for key, spec in found.items()} == {
         "shop": set(),
         "shop_orders": {"shop"},
         "shop_items": {"shop"},
@@ -48,7 +48,7 @@ def test_dagster_shows_the_version_of_this_package(shop: ProjectFolder) -> None:
 
 
 def test_assets_look_native(shop: ProjectFolder) -> None:
-    found = specs(load_definitions_from_starlake_project(shop.root))
+    found = list_specs(load_definitions_from_starlake_project(shop.root))
     orders = found["shop_orders"]
     assert orders.description is not None
     assert orders.description.startswith("The orders\n\nLoads DSV files `orders.*.csv` in `")
@@ -70,10 +70,10 @@ def test_assets_look_native(shop: ProjectFolder) -> None:
 
 def test_the_description_of_a_task_shows_its_sql(shop: ProjectFolder) -> None:
     shop.write("metadata/transform/kpi/top.sql", "select '```' as fence, {{ country }} as c\nfrom kpi.daily\n")
-    described = specs(load_definitions_from_starlake_project(shop.root))["kpi_top"].description
+    described = list_specs(load_definitions_from_starlake_project(shop.root))["kpi_top"].description
     assert described is not None
     assert described.endswith("````sql\nselect '```' as fence, {{ country }} as c\nfrom kpi.daily\n````")
-    without = specs(load_definitions_from_starlake_project(shop.root, show_sql=False))["kpi_top"].description
+    without = list_specs(load_definitions_from_starlake_project(shop.root, show_sql=False))["kpi_top"].description
     assert "select" not in (without or "")
 
 
@@ -95,7 +95,7 @@ def test_jobs_schedules_and_sensors_have_the_names_of_generated_ones(shop: Proje
 @pytest.mark.parametrize(("style", "orders"), [("flat", "shop_Orders"), ("flat_lower", "shop_orders"), ("path", "shop/Orders")])
 def test_asset_key_styles(folder: ProjectFolder, style: AssetKeyStyle, orders: str) -> None:
     folder.write("metadata/load/shop/Orders.sl.yml", TABLE.format(name="Orders"))
-    assert orders in specs(load_definitions_from_starlake_project(folder.root, asset_keys=style))
+    assert orders in list_specs(load_definitions_from_starlake_project(folder.root, asset_keys=style))
 
 
 TABLE = """
@@ -112,7 +112,7 @@ def test_tables_without_dag_are_assets_without_job(folder: ProjectFolder) -> Non
     folder.write("metadata/application.sl.yml", "version: 1\napplication:\n  connections: {}\n")
     folder.write("metadata/load/shop/orders.sl.yml", TABLE.format(name="orders"))
     defs = load_definitions_from_starlake_project(folder.root)
-    assert "shop_orders" in specs(defs)
+    assert "shop_orders" in list_specs(defs)
     assert [j.name for j in defs.get_repository_def().get_all_jobs() if not j.name.startswith("__")] == []
 
 

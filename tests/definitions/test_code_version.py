@@ -35,7 +35,7 @@ def write_table(folder: ProjectFolder, more: str, type_: str = "int") -> None:
     )
 
 
-def versions(folder: ProjectFolder) -> dict[str, str | None]:
+def list_versions(folder: ProjectFolder) -> dict[str, str | None]:
     return {s.key.to_user_string(): s.code_version for s in load_definitions_from_starlake_project(folder.root).resolve_all_asset_specs()}
 
 
@@ -52,9 +52,9 @@ def versions(folder: ProjectFolder) -> dict[str, str | None]:
     ],
 )
 def test_sql(folder: ProjectFolder, sql: str, same: bool) -> None:
-    before = versions(folder)
+    before = list_versions(folder)
     folder.write("metadata/transform/kpi/daily.sql", sql)
-    after = versions(folder)
+    after = list_versions(folder)
     assert (before["kpi_daily"] == after["kpi_daily"]) is same
     assert before["sales_orders"] == after["sales_orders"]
     assert before["kpi_daily"]
@@ -88,20 +88,20 @@ def test_unclosed_comments_and_quotes_do_not_take_quadratic_time(opening: str) -
     ],
 )
 def test_yaml_of_a_table(folder: ProjectFolder, more: str, same: bool) -> None:
-    before = versions(folder)["sales_orders"]
+    before = list_versions(folder)["sales_orders"]
     write_table(folder, more)
-    assert (versions(folder)["sales_orders"] == before) is same
+    assert (list_versions(folder)["sales_orders"] == before) is same
 
 
 def test_types_of_columns_and_included_files(folder: ProjectFolder) -> None:
-    before = versions(folder)
+    before = list_versions(folder)
     write_table(folder, "", type_="long")
-    assert versions(folder)["sales_orders"] != before["sales_orders"]
+    assert list_versions(folder)["sales_orders"] != before["sales_orders"]
     folder.write("metadata/macros/m.j2", "one")
     folder.write("metadata/transform/kpi/daily.sql", SQL + "\n{% include 'macros/m.j2' %}\n")
-    included = versions(folder)["kpi_daily"]
+    included = list_versions(folder)["kpi_daily"]
     folder.write("metadata/macros/m.j2", "two")
-    assert versions(folder)["kpi_daily"] != included
+    assert list_versions(folder)["kpi_daily"] != included
 
 
 def test_every_run_writes_rows_of_a_new_version(folder: ProjectFolder, tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ def test_every_run_writes_rows_of_a_new_version(folder: ProjectFolder, tmp_path:
             result = job.execute_in_process(instance=instance)
             tags = [e.materialization.tags or {} for e in result.get_asset_materialization_events()]
             seen.append({t["dagster/data_version"] for t in tags})
-            assert {t["dagster/code_version"] for t in tags} == set(filter(None, versions(folder).values()))
+            assert {t["dagster/code_version"] for t in tags} == set(filter(None, list_versions(folder).values()))
     assert seen[0].isdisjoint(seen[1])
 
 

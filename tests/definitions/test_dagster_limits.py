@@ -16,7 +16,7 @@ from starlake_dagster_components.project.model import Freshness
 from starlake_dagster_components.settings import Settings
 
 
-def minutes(number: float) -> timedelta:
+def build_minutes(number: float) -> timedelta:
     return timedelta(minutes=number)
 
 
@@ -46,7 +46,7 @@ def write_orders(folder: ProjectFolder, freshness: str) -> None:
     )
 
 
-def problems(folder: ProjectFolder, settings: Settings | None = None) -> list[str]:
+def list_problems(folder: ProjectFolder, settings: Settings | None = None) -> list[str]:
     return [str(p) for p in prepare_graph(folder.root, settings or Settings())[2]]
 
 
@@ -60,7 +60,7 @@ def problems(folder: ProjectFolder, settings: Settings | None = None) -> list[st
 )
 def test_freshness_that_cannot_be_is_an_error_with_its_line(folder: ProjectFolder, freshness: str, message: str) -> None:
     write_orders(folder, freshness)
-    found = problems(folder)
+    found = list_problems(folder)
     assert len(found) == 1
     assert message in found[0]
     assert found[0].startswith("metadata/load/sales/orders.sl.yml:5")
@@ -69,10 +69,10 @@ def test_freshness_that_cannot_be_is_an_error_with_its_line(folder: ProjectFolde
 
 
 def test_a_warning_alone_never_becomes_a_failure() -> None:
-    policy = build_freshness_policy(Freshness(warn=minutes(60)))
-    assert policy == dg.FreshnessPolicy.time_window(fail_window=timedelta(days=3650), warn_window=minutes(60))
+    policy = build_freshness_policy(Freshness(warn=build_minutes(60)))
+    assert policy == dg.FreshnessPolicy.time_window(fail_window=timedelta(days=3650), warn_window=build_minutes(60))
     assert build_freshness_policy(Freshness(warn=timedelta(days=7000)))
-    assert build_freshness_policy(Freshness(error=minutes(60))) == dg.FreshnessPolicy.time_window(fail_window=minutes(60))
+    assert build_freshness_policy(Freshness(error=build_minutes(60))) == dg.FreshnessPolicy.time_window(fail_window=build_minutes(60))
     assert build_freshness_policy(Freshness()) is None
     assert build_freshness_policy(None) is None
 
@@ -98,7 +98,7 @@ def test_invalid_results_of_a_translator_are_errors_with_the_line_of_the_table(
 ) -> None:
     translator = Rejected()
     translator.changes = changes
-    found = problems(folder, Settings(translator=translator))
+    found = list_problems(folder, Settings(translator=translator))
     assert len(found) == 1
     assert "metadata/load/sales/orders.sl.yml:2: " in found[0] or "metadata/load/sales/orders.sl.yml:1: " in found[0]
     assert f"Dagster does not accept the asset of table sales.orders: {message}" in found[0]
@@ -107,7 +107,7 @@ def test_invalid_results_of_a_translator_are_errors_with_the_line_of_the_table(
 def test_reserved_tags_of_jobs_are_left_out(shared: Path, tmp_path: Path) -> None:
     root = tmp_path / "shop"
     shutil.copytree(shared / "cases" / "plans" / "c32_reserved_tag", root)
-    (found,) = problems(ProjectFolder(root))
+    (found,) = list_problems(ProjectFolder(root))
     assert found.startswith("metadata/dags/loads.sl.yml:7: ")
     assert found.endswith("option 'tags': Dagster reserves the prefix 'dagster/', so 'dagster/foo' is left out")
     load_definitions_from_starlake_project(root).get_repository_def().load_all_definitions()

@@ -45,15 +45,15 @@ def project(shop: ProjectFolder, plans: Path) -> ProjectFolder:
     return shop
 
 
-def jobs(built: Built) -> set[str]:
+def list_jobs(built: Built) -> set[str]:
     return {pipeline.name for pipeline in built.plan.pipelines}
 
 
-def assets(built: Built) -> set[str]:
+def list_assets(built: Built) -> set[str]:
     return {key.to_user_string() for key in built.definitions.resolve_asset_graph().get_all_asset_keys()}
 
 
-def warnings_of(built: Built, key: str) -> str:
+def read_warnings(built: Built, key: str) -> str:
     metadata: Any = built.definitions.resolve_asset_graph().get(dg.AssetKey(key)).metadata
     return str(metadata[WARNINGS].value) if WARNINGS in metadata else ""
 
@@ -67,10 +67,10 @@ class TestLastGood:
         project.write("metadata/load/shop/items.sl.yml", BROKEN)
         with caplog.at_level(logging.WARNING, "starlake_dagster_components"):
             built = build_definitions(project.root, Settings())
-        assert jobs(built) == jobs(good)
-        assert assets(built) == assets(good)
-        assert "metadata/load/shop/items.sl.yml:3: ERROR, using the last good plan: is not YAML" in warnings_of(built, "shop_items")
-        assert warnings_of(built, "shop_orders") == ""
+        assert list_jobs(built) == list_jobs(good)
+        assert list_assets(built) == list_assets(good)
+        assert "metadata/load/shop/items.sl.yml:3: ERROR, using the last good plan: is not YAML" in read_warnings(built, "shop_items")
+        assert read_warnings(built, "shop_orders") == ""
         said = [r.getMessage() for r in caplog.records]
         assert any("(metadata/load/shop/items.sl.yml): until they are fixed, jobs and assets are those of the last plan" in m for m in said)
 
@@ -82,8 +82,8 @@ class TestLastGood:
         project.write("metadata/load/shop/items.sl.yml", items)
         project.write("metadata/transform/kpi/more.sql", "select 2 as two\n")
         built = build_definitions(project.root, Settings())
-        assert "kpi_more" in assets(built)
-        assert warnings_of(built, "shop_items") == ""
+        assert "kpi_more" in list_assets(built)
+        assert read_warnings(built, "shop_items") == ""
 
     def test_without_a_good_plan_all_errors_are_listed(self, project: ProjectFolder) -> None:
         project.write("metadata/load/shop/items.sl.yml", BROKEN)
@@ -103,8 +103,8 @@ class TestLastGood:
         # Two nodes have the same key, which is detected when assets are made.
         project.write("metadata/transform/kpi/to_p.sql", "select 1 as one\n").write("metadata/transform/kpi_to/p.sql", "select 1 as one\n")
         built = build_definitions(project.root, Settings())
-        assert jobs(built) == ALL
-        assert not {"kpi_to_p"} & assets(built)
+        assert list_jobs(built) == ALL
+        assert not {"kpi_to_p"} & list_assets(built)
 
     @pytest.mark.parametrize(
         ("file", "stale"),
@@ -121,20 +121,20 @@ class TestLastGood:
         prepare_graph(project.root, Settings(on_error="fail"))
         for _ in range(2):
             built = build_definitions(project.root, Settings())
-            assert jobs(built) == jobs(good)
-            assert assets(built) == assets(good)
-            assert {key for key in assets(built) if warnings_of(built, key)} == stale
-            assert all(f"{file}:" in warnings_of(built, key) and STALE in warnings_of(built, key) for key in stale)
+            assert list_jobs(built) == list_jobs(good)
+            assert list_assets(built) == list_assets(good)
+            assert {key for key in list_assets(built) if read_warnings(built, key)} == stale
+            assert all(f"{file}:" in read_warnings(built, key) and STALE in read_warnings(built, key) for key in stale)
         marked = [s for s in built.definitions.resolve_all_asset_specs() if BROKEN_KIND in s.kinds]
         assert {spec.key.to_user_string() for spec in marked} == stale
         assert all((spec.description or "").startswith(f"**{STALE}**") and len(spec.kinds) <= 3 for spec in marked)
 
     def test_a_file_that_was_always_skipped_is_not_a_reason_to_keep_an_old_plan(self, project: ProjectFolder) -> None:
         project.write("metadata/transform/kpi/top.sl.yml", BROKEN)
-        assert "kpi_top" not in assets(build_definitions(project.root, Settings()))
+        assert "kpi_top" not in list_assets(build_definitions(project.root, Settings()))
         project.write("metadata/transform/kpi/more.sql", "select 2 as two\n")
         built = build_definitions(project.root, Settings())
-        assert "kpi_more" in assets(built)
+        assert "kpi_more" in list_assets(built)
         assert STALE not in str(built.problems)
 
     def test_fail_fails(self, project: ProjectFolder) -> None:
@@ -148,9 +148,9 @@ class TestLeaveOut:
     def test_tasks_downstream_of_a_broken_table_are_left_out(self, project: ProjectFolder) -> None:
         project.write("metadata/load/shop/items.sl.yml", BROKEN)
         built = build_definitions(project.root, Settings(on_error="leave_out"))
-        assert jobs(built) == {"shop_tables", "alone"}
-        assert "shop_orders" in assets(built)
-        assert not {"shop_items", "kpi_daily", "kpi_top"} & assets(built)
+        assert list_jobs(built) == {"shop_tables", "alone"}
+        assert "shop_orders" in list_assets(built)
+        assert not {"shop_items", "kpi_daily", "kpi_top"} & list_assets(built)
         said = [p.message for p in built.problems]
         assert "left out because of errors: kpi.daily, kpi.top" in said
         assert said[0].startswith("THE PROJECT HAS ERRORS (metadata/load/shop/items.sl.yml)")
@@ -159,27 +159,27 @@ class TestLeaveOut:
     def test_a_broken_task_takes_what_reads_it_along(self, project: ProjectFolder) -> None:
         project.write("metadata/transform/kpi/daily.sl.yml", "version: 1\ntask:\n  dagRef: nowhere\n")
         built = build_definitions(project.root, Settings(on_error="leave_out"))
-        assert jobs(built) == {"shop_tables", "alone"}
+        assert list_jobs(built) == {"shop_tables", "alone"}
 
     def test_a_task_whose_file_starlake_skips_takes_what_reads_it_along(self, project: ProjectFolder) -> None:
         project.write("metadata/transform/kpi/daily.sl.yml", BROKEN)
         built = build_definitions(project.root, Settings(on_error="leave_out"))
-        assert not {"kpi_daily", "kpi_top"} & assets(built)
-        assert "kpi_alone" in assets(built)
+        assert not {"kpi_daily", "kpi_top"} & list_assets(built)
+        assert "kpi_alone" in list_assets(built)
         assert built.problems[0].message.startswith("THE PROJECT HAS ERRORS (metadata/transform/kpi/daily.sl.yml)")
 
     def test_a_broken_domain_takes_its_tables_along(self, project: ProjectFolder) -> None:
         config = project.root / "metadata/load/shop/_config.sl.yml"
         config.write_text(config.read_text().replace("schedule: daily", "schedule: dayly"))
         built = build_definitions(project.root, Settings(on_error="leave_out"))
-        assert jobs(built) == {"alone"}
+        assert list_jobs(built) == {"alone"}
 
     def test_a_broken_dag_config_leaves_assets_without_a_job(self, project: ProjectFolder) -> None:
         good = build_definitions(project.root, Settings())
         project.write("metadata/dags/loads.sl.yml", (project.root / "metadata/dags/loads.sl.yml").read_text() + "    retries: many\n")
         built = build_definitions(project.root, Settings(on_error="leave_out"))
-        assert jobs(built) == {"kpi_tasks", "alone"}
-        assert assets(good) - assets(built) <= {"shop"}
+        assert list_jobs(built) == {"kpi_tasks", "alone"}
+        assert list_assets(good) - list_assets(built) <= {"shop"}
         assert "jobs left out because of errors in their DAG config: shop_tables" in [p.message for p in built.problems]
 
     def test_a_broken_application_fails(self, project: ProjectFolder) -> None:

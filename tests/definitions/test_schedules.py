@@ -37,7 +37,7 @@ CHANGES = [
 ]
 
 
-def tags_of(schedule: dg.ScheduleDefinition, tick: datetime) -> dict[str, str]:
+def evaluate_tags(schedule: dg.ScheduleDefinition, tick: datetime) -> dict[str, str]:
     data = schedule.evaluate_tick(dg.build_schedule_context(scheduled_execution_time=tick))
     assert data.run_requests is not None
     assert len(data.run_requests) == 1
@@ -59,7 +59,7 @@ def test_intervals_join_over_changes_of_the_clock(cron: str, zone: str) -> None:
 
 def test_tags() -> None:
     schedule = build_schedule(name="load_schedule", job_name="load", cron="0 2 * * *", timezone="Europe/Paris", tags={"team": "sales"})
-    assert tags_of(schedule, datetime(2026, 1, 5, 2, tzinfo=ZoneInfo("Europe/Paris"))) == {
+    assert evaluate_tags(schedule, datetime(2026, 1, 5, 2, tzinfo=ZoneInfo("Europe/Paris"))) == {
         "team": "sales",
         "starlake/scheduled_date": "2026-01-05T02:00:00+01:00",
         "starlake/data_interval_start": "2026-01-04T02:00:00+01:00",
@@ -72,12 +72,14 @@ def test_tags() -> None:
 def test_utc_without_a_zone() -> None:
     schedule = build_schedule(name="s", job_name="load", cron="@hourly")
     assert schedule.execution_timezone == "UTC"
-    assert tags_of(schedule, datetime(2026, 1, 5, 0, tzinfo=timezone.utc))["starlake/data_interval_start"] == "2026-01-04T23:00:00+00:00"
+    assert (
+        evaluate_tags(schedule, datetime(2026, 1, 5, 0, tzinfo=timezone.utc))["starlake/data_interval_start"] == "2026-01-04T23:00:00+00:00"
+    )
 
 
 def test_a_day_of_23_hours() -> None:
     schedule = build_schedule(name="s", job_name="load", cron="0 0 * * *", timezone="Europe/Paris")
-    tags = tags_of(schedule, datetime(2026, 3, 30, tzinfo=ZoneInfo("Europe/Paris")))
+    tags = evaluate_tags(schedule, datetime(2026, 3, 30, tzinfo=ZoneInfo("Europe/Paris")))
     assert tags["starlake/data_interval_start"] == "2026-03-29T00:00:00+01:00"
     assert tags["starlake/data_interval_end"] == "2026-03-30T00:00:00+02:00"
 

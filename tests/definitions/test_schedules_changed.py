@@ -14,7 +14,7 @@ from starlake_dagster_components.definitions.schedules import build_schedule
 PARIS = ZoneInfo("Europe/Paris")
 
 
-def at(text: str) -> datetime:
+def parse_time(text: str) -> datetime:
     return datetime.fromisoformat(text).replace(tzinfo=PARIS)
 
 
@@ -33,9 +33,9 @@ def evaluate(
 ) -> tuple[str, str] | str:
     """Evaluate a tick, and store the run that it requests. Return its interval, or the reason why there is no run."""
     schedule = build_schedule(
-        name="load_schedule", job_name="load", cron=cron, timezone="Europe/Paris", loaded=at(loaded), identity=identity
+        name="load_schedule", job_name="load", cron=cron, timezone="Europe/Paris", loaded=parse_time(loaded), identity=identity
     )
-    with dg.build_schedule_context(instance, scheduled_execution_time=at(tick)) as context:
+    with dg.build_schedule_context(instance, scheduled_execution_time=parse_time(tick)) as context:
         data = schedule.evaluate_tick(context)
     if not data.run_requests:
         return data.skip_message or ""
@@ -58,7 +58,7 @@ def test_the_first_run_of_a_changed_cron(
     instance: dg.DagsterInstance, before: str, last: str, after: str, first: str, interval: tuple[str, str]
 ) -> None:
     evaluate(instance, before, last, loaded="2026-01-01T00:00")
-    changed = (at(last) + timedelta(hours=1)).isoformat()[:16]
+    changed = (parse_time(last) + timedelta(hours=1)).isoformat()[:16]
     assert evaluate(instance, after, first, loaded=changed, hold=True) == interval
     # A tick that is evaluated twice gives the same interval, even if its run already exists.
     assert evaluate(instance, after, first, loaded=changed) == interval

@@ -12,11 +12,11 @@ from starlake_dagster_components.settings.selection import check_op_rules, check
 from starlake_dagster_components.settings.text import read_settings
 
 
-def ops(definitions: dg.Definitions) -> dict[str, dg.OpDefinition]:
+def list_ops(definitions: dg.Definitions) -> dict[str, dg.OpDefinition]:
     return {a.op.name: a.op for a in definitions.assets or () if isinstance(a, dg.AssetsDefinition) and a.is_executable}
 
 
-def component(shop: ProjectFolder, **attributes: Any) -> dg.Definitions:
+def build_component(shop: ProjectFolder, **attributes: Any) -> dg.Definitions:
     made = StarlakeProjectComponent.from_attributes_dict(attributes={"project": str(shop.root), **attributes})
     return dg.build_defs_for_component(made)
 
@@ -29,7 +29,7 @@ def test_op_rules_say_pool_retries_and_tags_of_some_steps(shop: ProjectFolder) -
         {"match": [{"dagRef": "transforms"}, {"domain": "nothing*", "kind": "task"}][:1], "tags": {"team": "kpi"}},
         {"match": {"kind": "domain"}, "retry_policy": {"max_retries": "1"}},
     ]
-    found = ops(load_definitions_from_starlake_project(shop.root, op_rules=rules))
+    found = list_ops(load_definitions_from_starlake_project(shop.root, op_rules=rules))
     assert {name: op.pool for name, op in found.items()} == {
         "shop": "all",
         "shop_orders": "secret",
@@ -49,12 +49,12 @@ def test_op_rules_say_pool_retries_and_tags_of_some_steps(shop: ProjectFolder) -
 def test_rules_override_the_dag_config_and_it_has_a_pool_of_its_own(shop: ProjectFolder) -> None:
     dag = shop.root / "metadata/dags/loads.sl.yml"
     dag.write_text(dag.read_text() + "    default_pool: nightly\n    retries: 2\n")
-    found = ops(load_definitions_from_starlake_project(shop.root))
+    found = list_ops(load_definitions_from_starlake_project(shop.root))
     assert {name for name, op in found.items() if op.pool == "nightly"} == {"shop", "shop_orders", "shop_items"}
     assert found["kpi_top"].pool is None
     assert found["shop_items"].retry_policy == dg.RetryPolicy(2, 300.0)
     rules = [{"match": {"table": "items"}, "retry_policy": {"max_retries": 0}}]
-    found = ops(load_definitions_from_starlake_project(shop.root, op_rules=rules, pool="mine"))
+    found = list_ops(load_definitions_from_starlake_project(shop.root, op_rules=rules, pool="mine"))
     assert {op.pool for op in found.values()} == {"mine"}
     assert found["shop_items"].retry_policy is None
     assert found["shop_orders"].retry_policy == dg.RetryPolicy(2, 300.0)
@@ -63,12 +63,12 @@ def test_rules_override_the_dag_config_and_it_has_a_pool_of_its_own(shop: Projec
 def test_the_default_pool_of_airflow_is_not_a_pool(shop: ProjectFolder) -> None:
     dag = shop.root / "metadata/dags/loads.sl.yml"
     dag.write_text(dag.read_text() + "    default_pool: default_pool\n")
-    assert ops(load_definitions_from_starlake_project(shop.root))["shop_items"].pool is None
+    assert list_ops(load_definitions_from_starlake_project(shop.root))["shop_items"].pool is None
 
 
 def test_tables_with_other_pools_are_not_loaded_together(shop: ProjectFolder) -> None:
-    assert set(ops(load_definitions_from_starlake_project(shop.root, batch=True))) == {"shop", "load_shop", "kpi_daily", "kpi_top"}
-    found = ops(load_definitions_from_starlake_project(shop.root, batch=True, op_rules=[{"match": {"table": "items"}, "pool": "p"}]))
+    assert set(list_ops(load_definitions_from_starlake_project(shop.root, batch=True))) == {"shop", "load_shop", "kpi_daily", "kpi_top"}
+    found = list_ops(load_definitions_from_starlake_project(shop.root, batch=True, op_rules=[{"match": {"table": "items"}, "pool": "p"}]))
     assert found["shop_items"].pool == "p"
     assert found["shop_orders"].pool is None
 
@@ -109,53 +109,53 @@ def test_patterns_that_are_not_understood_are_rejected(value: Any) -> None:
 
 def test_the_component_takes_op_as_a_mapping_and_as_a_list(shop: ProjectFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("POOL_OF_TASKS", "1.10")
-    one = component(shop, op={"pool": "warehouse", "tags": {"version": "1.10"}})
-    assert {(op.pool, op.tags["version"]) for op in ops(one).values()} == {("warehouse", "1.10")}
-    several = component(shop, op=[{"pool": "all"}, {"match": {"task": "*"}, "pool": "{{ env.POOL_OF_TASKS }}"}])
-    assert {op.pool for name, op in ops(several).items() if name.startswith("kpi")} == {"1.10"}
-    assert ops(several)["shop"].pool == "all"
+    one = build_component(shop, op={"pool": "warehouse", "tags": {"version": "1.10"}})
+    assert {(op.pool, op.tags["version"]) for op in list_ops(one).values()} == {("warehouse", "1.10")}
+    several = build_component(shop, op=[{"pool": "all"}, {"match": {"task": "*"}, "pool": "{{ env.POOL_OF_TASKS }}"}])
+    assert {op.pool for name, op in list_ops(several).items() if name.startswith("kpi")} == {"1.10"}
+    assert list_ops(several)["shop"].pool == "all"
     with pytest.raises(Exception, match="change the asset's key with translation"):
-        component(shop, op=[{"name": "x"}])
+        build_component(shop, op=[{"name": "x"}])
 
 
 def test_the_component_selects(shop: ProjectFolder) -> None:
-    assert set(keys(component(shop, select=["shop.*"], exclude=[{"table": "items"}]))) == {"shop", "shop_orders"}
+    assert set(list_keys(build_component(shop, select=["shop.*"], exclude=[{"table": "items"}]))) == {"shop", "shop_orders"}
 
 
-def keys(definitions: dg.Definitions) -> dict[str, bool]:
+def list_keys(definitions: dg.Definitions) -> dict[str, bool]:
     """Return asset -> whether it can be materialized."""
     graph = definitions.resolve_asset_graph()
     return {key.to_user_string(): graph.get(key).is_executable for key in graph.get_all_asset_keys()}
 
 
-def jobs(definitions: dg.Definitions) -> set[str]:
+def list_jobs(definitions: dg.Definitions) -> set[str]:
     return {job.name for job in definitions.jobs or ()}
 
 
 def test_a_part_of_a_project_is_selected(shop: ProjectFolder) -> None:
     loads = load_definitions_from_starlake_project(shop.root, select=["shop.*"])
-    assert keys(loads) == {"shop": True, "shop_orders": True, "shop_items": True}
-    assert len(jobs(loads)) == 1
+    assert list_keys(loads) == {"shop": True, "shop_orders": True, "shop_items": True}
+    assert len(list_jobs(loads)) == 1
     assert not loads.sensors
     tasks = load_definitions_from_starlake_project(shop.root, select=[{"kind": "task"}])
-    assert keys(tasks) == {"kpi_daily": True, "kpi_top": True, "shop_orders": False, "shop_items": False, "elsewhere_rates": False}
+    assert list_keys(tasks) == {"kpi_daily": True, "kpi_top": True, "shop_orders": False, "shop_items": False, "elsewhere_rates": False}
     # If another code location materializes the tables, the sensor waits for them.
     (sensor,) = tasks.sensors or ()
     assert sensor.description == f"Starts {sensor.job_name} when its inputs have been materialized: shop_items, shop_orders"
 
 
 def test_excluded_objects_are_external_for_their_readers(shop: ProjectFolder) -> None:
-    found = keys(load_definitions_from_starlake_project(shop.root, exclude=["shop.items", {"task": "daily"}]))
+    found = list_keys(load_definitions_from_starlake_project(shop.root, exclude=["shop.items", {"task": "daily"}]))
     assert found == {"shop": True, "shop_orders": True, "kpi_top": True, "kpi_daily": False, "elsewhere_rates": False}
 
 
 def test_two_parts_make_the_whole(shop: ProjectFolder) -> None:
-    whole = {key for key, executable in keys(load_definitions_from_starlake_project(shop.root)).items() if executable}
+    whole = {key for key, executable in list_keys(load_definitions_from_starlake_project(shop.root)).items() if executable}
     parts = [
         load_definitions_from_starlake_project(shop.root, select=["tag:pii"]),
         load_definitions_from_starlake_project(shop.root, exclude=["tag:pii"]),
     ]
-    made = [{key for key, executable in keys(part).items() if executable} for part in parts]
+    made = [{key for key, executable in list_keys(part).items() if executable} for part in parts]
     assert made[0] & made[1] == set()
     assert made[0] | made[1] == whole
 

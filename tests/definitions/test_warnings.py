@@ -31,13 +31,13 @@ def a_starlake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("SL_STARLAKE_PATH", str(program))
 
 
-def logged(caplog: pytest.LogCaptureFixture) -> list[str]:
+def list_logged(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [r.getMessage() for r in caplog.records if r.name == "starlake_dagster_components"]
 
 
 def test_each_warning_is_one_line_that_says_where(warned: ProjectFolder, caplog: pytest.LogCaptureFixture) -> None:
     load_definitions_from_starlake_project(warned.root, env="NOPE")
-    lines = sorted(logged(caplog))
+    lines = sorted(list_logged(caplog))
     assert len(lines) == 3
     assert all("\n" not in line for line in lines)
     assert lines[0].startswith(f"{warned.root}/metadata/dags/transforms.sl.yml:7: option 'load_dependencies'")
@@ -47,20 +47,20 @@ def test_each_warning_is_one_line_that_says_where(warned: ProjectFolder, caplog:
 
 def test_a_warning_is_logged_once_and_again_when_it_returns(warned: ProjectFolder, caplog: pytest.LogCaptureFixture) -> None:
     load_definitions_from_starlake_project(warned.root)
-    assert len(logged(caplog)) == 2
+    assert len(list_logged(caplog)) == 2
     load_definitions_from_starlake_project(warned.root)
-    assert len(logged(caplog)) == 2
+    assert len(list_logged(caplog)) == 2
     broken = (warned.root / "metadata/transform/kpi/top.sql").read_text()
     warned.write("metadata/transform/kpi/top.sql", "select 1\n")
     load_definitions_from_starlake_project(warned.root)
-    assert len(logged(caplog)) == 2
+    assert len(list_logged(caplog)) == 2
     warned.write("metadata/transform/kpi/top.sql", broken)
     load_definitions_from_starlake_project(warned.root)
-    assert len(logged(caplog)) == 3
-    assert "top.sql" in logged(caplog)[-1]
+    assert len(list_logged(caplog)) == 3
+    assert "top.sql" in list_logged(caplog)[-1]
 
 
-def loaded_in_a_process(root: Path, before: str = "") -> list[str]:
+def load_in_a_process(root: Path, before: str = "") -> list[str]:
     code = (
         f"{before}\n"
         "from starlake_dagster_components import load_definitions_from_starlake_project as load\n"
@@ -71,12 +71,12 @@ def loaded_in_a_process(root: Path, before: str = "") -> list[str]:
 
 
 def test_without_a_configured_console_a_line_names_the_logger(warned: ProjectFolder) -> None:
-    (line,) = loaded_in_a_process(warned.root)
+    (line,) = load_in_a_process(warned.root)
     assert f" - starlake_dagster_components - WARNING - {warned.root}/metadata/transform/kpi/top.sql:1: " in line
 
 
 def test_configured_logging_is_the_only_one_that_writes(warned: ProjectFolder) -> None:
-    (line,) = loaded_in_a_process(warned.root, "import logging; logging.basicConfig(format='ours %(name)s %(message)s')")
+    (line,) = load_in_a_process(warned.root, "import logging; logging.basicConfig(format='ours %(name)s %(message)s')")
     assert line.startswith(f"ours starlake_dagster_components {warned.root}/metadata/transform/kpi/top.sql:1: ")
 
 
@@ -93,6 +93,6 @@ def test_assets_and_jobs_show_the_warnings_about_their_files(warned: ProjectFold
 def test_without_warnings_nothing_is_logged(shop: ProjectFolder, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "starlake_dagster_components"):
         defs = load_definitions_from_starlake_project(shop.root)
-    assert logged(caplog) == []
+    assert list_logged(caplog) == []
     assert isinstance(defs, dg.Definitions)
     assert not any(WARNINGS in s.metadata for s in defs.resolve_all_asset_specs())

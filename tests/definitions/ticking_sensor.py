@@ -44,7 +44,7 @@ class Ticking:
         return result
 
 
-def sensor(watched: Mapping[str, dg.AssetKey] = WATCHED, **arguments: object) -> dg.MultiAssetSensorDefinition:
+def build_reports_sensor(watched: Mapping[str, dg.AssetKey] = WATCHED, **arguments: object) -> dg.MultiAssetSensorDefinition:
     options = {"trigger": TransformTrigger(), **arguments}
     return build_sensor(name="reports_sensor", job_name="reports", watched=watched, **options)  # type: ignore[arg-type]
 

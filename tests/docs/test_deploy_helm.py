@@ -9,7 +9,7 @@ from markdown_blocks import REPOSITORY
 VALUES = yaml.safe_load((REPOSITORY / "deploy/helm-values.yaml").read_text(encoding="utf-8"))
 
 
-def closed(properties: dict[str, Any], *required: str) -> dict[str, Any]:
+def close(properties: dict[str, Any], *required: str) -> dict[str, Any]:
     return {"type": "object", "properties": properties, "required": list(required), "additionalProperties": False}
 
 
@@ -17,10 +17,10 @@ STRING: dict[str, Any] = {"type": "string"}
 OBJECT: dict[str, Any] = {"type": "object"}
 NAMED_OBJECTS: dict[str, Any] = {"type": "array", "items": {"type": "object", "required": ["name"]}}
 PROBE: dict[str, Any] = {"type": "object", "properties": {"enabled": {"type": "boolean"}}, "required": ["enabled"]}
-DEPLOYMENT = closed(
+DEPLOYMENT = close(
     {
         "name": STRING,
-        "image": closed(
+        "image": close(
             {
                 "repository": STRING,
                 "tag": {"type": ["string", "integer", "null"]},
@@ -31,10 +31,10 @@ DEPLOYMENT = closed(
         ),
         "dagsterApiGrpcArgs": {"type": "array", "items": STRING},
         "codeServerArgs": {"type": "array", "items": STRING},
-        "includeConfigInLaunchedRuns": closed({"enabled": {"type": "boolean"}}, "enabled"),
+        "includeConfigInLaunchedRuns": close({"enabled": {"type": "boolean"}}, "enabled"),
         "deploymentNamespace": STRING,
         "port": {"type": "integer"},
-        "env": {"type": "array", "items": closed({"name": STRING, "value": STRING, "valueFrom": OBJECT}, "name")},
+        "env": {"type": "array", "items": close({"name": STRING, "value": STRING, "valueFrom": OBJECT}, "name")},
         "envConfigMaps": NAMED_OBJECTS,
         "envSecrets": NAMED_OBJECTS,
         "annotations": OBJECT,
@@ -43,7 +43,7 @@ DEPLOYMENT = closed(
         "tolerations": {"type": "array"},
         "podSecurityContext": OBJECT,
         "securityContext": OBJECT,
-        "resources": closed({"requests": OBJECT, "limits": OBJECT}),
+        "resources": close({"requests": OBJECT, "limits": OBJECT}),
         "readinessProbe": PROBE,
         "livenessProbe": OBJECT,
         "startupProbe": OBJECT,
@@ -58,15 +58,15 @@ DEPLOYMENT = closed(
     "image",
     "port",
 )
-CHART = closed(
+CHART = close(
     {
         "deployments": {"type": "array", "items": DEPLOYMENT, "minItems": 1},
         "dagsterHome": STRING,
         "postgresqlSecretName": STRING,
         "celeryConfigSecretName": STRING,
         "imagePullSecrets": NAMED_OBJECTS,
-        "serviceAccount": closed({"create": {"type": "boolean"}, "name": STRING, "annotations": OBJECT}, "create", "name", "annotations"),
-        "global": closed(
+        "serviceAccount": close({"create": {"type": "boolean"}, "name": STRING, "annotations": OBJECT}, "create", "name", "annotations"),
+        "global": close(
             {name: STRING for name in ("postgresqlSecretName", "dagsterHome", "serviceAccountName", "celeryConfigSecretName")},
             "postgresqlSecretName",
             "dagsterHome",

@@ -82,7 +82,7 @@ def work(root: str, begin: int, steps: list[tuple[str, int]]) -> None:
         for number, (what, detail) in enumerate(steps[begin:], begin):
             say(f"begin {number}")
             if what in ("orders", "clients"):
-                if not _known(folder, what, detail):
+                if not _has_file(folder, what, detail):
                     deliver(folder, what, detail)
             else:
                 argv = {
@@ -104,7 +104,7 @@ def work(root: str, begin: int, steps: list[tuple[str, int]]) -> None:
             say(f"end {number}")
 
 
-def _known(root: Path, kind: str, number: int) -> bool:
+def _has_file(root: Path, kind: str, number: int) -> bool:
     return any(root.rglob(f"{kind}-{number}.csv"))
 
 
@@ -120,7 +120,7 @@ class Findings:
     commands: int = 0
 
 
-def random_steps(chance: random.Random, count: int) -> list[tuple[str, int]]:
+def draw_steps(chance: random.Random, count: int) -> list[tuple[str, int]]:
     kinds = ["orders", "clients", "stage", "load", "load", "history", "total", "stage"]
     return [(chance.choice(kinds), number) for number in range(count)]
 
@@ -133,7 +133,7 @@ def kill_often(root: Path, kills: int, seed: int) -> Findings:
     """
     chance = random.Random(seed)
     make_project(root)
-    steps = random_steps(chance, 40 * kills)
+    steps = draw_steps(chance, 40 * kills)
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["starlake_dagster_components.engine.run", "duckdb", "kills"])
     found = Findings()
@@ -155,7 +155,7 @@ def kill_often(root: Path, kills: int, seed: int) -> Findings:
         os.kill(process.pid or 0, signal.SIGKILL)
         process.join()
         found.kills += 1
-        ended, begun = _progress(root, found)
+        ended, begun = _read_progress(root, found)
         if begun is not None:
             found.inside[steps[begun][0]] += 1
             # The interrupted step is repeated, unless it must show whether it was done.
@@ -168,7 +168,7 @@ def kill_often(root: Path, kills: int, seed: int) -> Findings:
     process = context.Process(target=work, args=(str(root), begin, rest))
     process.start()
     process.join()
-    _progress(root, found)
+    _read_progress(root, found)
     found.commands = begin + 3
     _look_at_the_end(root, rest, found)
     return found
@@ -179,7 +179,7 @@ def _count_lines(root: Path) -> int:
     return path.read_bytes().count(b"\n") if path.exists() else 0
 
 
-def _progress(root: Path, found: Findings) -> tuple[int, int | None]:
+def _read_progress(root: Path, found: Findings) -> tuple[int, int | None]:
     """Return the last step that ended, and the one that has begun but not ended."""
     ended, begun = -1, None
     text = (root / "progress").read_text() if (root / "progress").exists() else ""
@@ -198,7 +198,7 @@ def _progress(root: Path, found: Findings) -> tuple[int, int | None]:
 
 def _look(root: Path, found: Findings) -> None:
     """Check, after a kill, that every file is in one place, and that all or none of its rows are loaded."""
-    places = _places(root)
+    places = _find_places(root)
     with duckdb.connect(str(root / "datasets/duckdb.db")) as connection:
         rows = dict(connection.execute("select file, count(*) from sales.orders group by file").fetchall())
         noted = set()
@@ -214,7 +214,7 @@ def _look(root: Path, found: Findings) -> None:
                 found.problems.append(f"{name}: {count} rows, file in {folders}, noted: {name in noted}")
 
 
-def _places(root: Path) -> dict[str, list[str]]:
+def _find_places(root: Path) -> dict[str, list[str]]:
     places: dict[str, list[str]] = {}
     for path in sorted(root.rglob("*-*.csv")):
         places.setdefault(path.name, []).append(path.parent.parent.name if path.parent.name == "sales" else path.parent.name)
@@ -225,7 +225,7 @@ def _look_at_the_end(root: Path, steps: list[tuple[str, int]], found: Findings) 
     """Check, at the end, that all files are archived, and that each row and each finished transform is there once."""
     files = {(kind, number) for kind, number in steps if kind in ("orders", "clients")}
     found.files = len(files)
-    places = _places(root)
+    places = _find_places(root)
     for kind, number in sorted(files):
         folders = places.get(f"{kind}-{number}.csv")
         if folders != ["archive"]:

@@ -46,12 +46,12 @@ rows = st.builds(
 batches = st.lists(st.lists(rows, max_size=7), min_size=1, max_size=4)
 
 
-def numbered(drawn: list[list[tuple[Any, ...]]]) -> list[list[Row]]:
+def number_rows(drawn: list[list[tuple[Any, ...]]]) -> list[list[Row]]:
     number = iter(range(1000))
     return [[Row(*(*row, next(number))) for row in batch] for batch in drawn]
 
 
-def constant(value: Any) -> str:
+def quote(value: Any) -> str:
     if value is None:
         return "NULL"
     return str(value) if isinstance(value, int) else f"'{value}'"
@@ -59,8 +59,8 @@ def constant(value: Any) -> str:
 
 def select_of(batch: list[Row]) -> str:
     values = [
-        f"SELECT {constant(r.a)}::INTEGER AS a, {constant(r.b)}::VARCHAR AS b, "
-        f"{'NULL' if r.ts is None else f'make_timestamp(2024, 1, {r.ts}, 0, 0, 0)'}::TIMESTAMP AS ts, {constant(r.part)}::VARCHAR AS part, "
+        f"SELECT {quote(r.a)}::INTEGER AS a, {quote(r.b)}::VARCHAR AS b, "
+        f"{'NULL' if r.ts is None else f'make_timestamp(2024, 1, {r.ts}, 0, 0, 0)'}::TIMESTAMP AS ts, {quote(r.part)}::VARCHAR AS part, "
         f"{r.n} AS n"
         for r in batch
     ]
@@ -88,7 +88,7 @@ def run(lent: Any, strategy: Strategy, drawn: list[list[Row]]) -> list[tuple[Any
     return database.fetch_rows(f"SELECT a, b, day(ts), part, n{extra} FROM memory.s.t ORDER BY n")
 
 
-def moment(row: Row) -> tuple[int, int]:
+def get_moment(row: Row) -> tuple[int, int]:
     return (0, 0) if row.ts is None else (1, row.ts)
 
 
@@ -96,7 +96,7 @@ def has_key(row: Row) -> bool:
     return row.a is not None and row.b is not None
 
 
-def same_key(one: Row, other: Row) -> bool:
+def have_same_key(one: Row, other: Row) -> bool:
     return has_key(one) and (one.a, one.b) == (other.a, other.b)
 
 
@@ -110,19 +110,19 @@ def overwrite(table: list[Row], batch: list[Row]) -> list[Row]:
 
 def upsert(table: list[Row], batch: list[Row]) -> list[Row]:
     for row in batch:
-        table = [*(old for old in table if not same_key(old, row)), row]
+        table = [*(old for old in table if not have_same_key(old, row)), row]
     return table
 
 
 def upsert_first(table: list[Row], batch: list[Row]) -> list[Row]:
-    first = [row for i, row in enumerate(batch) if not any(same_key(row, before) for before in batch[:i])]
+    first = [row for i, row in enumerate(batch) if not any(have_same_key(row, before) for before in batch[:i])]
     return upsert(table, first)
 
 
 def upsert_newer(table: list[Row], batch: list[Row]) -> list[Row]:
     for row in batch:
-        same = [old for old in table if same_key(old, row)]
-        if all(moment(row) >= moment(old) for old in same):
+        same = [old for old in table if have_same_key(old, row)]
+        if all(get_moment(row) >= get_moment(old) for old in same):
             table = [*(old for old in table if old not in same), row]
     return table
 
@@ -130,14 +130,14 @@ def upsert_newer(table: list[Row], batch: list[Row]) -> list[Row]:
 def upsert_newest(table: list[Row], batch: list[Row]) -> list[Row]:
     best: list[Row] = []
     for row in batch:
-        same = [old for old in best if same_key(old, row)]
-        if all(moment(row) > moment(old) for old in same):
+        same = [old for old in best if have_same_key(old, row)]
+        if all(get_moment(row) > get_moment(old) for old in same):
             best = [*(old for old in best if old not in same), row]
     return upsert_newer(table, best)
 
 
 def delete_then_insert(table: list[Row], batch: list[Row]) -> list[Row]:
-    return [old for old in table if not any(same_key(old, row) for row in batch)] + batch
+    return [old for old in table if not any(have_same_key(old, row) for row in batch)] + batch
 
 
 def by_partition(table: list[Row], batch: list[Row]) -> list[Row]:
@@ -167,7 +167,7 @@ def test_tables_are_what_the_rows_one_after_the_other_make(lent: Any, name: str)
     @settings(max_examples=60, deadline=None)
     @given(batches)
     def check(drawn: list[list[tuple[Any, ...]]]) -> None:
-        loads = numbered(drawn)
+        loads = number_rows(drawn)
         table: list[Row] = []
         for batch in loads:
             table = model(table, batch)
@@ -189,15 +189,15 @@ def scd2(table: list[Version], batch: list[Row], number: int, strategy: Strategy
     if strategy.dedupe:
         kept: list[Row] = []
         for row in batch:
-            same = [old for old in kept if same_key(old, row)]
-            newer = strategy.timestamp is not None and all(moment(row) > moment(old) for old in same)
+            same = [old for old in kept if have_same_key(old, row)]
+            newer = strategy.timestamp is not None and all(get_moment(row) > get_moment(old) for old in same)
             if not same or newer:
                 kept = [*(old for old in kept if old not in same), row]
         batch = kept
-    ordered = sorted(batch, key=moment) if strategy.timestamp else batch
+    ordered = sorted(batch, key=get_moment) if strategy.timestamp else batch
     for row in ordered:
-        current = [v for v in table if v.ended is None and same_key(v.row, row)]
-        if strategy.timestamp and not all(moment(row) > moment(v.row) for v in current):
+        current = [v for v in table if v.ended is None and have_same_key(v.row, row)]
+        if strategy.timestamp and not all(get_moment(row) > get_moment(v.row) for v in current):
             continue
         table = [v._replace(ended=number) if v in current else v for v in table] + [Version(row, number, None)]
     return table
@@ -211,7 +211,7 @@ def test_scd2_keeps_every_version_and_one_current_row_per_key(lent: Any, timesta
     @settings(max_examples=60, deadline=None)
     @given(batches)
     def check(drawn: list[list[tuple[Any, ...]]]) -> None:
-        loads = numbered(drawn)
+        loads = number_rows(drawn)
         table: list[Version] = []
         for number, batch in enumerate(loads):
             table = scd2(table, batch, number, strategy)

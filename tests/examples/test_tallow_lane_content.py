@@ -31,16 +31,16 @@ def plan() -> Plan:
     return plan_project(project())
 
 
-def contents(folder: Path) -> dict[str, bytes]:
+def read_contents(folder: Path) -> dict[str, bytes]:
     """Return path -> content of every file. Compressed files are decompressed, because versions of zlib differ."""
     read = {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
     return {name: gzip.decompress(data) if name.endswith(".gz") else data for name, data in read.items()}
 
 
-def all_attributes(attributes: Iterable[Attribute]) -> Iterable[Attribute]:
+def list_attributes(attributes: Iterable[Attribute]) -> Iterable[Attribute]:
     for attribute in attributes:
         yield attribute
-        yield from all_attributes(attribute.attributes)
+        yield from list_attributes(attribute.attributes)
 
 
 # ---------------------------------------------------------------------------------------------------------------- data
@@ -49,7 +49,7 @@ def all_attributes(attributes: Iterable[Attribute]) -> Iterable[Attribute]:
 def test_the_script_writes_the_committed_files(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
     subprocess.run([sys.executable, EXAMPLE / "make_data.py", tmp_path / "batches"], check=True, env=environment)
-    assert contents(tmp_path / "batches") == contents(EXAMPLE / "batches")
+    assert read_contents(tmp_path / "batches") == read_contents(EXAMPLE / "batches")
 
 
 def test_the_data_is_small() -> None:
@@ -98,7 +98,7 @@ def test_it_is_as_rich_as_promised() -> None:
     assert {t.write_strategy.type for t in tasks if t.write_strategy} == strategies
     assert {t.metadata.write_strategy.type for t in tables if t.metadata.write_strategy} == strategies | {"UPSERT_BY_KEY_AND_TIMESTAMP"}
     assert {p.strategy for pipeline in plan().pipelines for p in pipeline.pre_load.values()} == {"imported", "pending", "ack"}
-    columns = [a for t in tables for a in all_attributes(t.attributes)]
+    columns = [a for t in tables for a in list_attributes(t.attributes)]
     assert {a.privacy for a in columns} >= {"SHA256", "HIDE"}
     assert any(a.rename for a in columns)
     assert any(a.array and a.attributes for a in columns)
@@ -115,7 +115,7 @@ def test_everything_is_explained() -> None:
         assert domain.comment, domain.name
         for table in domain.tables:
             assert table.comment, table.full_name
-            assert [a.name for a in all_attributes(table.attributes) if not a.comment] == [], table.full_name
+            assert [a.name for a in list_attributes(table.attributes) if not a.comment] == [], table.full_name
     for task in project().tasks:
         if (EXAMPLE / task.origin.file).suffix in (".sql", ".j2"):  # these tasks have no YAML
             assert (task.sql_text or "").startswith("-- "), task.full_name

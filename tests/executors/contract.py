@@ -83,7 +83,7 @@ class Harness(Protocol):
         """Return whether a process of any command still runs."""
 
 
-def a_command(**changes: Any) -> Command:
+def build_command(**changes: Any) -> Command:
     """Return a ``transform`` command with default values."""
     values: dict[str, Any] = {"verb": "transform", "arguments": ("--name", "kpi.top"), "project": "/", "environment": {"SL_ROOT": "/"}}
     return Command(**{**values, **changes})
@@ -111,7 +111,7 @@ class Watched:
         return Invocation(log=self.log, canceled=self.canceled, **{**values, **changes})
 
 
-def until(condition: Callable[[], Any], seconds: float = 180.0) -> None:
+def wait_until(condition: Callable[[], Any], seconds: float = 180.0) -> None:
     """Wait until a condition holds; the limit only keeps a broken test from hanging."""
     end = time.monotonic() + seconds
     while not condition():
@@ -119,7 +119,7 @@ def until(condition: Callable[[], Any], seconds: float = 180.0) -> None:
         time.sleep(0.01)
 
 
-def everything(watched: Watched, result: CommandResult | None = None, *more: object) -> str:
+def collect_text(watched: Watched, result: CommandResult | None = None, *more: object) -> str:
     """Return all text about a command that Dagster could show."""
     return "\n".join(map(str, (watched.lines, watched.reported, result, *more)))
 
@@ -270,7 +270,7 @@ class ExecutorContract:
         harness.behave(Behavior(output=(("out", f"login with {secret}!\n"), ("err", f"ERROR denied: {secret}\n")), exit_code=1))
         command = harness.command(arguments=("--name", "kpi.top", "--options", f"DB_PASSWORD={secret}"))
         result = harness.executor().run(command.with_environment({"DB_PASSWORD": secret}), watched.invocation())
-        assert secret not in everything(watched, result)
+        assert secret not in collect_text(watched, result)
         assert harness.seen()[0].environment["DB_PASSWORD"] == secret
         if "output" not in harness.limits:
             assert "login with ***!" in watched.texts
@@ -280,7 +280,7 @@ class ExecutorContract:
         harness.behave(Behavior(hang=True))
 
         def cancel() -> None:
-            until(harness.seen)
+            wait_until(harness.seen)
             watched.canceled.set()
 
         canceler = threading.Thread(target=cancel)

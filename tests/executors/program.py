@@ -57,20 +57,20 @@ class Program:
 
     def seen(self) -> list[Seen]:
         """Return the arguments of each start, without those of a sentinel, which are internal to the executor."""
-        return [Seen(tuple(_without_sentinel(s["arguments"])), s["environment"]) for s in self._starts()]
+        return [Seen(tuple(_drop_sentinel(s["arguments"])), s["environment"]) for s in self._starts()]
 
     def running(self) -> bool:
-        return any(alive(s["pid"]) for s in self._starts())
+        return any(is_alive(s["pid"]) for s in self._starts())
 
 
-def _without_sentinel(arguments: list[str]) -> list[str]:
+def _drop_sentinel(arguments: list[str]) -> list[str]:
     if "--notReadySentinel" not in arguments:
         return arguments
     at = arguments.index("--notReadySentinel")
     return arguments[:at] + arguments[at + 2 :]
 
 
-def alive(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
     """Return whether a process runs. A zombie does not."""
     try:
         os.kill(pid, 0)

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from contract import Behavior, ExecutorContract, Limit, Seen, Watched, a_command
+from contract import Behavior, ExecutorContract, Limit, Seen, Watched, build_command
 from project_folder import ProjectFolder
 
 import starlake_dagster_components.engine as engine
@@ -41,7 +41,7 @@ from starlake_dagster_components.project.reader import read_project
 AREAS = Areas(*[f"/p/{i}" for i in range(8)])
 
 
-def a_project(root: Path, **changes: Any) -> Project:
+def build_project(root: Path, **changes: Any) -> Project:
     return Project(**{"root": root, "profile": None, "application": Application(), "areas": AREAS, **changes})
 
 
@@ -65,7 +65,7 @@ class EngineHarness:
         return DuckDBExecutor(env=dict(env or {}), timeout=timeout)
 
     def command(self, **changes: Any) -> Command:
-        return a_command(**{"project": str(self.folder), "loaded": a_project(self.folder), **changes})
+        return build_command(**{"project": str(self.folder), "loaded": build_project(self.folder), **changes})
 
     def seen(self) -> list[Seen]:
         return self._seen
@@ -117,7 +117,7 @@ class EngineHarness:
 def harness(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> EngineHarness:
     harness = EngineHarness(tmp_path)
     monkeypatch.setitem(vars(engine), "run_command", harness.run_command)
-    monkeypatch.setattr(PROJECTS, "get", lambda command, environment: a_project(tmp_path))
+    monkeypatch.setattr(PROJECTS, "get", lambda command, environment: build_project(tmp_path))
     return harness
 
 
@@ -206,17 +206,17 @@ class Reader:
 
     def __call__(self, root: str, profile: str | None, environ: Mapping[str, str], options: Mapping[str, str]) -> Project:
         self.calls.append((root, profile, dict(environ), dict(options)))
-        return a_project(self.root, profile=profile, files=("metadata/application.sl.yml",))
+        return build_project(self.root, profile=profile, files=("metadata/application.sl.yml",))
 
 
 def test_a_project_is_read_once_for_commands_that_see_the_same(tmp_path: Path) -> None:
     reader = Reader(tmp_path)
     projects = Projects(reader)
-    first = a_command(project=str(tmp_path), arguments=("--options", "a=1,sl_data_interval_end=2026-01-01T00:00:00"))
-    second = a_command(project=str(tmp_path), arguments=("--options", "a=1,sl_data_interval_end=2026-01-02T00:00:00"))
+    first = build_command(project=str(tmp_path), arguments=("--options", "a=1,sl_data_interval_end=2026-01-01T00:00:00"))
+    second = build_command(project=str(tmp_path), arguments=("--options", "a=1,sl_data_interval_end=2026-01-02T00:00:00"))
     assert projects.get(first, {"SL_ENV": "DEV", "SL_JOB_ID": "1"}) is projects.get(second, {"SL_ENV": "DEV", "SL_JOB_ID": "2"})
     assert reader.calls == [(str(tmp_path), "DEV", {"SL_ENV": "DEV"}, {"a": "1"})]
-    projects.get(a_command(project=str(tmp_path), arguments=("--options", "a=2")), {"SL_ENV": "DEV"})
+    projects.get(build_command(project=str(tmp_path), arguments=("--options", "a=2")), {"SL_ENV": "DEV"})
     projects.get(first, {"SL_ENV": "PROD"})
     projects.get(first, {"SL_ENV": "DEV", "X": "1"})
     assert len(reader.calls) == 4
@@ -225,7 +225,7 @@ def test_a_project_is_read_once_for_commands_that_see_the_same(tmp_path: Path) -
 def test_a_project_is_read_again_when_a_file_changes_or_appears(tmp_path: Path) -> None:
     reader = Reader(tmp_path)
     projects = Projects(reader)
-    command = a_command(project=str(tmp_path))
+    command = build_command(project=str(tmp_path))
     for change in (
         lambda: None,
         lambda: (tmp_path / "metadata" / "application.sl.yml").write_text("three"),
@@ -247,7 +247,7 @@ def test_threads_that_need_the_same_project_wait_for_one_to_read_it(tmp_path: Pa
         return reader(*args)
 
     projects = Projects(slowly)
-    threads = [threading.Thread(target=projects.get, args=(a_command(project=str(tmp_path)), {})) for _ in range(4)]
+    threads = [threading.Thread(target=projects.get, args=(build_command(project=str(tmp_path)), {})) for _ in range(4)]
     for thread in threads:
         thread.start()
     gate.set()
@@ -261,7 +261,7 @@ def test_the_project_that_dagster_shows_is_used_where_the_command_sees_the_same(
 ) -> None:
     given: list[Any] = []
     monkeypatch.setitem(vars(engine), "run_command", lambda *args, project, **kwargs: given.append(project) or EngineResult(0))  # type: ignore[func-returns-value]
-    read = a_project(harness.folder)
+    read = build_project(harness.folder)
     monkeypatch.setattr(executor_module, "PROJECTS", SimpleNamespace(get=lambda command, environment: read))
     command = harness.command()
     DuckDBExecutor().run(command, watched.invocation())
@@ -274,7 +274,7 @@ def test_the_project_that_dagster_shows_is_used_where_the_command_sees_the_same(
 # ------------------------------------------------------------------------------------------------------- what it cannot run
 
 
-def with_connections(root: Path, **urls: str) -> Project:
+def build_project_with_connections(root: Path, **urls: str) -> Project:
     """A project whose connections are called and typed like the keywords."""
     places = {"options.url": Location("metadata/application.sl.yml", 9)}
     connections = {
@@ -283,15 +283,15 @@ def with_connections(root: Path, **urls: str) -> Project:
         )
         for name, url in urls.items()
     }
-    return a_project(root, application=Application(connections=connections, connection_ref=next(iter(urls), None), audit_active=False))
+    return build_project(root, application=Application(connections=connections, connection_ref=next(iter(urls), None), audit_active=False))
 
 
-def a_table(connection: str | None = None) -> Table:
+def build_table(connection: str | None = None) -> Table:
     sink = Sink(connection_ref=connection) if connection else None
     return Table("shop", f"of_{connection}", "shop", f"of_{connection}", "x.*", metadata=Metadata(sink=sink))
 
 
-def a_job(*nodes: Table | Task) -> Pipeline:
+def build_job(*nodes: Table | Task) -> Pipeline:
     tables = tuple(n for n in nodes if isinstance(n, Table))
     return Pipeline(
         "j", "load", DagConfig("d", "t", "j.py"), "shell", "j.py", tables=tables, tasks=tuple(n for n in nodes if isinstance(n, Task))
@@ -311,9 +311,9 @@ def a_job(*nodes: Table | Task) -> Pipeline:
     ],
 )
 def test_connections_that_the_engine_rejects_are_rejected_when_the_project_is_loaded(url: str, tmp_path: Path) -> None:
-    project = with_connections(tmp_path, spark=url)
-    problems = DuckDBExecutor().find_unsupported(project, a_job(a_table()))
-    rejected = rejected_by_the_engine(project, "spark")
+    project = build_project_with_connections(tmp_path, spark=url)
+    problems = DuckDBExecutor().find_unsupported(project, build_job(build_table()))
+    rejected = find_rejection(project, "spark")
     if rejected is None:
         assert problems == ()
         return
@@ -336,7 +336,7 @@ def test_a_rejected_connection_names_the_environment_that_has_a_duckdb_file(fold
 
     def propose() -> str:
         project = read_project(folder.root)
-        (problem,) = DuckDBExecutor().find_unsupported(project, a_job(project.tables[0]))
+        (problem,) = DuckDBExecutor().find_unsupported(project, build_job(project.tables[0]))
         return problem.message.partition("DuckDB files only: ")[2]
 
     assert propose() == "set application.connectionRef to duckdb, which is one, or use another executor"
@@ -345,7 +345,7 @@ def test_a_rejected_connection_names_the_environment_that_has_a_duckdb_file(fold
     assert propose() == "set env to LOCAL, which has one, or use another executor"
 
 
-def rejected_by_the_engine(project: Project, connection: str) -> str | None:
+def find_rejection(project: Project, connection: str) -> str | None:
     """Return the engine's message if it has to write there."""
     try:
         Session.find_database_path(SimpleNamespace(project=project), project.application.connections[connection])  # type: ignore[arg-type]
@@ -355,10 +355,10 @@ def rejected_by_the_engine(project: Project, connection: str) -> str | None:
 
 
 def test_a_job_of_which_some_steps_can_run_gets_a_warning(tmp_path: Path) -> None:
-    project = with_connections(tmp_path, duckdb="jdbc:duckdb:/a/b.db", spark="")
-    assert [p.severity for p in DuckDBExecutor().find_unsupported(project, a_job(a_table(), a_table("spark")))] == ["warning"]
-    assert [p.severity for p in DuckDBExecutor().find_unsupported(project, a_job(a_table("spark")))] == ["error"]
-    assert DuckDBExecutor().find_unsupported(project, a_job(a_table())) == ()
+    project = build_project_with_connections(tmp_path, duckdb="jdbc:duckdb:/a/b.db", spark="")
+    assert [p.severity for p in DuckDBExecutor().find_unsupported(project, build_job(build_table(), build_table("spark")))] == ["warning"]
+    assert [p.severity for p in DuckDBExecutor().find_unsupported(project, build_job(build_table("spark")))] == ["error"]
+    assert DuckDBExecutor().find_unsupported(project, build_job(build_table())) == ()
 
 
 def test_python_tasks_and_projects_without_a_connection_are_reported(tmp_path: Path) -> None:
@@ -370,21 +370,21 @@ def test_python_tasks_and_projects_without_a_connection_are_reported(tmp_path: P
         python_file="metadata/transform/kpi/score.py",
         origin=Origin("metadata/transform/kpi/score.sl.yml", 2),
     )
-    project = with_connections(tmp_path, duckdb="jdbc:duckdb:/a/b.db")
-    (problem,) = DuckDBExecutor().find_unsupported(project, a_job(python))
+    project = build_project_with_connections(tmp_path, duckdb="jdbc:duckdb:/a/b.db")
+    (problem,) = DuckDBExecutor().find_unsupported(project, build_job(python))
     assert str(problem) == (
         "metadata/transform/kpi/score.sl.yml:2: task kpi.score is Python (metadata/transform/kpi/score.py): "
         "the executor duckdb runs SQL only"
     )
-    (problem,) = DuckDBExecutor().find_unsupported(with_connections(tmp_path), a_job(a_table()))
+    (problem,) = DuckDBExecutor().find_unsupported(build_project_with_connections(tmp_path), build_job(build_table()))
     assert problem.message.startswith("no connection: set application.connectionRef")
     # Reading the project reports the connection.
-    assert list(DuckDBExecutor().find_unsupported(project, a_job(a_table("nowhere")))) == []
+    assert list(DuckDBExecutor().find_unsupported(project, build_job(build_table("nowhere")))) == []
 
 
 def test_the_connection_of_a_sink_is_rejected_where_the_sink_names_it(tmp_path: Path) -> None:
-    project = with_connections(tmp_path, duckdb="jdbc:duckdb:/a/b.db", spark="")
-    (problem,) = DuckDBExecutor().find_unsupported(project, a_job(a_table("spark")))
+    project = build_project_with_connections(tmp_path, duckdb="jdbc:duckdb:/a/b.db", spark="")
+    (problem,) = DuckDBExecutor().find_unsupported(project, build_job(build_table("spark")))
     assert problem.message == (
         "connection 'spark' is spark, and shop.of_spark is written to it; the executor duckdb works on DuckDB files only: "
         "set connectionRef of this sink to duckdb, or use another executor"
@@ -392,7 +392,7 @@ def test_the_connection_of_a_sink_is_rejected_where_the_sink_names_it(tmp_path: 
 
 
 def test_an_audit_elsewhere_fails_every_step(tmp_path: Path) -> None:
-    project = with_connections(tmp_path, duckdb="jdbc:duckdb:/a/b.db", spark="")
+    project = build_project_with_connections(tmp_path, duckdb="jdbc:duckdb:/a/b.db", spark="")
     audited = replace(project, application=replace(project.application, audit_active=True, audit_connection_ref="spark"))
-    (problem,) = DuckDBExecutor().find_unsupported(audited, a_job(a_table()))
+    (problem,) = DuckDBExecutor().find_unsupported(audited, build_job(build_table()))
     assert (problem.severity, problem.message.partition(";")[0]) == ("error", "connection 'spark' is spark, and the audit is written to it")

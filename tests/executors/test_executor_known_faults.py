@@ -24,7 +24,7 @@ table:
 """
 
 
-def warnings(root: Path, executor: StarlakeExecutor) -> list[str]:
+def list_warnings(root: Path, executor: StarlakeExecutor) -> list[str]:
     _, _, problems = prepare_graph(root, Settings(executor=executor))
     return [str(p) for p in problems if p.severity == "warning" and "SCD2" in p.message]
 
@@ -33,7 +33,7 @@ def warnings(root: Path, executor: StarlakeExecutor) -> list[str]:
 def test_a_history_by_several_columns(shop: ProjectFolder, executor: StarlakeExecutor) -> None:
     for name, key in {"two": "[id, part]", "one": "[id]"}.items():
         shop.write(f"metadata/load/shop/{name}.sl.yml", HISTORY.format(name=name, key=key))
-    found = warnings(shop.root, executor)
+    found = list_warnings(shop.root, executor)
     if isinstance(executor, DuckDBExecutor):
         assert found == []
         return
@@ -52,7 +52,7 @@ def test_versions() -> None:
 
 
 def test_the_example_runs_with_the_real_starlake_too() -> None:
-    assert warnings(Path(__file__).parents[2] / "examples/tallow_lane", ShellExecutor()) == []
+    assert list_warnings(Path(__file__).parents[2] / "examples/tallow_lane", ShellExecutor()) == []
 
 
 @pytest.mark.parametrize("executor", [ShellExecutor(), DuckDBExecutor(), CloudRunExecutor()])

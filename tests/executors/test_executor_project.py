@@ -11,7 +11,7 @@ from typing import Any
 
 import duckdb
 import pytest
-from contract import Watched, until
+from contract import Watched, wait_until
 
 from starlake_dagster_components.commands import (
     Command,
@@ -228,7 +228,7 @@ def test_commands_at_the_same_time_on_one_database(shop: Shop) -> None:
 
 def test_canceling_a_slow_statement_leaves_nothing(shop: Shop) -> None:
     def cancel() -> None:
-        until(lambda: (shop.root / "datasets" / "shop.db").exists())
+        wait_until(lambda: (shop.root / "datasets" / "shop.db").exists())
         threading.Timer(0.5, shop.watched.canceled.set).start()
 
     canceler = threading.Thread(target=cancel)

@@ -56,7 +56,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ProjectFolder:
     return folder
 
 
-def shown(folder: ProjectFolder) -> dict[str, dict[str, str]]:
+def list_sources(folder: ProjectFolder) -> dict[str, dict[str, str]]:
     return {
         node.name: {c.name: ",".join(s.text for s in c.sources) if c.sources is not None else "?" for c in node.columns}
         for node in list_node_columns(read_project(folder.root))
@@ -64,7 +64,7 @@ def shown(folder: ProjectFolder) -> dict[str, dict[str, str]]:
 
 
 def test_columns_of_tables_and_tasks(folder: ProjectFolder) -> None:
-    found = shown(folder)
+    found = list_sources(folder)
     assert found["raw.orders"] == {"id": "orders.*.csv.oid", "price": "orders.*.csv.price", "gross": "orders.*.csv.price"}
     assert found["raw.customers"]["sl_start_ts"] == ""
     assert found["kpi.one"] == {"id": "raw.orders.id", "amount": "raw.orders.gross"}
@@ -78,7 +78,7 @@ def test_an_unknown_star_is_reported_with_its_reason(folder: ProjectFolder) -> N
 
 def test_stars_take_the_columns_of_tasks_and_of_scd2(folder: ProjectFolder) -> None:
     folder.write("metadata/transform/kpi/two.sql", "select *, amount * 2 as twice from kpi.one\n")
-    found = shown(folder)
+    found = list_sources(folder)
     assert found["kpi.two"] == {"id": "kpi.one.id", "amount": "kpi.one.amount", "twice": "kpi.one.amount"}
     assert list(found["kpi.three"]) == ["id", "amount", "twice", "since", "sl_start_ts", "sl_end_ts"]
     assert found["kpi.three"]["twice"] == "kpi.two.twice"
@@ -89,7 +89,7 @@ def test_a_task_that_reads_itself_ends(folder: ProjectFolder) -> None:
     folder.write(
         "metadata/transform/kpi/one.sql", "select id, coalesce(t.amount, 0) as amount from sales.orders left join kpi.one t using (id)\n"
     )
-    assert "kpi.one" in shown(folder)
+    assert "kpi.one" in list_sources(folder)
 
 
 def test_the_materialization_has_lineage_and_columns(folder: ProjectFolder, tmp_path: Path) -> None:
@@ -110,28 +110,28 @@ def test_the_materialization_has_lineage_and_columns(folder: ProjectFolder, tmp_
     assert "dagster/column_lineage" not in metadata["kpi_four"]
 
 
-def lineage(folder: ProjectFolder, *arguments: str) -> str:
+def run_lineage(folder: ProjectFolder, *arguments: str) -> str:
     result = CliRunner().invoke(main, ["lineage", str(folder.root), *arguments])
     assert result.exit_code == 0, result.output
     return result.output
 
 
 def test_the_command_shows_a_column_with_everything_upstream(folder: ProjectFolder) -> None:
-    assert lineage(folder, "KPI.one.amount").splitlines() == [
+    assert run_lineage(folder, "KPI.one.amount").splitlines() == [
         "task kpi.one",
         "  amount (double) <- raw.orders.gross",
         "table raw.orders",
         "  gross (double) <- orders.*.csv.price",
     ]
-    assert "task kpi.four: unknown: " in lineage(folder)
-    nodes = json.loads(lineage(folder, "kpi.one", "--format", "json"))["nodes"]
+    assert "task kpi.four: unknown: " in run_lineage(folder)
+    nodes = json.loads(run_lineage(folder, "kpi.one", "--format", "json"))["nodes"]
     assert [n["name"] for n in nodes] == ["kpi.one", "raw.orders"]
     assert nodes[0]["columns"][0] == {
         "name": "id",
         "type": "bigint",
         "sources": [{"kind": "table", "name": "raw.orders", "column": "id"}],
     }
-    assert lineage(folder, "kpi.one.amount", "--format", "mermaid").splitlines() == [
+    assert run_lineage(folder, "kpi.one.amount", "--format", "mermaid").splitlines() == [
         "flowchart LR",
         '  c0["raw.orders.gross"] --> c1["kpi.one.amount"]',
         '  c2["orders.*.csv.price"] --> c0',

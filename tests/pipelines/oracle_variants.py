@@ -37,7 +37,7 @@ class Variant:
 
     @property
     def recorded(self) -> dict[str, Any]:
-        found: dict[str, Any] = _recorded(self.project)[self.name]
+        found: dict[str, Any] = _read_recorded(self.project)[self.name]
         return found
 
     @property
@@ -68,15 +68,15 @@ class Variant:
 
 
 @cache
-def _recorded(project: str) -> dict[str, Any]:
+def _read_recorded(project: str) -> dict[str, Any]:
     loaded: dict[str, Any] = json.loads((SHARED / "oracle" / "plan" / f"{project}.json").read_text(encoding="utf-8"))
     return loaded
 
 
-def variants() -> Iterator[Variant]:
+def list_variants() -> Iterator[Variant]:
     """Return all variants of all projects; none without the shared folder."""
     for file in sorted((SHARED / "oracle" / "plan").glob("*.json")):
-        for name in sorted(_recorded(file.stem)):
+        for name in sorted(_read_recorded(file.stem)):
             yield Variant(file.stem, name)
 
 

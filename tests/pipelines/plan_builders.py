@@ -134,15 +134,15 @@ def project(
             *(f"{root}/{a}" for a in ("datasets", "incoming", "stage", "unresolved", "archive", "ingesting", "replay", "metadata"))
         ),
         variables={"SL_ROOT": str(root), **(variables or {})},
-        domains=_domains(tables),
-        external_domains=_domains(external),
+        domains=_build_domains(tables),
+        external_domains=_build_domains(external),
         tasks=tuple(sorted((n for n in nodes if isinstance(n, Task)), key=lambda t: t.full_name)),
         dag_configs={n.name: n for n in nodes if isinstance(n, DagConfig)},
         **values,
     )
 
 
-def _domains(tables: Iterable[Table]) -> tuple[Domain, ...]:
+def _build_domains(tables: Iterable[Table]) -> tuple[Domain, ...]:
     found: dict[str, list[Table]] = {}
     for one in tables:
         found.setdefault(one.domain, []).append(one)
@@ -165,11 +165,11 @@ def plan(
     return plan_project(made, orchestrators=orchestrators, timezone=timezone, name_prefix=name_prefix)
 
 
-def jobs(made: Plan) -> dict[str, list[str]]:
+def list_jobs(made: Plan) -> dict[str, list[str]]:
     """Return what each job runs."""
     return {p.name: [*(t.full_name for t in p.tables), *(t.full_name for t in p.tasks)] for p in made.pipelines}
 
 
-def messages(made: Plan, severity: str | None = None) -> list[str]:
+def list_messages(made: Plan, severity: str | None = None) -> list[str]:
     """Return the problems as users see them."""
     return [str(p) for p in made.problems if severity in (None, p.severity)]

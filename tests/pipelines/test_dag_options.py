@@ -1,17 +1,17 @@
 """Every option is applied, or reported as unsupported or unknown."""
 
 import pytest
-from plan_builders import TRANSFORM, dag, messages, plan, table, task
+from plan_builders import TRANSFORM, dag, list_messages, plan, table, task
 
 from starlake_dagster_components.pipelines.dag_options import check_executor_options
 
 
 def load(**options: str) -> list[str]:
-    return messages(plan(table("a.x"), dag("load", "l.py", **options)))
+    return list_messages(plan(table("a.x"), dag("load", "l.py", **options)))
 
 
 def transform(**options: str) -> list[str]:
-    return messages(plan(task("k.t"), dag("transform", "t.py", TRANSFORM, **options)))
+    return list_messages(plan(task("k.t"), dag("transform", "t.py", TRANSFORM, **options)))
 
 
 def test_an_unknown_option_is_a_warning_with_the_closest_known() -> None:

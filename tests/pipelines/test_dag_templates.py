@@ -1,7 +1,7 @@
 """The content of a template, which is read without executing it."""
 
 import pytest
-from plan_builders import LOAD, TRANSFORM, dag, jobs, messages, plan, table, task
+from plan_builders import LOAD, TRANSFORM, dag, list_jobs, list_messages, plan, table, task
 from project_folder import ProjectFolder
 
 from starlake_dagster_components.pipelines.dag_templates import DAGSTER_TEMPLATES, Template, read_template
@@ -117,39 +117,39 @@ def test_literals_of_a_custom_template_are_read_and_never_executed() -> None:
 def test_a_computed_value_is_reported_with_its_line() -> None:
     text = INCLUDES + "jobs = {name: {} for name in range(3)}\n"
     made = plan(task("kpi.a"), dag("transform", "t.py", "ours.py.j2", text=text))
-    assert messages(made) == [
+    assert list_messages(made) == [
         "metadata/dags/templates/ours.py.j2:6: warning: 'jobs' is computed, but templates are not executed, so it has no effect; "
         "write it as a literal"
     ]
-    assert jobs(made) == {"t": ["kpi.a"]}
+    assert list_jobs(made) == {"t": ["kpi.a"]}
 
 
 def test_only_templates_of_the_chosen_orchestrators_make_jobs() -> None:
     airflow = dag("load", "{{domain}}.py", LOAD.replace("dagster", "airflow"))
     made = plan(table("a.x"), table("b.y"), airflow)
     assert made.pipelines == ()
-    assert messages(made) == [
+    assert list_messages(made) == [
         "metadata/dags/load.sl.yml:2: warning: DAG config 'load' makes no job, because its template "
         "'load/airflow__scheduled_table__shell.py.j2' is for Airflow; set orchestrators to [dagster, airflow], "
         "or use the template 'load/dagster__scheduled_table__shell.py.j2'"
     ]
-    assert jobs(plan(table("a.x"), airflow, orchestrators=("dagster", "airflow"))) == {"a": ["a.x"]}
+    assert list_jobs(plan(table("a.x"), airflow, orchestrators=("dagster", "airflow"))) == {"a": ["a.x"]}
 
 
 def test_a_template_of_another_orchestrator_that_could_not_make_jobs_either_is_to_be_replaced() -> None:
     made = plan(table("a.x"), dag("load", "l.py", "load/airflow__scheduled_table__kubernetes.py.j2"))
-    (message,) = messages(made)
+    (message,) = list_messages(made)
     assert message.endswith("is for Airflow; use one of Starlake's Dagster templates, such as 'load/dagster__scheduled_table__shell.py.j2'")
 
 
 def test_a_config_that_nothing_refers_to_is_not_looked_at() -> None:
     made = plan(table("a.x"), dag("load", "l.py"), dag("other", "../x", "nonsense", wrong=""))
-    assert messages(made) == []
+    assert list_messages(made) == []
 
 
 def test_an_unknown_template_is_an_error_with_the_closest_known() -> None:
     made = plan(table("a.x"), dag("load", "l.py", "load/dagster__scheduled_table__shel.py.j2"))
-    assert messages(made) == [
+    assert list_messages(made) == [
         "metadata/dags/load.sl.yml:2: unknown template 'load/dagster__scheduled_table__shel.py.j2' "
         "(did you mean 'load/dagster__scheduled_table__shell.py.j2'?)"
     ]
@@ -158,10 +158,10 @@ def test_an_unknown_template_is_an_error_with_the_closest_known() -> None:
 def test_a_custom_template_that_says_nothing_makes_no_job() -> None:
     made = plan(table("a.x"), dag("load", "l.py", "ours.py.j2", text="print('hello')"))
     assert [p.severity for p in made.problems] == ["warning"]
-    assert "does not name its orchestrator and kind and executor" in messages(made)[0]
+    assert "does not name its orchestrator and kind and executor" in list_messages(made)[0]
     assert (
         "include templates/dags/__starlake_dagster_orchestrator.py.j2 and templates/dags/load/__scheduled_table_tpl.py.j2"
-        in messages(made)[0]
+        in list_messages(made)[0]
     )
 
 
@@ -176,7 +176,7 @@ def test_a_custom_template_that_says_nothing_makes_no_job() -> None:
 def test_a_template_of_the_other_kind_is_an_error(node: object, config: object, where: str) -> None:
     made = plan(node, config)  # type: ignore[arg-type]
     assert made.pipelines == ()
-    (message,) = messages(made, "error")
+    (message,) = list_messages(made, "error")
     assert message.startswith(f"{where}: DAG config '")
     assert "which cannot run" in message
     assert message.endswith("a.x")
@@ -191,13 +191,13 @@ execution_environment = StarlakeExecutionEnvironment.SHELL
 
 def test_the_executor_of_a_custom_template_may_stand_in_its_code_whatever_its_name_is() -> None:
     made = plan(task("k.t"), dag("transform", "t.py", "transform/dagster__scheduled_task__inline.py.j2", text=OWN))
-    assert messages(made) == []
+    assert list_messages(made) == []
     assert made.pipelines[0].executor == "shell"
 
 
 def test_an_executor_that_does_not_exist_is_named() -> None:
     text = OWN.replace("SHELL", "KUBERNETES")
-    (message,) = messages(plan(task("k.t"), dag("transform", "t.py", "transform/ours.py.j2", text=text)))
+    (message,) = list_messages(plan(task("k.t"), dag("transform", "t.py", "transform/ours.py.j2", text=text)))
     assert "its template 'transform/ours.py.j2' has the unknown executor 'kubernetes'" in message
 
 
@@ -209,7 +209,7 @@ def test_an_executor_that_does_not_exist_is_named() -> None:
 def test_a_cron_of_a_custom_template_is_reported(line: str, warned: bool) -> None:
     made = plan(task("k.t"), dag("transform", "t.py", "transform/ours.py.j2", text=f"{OWN}{line}\n"))
     assert (
-        messages(made)
+        list_messages(made)
         == [
             "metadata/dags/templates/transform/ours.py.j2:5: warning: 'cron' in a template has no effect; "
             "set 'schedule' on the tables or tasks"

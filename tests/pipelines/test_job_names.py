@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from plan_builders import TRANSFORM, dag, jobs, messages, plan, table, task
+from plan_builders import TRANSFORM, dag, list_jobs, list_messages, plan, table, task
 
 from starlake_dagster_components.errors import InvalidSetting
 
@@ -18,23 +18,25 @@ PARTS = (
 
 def test_every_job_has_the_prefix_and_nothing_else_differs() -> None:
     plain, prefixed = plan(*PARTS), plan(*PARTS, name_prefix="north_")
-    assert set(jobs(plain)) == {"a_daily", "a_weekly", "k"}
-    assert jobs(prefixed) == {f"north_{name}": runs for name, runs in jobs(plain).items()}
+    assert set(list_jobs(plain)) == {"a_daily", "a_weekly", "k"}
+    assert list_jobs(prefixed) == {f"north_{name}": runs for name, runs in list_jobs(plain).items()}
     assert [replace(p, name=p.name.removeprefix("north_")) for p in prefixed.pipelines] == list(plain.pipelines)
     assert prefixed.problems == plain.problems
 
 
 def test_a_name_that_dagster_reserves_is_avoided_with_a_prefix_too() -> None:
-    assert set(jobs(plan(task("k.t"), dag("transform", "put.py", TRANSFORM), name_prefix="in"))) == {"input_job"}
+    assert set(list_jobs(plan(task("k.t"), dag("transform", "put.py", TRANSFORM), name_prefix="in"))) == {"input_job"}
 
 
 def test_two_jobs_of_one_name_are_reported_under_the_name_they_would_have() -> None:
-    (message,) = messages(plan(table("a.x"), task("k.t"), dag("load", "same.py"), dag("transform", "same.py", TRANSFORM), name_prefix="n_"))
+    (message,) = list_messages(
+        plan(table("a.x"), task("k.t"), dag("load", "same.py"), dag("transform", "same.py", TRANSFORM), name_prefix="n_")
+    )
     assert "two jobs would be named 'n_same'" in message
 
 
 def test_a_file_name_without_a_name_stays_one() -> None:
-    (message,) = messages(plan(task("k.t"), dag("transform", ".py", TRANSFORM), name_prefix="n_"))
+    (message,) = list_messages(plan(task("k.t"), dag("transform", ".py", TRANSFORM), name_prefix="n_"))
     assert "an empty name" in message
 
 
@@ -46,5 +48,5 @@ def test_an_orchestrator_that_does_not_exist_is_rejected(wrong: str) -> None:
 
 def test_a_template_of_the_project_may_be_for_an_orchestrator_of_its_own() -> None:
     own = replace(dag("transform", "{{domain}}.py", "ours__scheduled_task__shell.py.j2"), template_text="")
-    assert jobs(plan(task("k.t"), own, orchestrators=("dagster", "ours"))) == {"k": ["k.t"]}
-    assert jobs(plan(task("k.t"), own)) == {}
+    assert list_jobs(plan(task("k.t"), own, orchestrators=("dagster", "ours"))) == {"k": ["k.t"]}
+    assert list_jobs(plan(task("k.t"), own)) == {}

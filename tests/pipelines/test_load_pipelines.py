@@ -3,7 +3,7 @@
 from datetime import date, timedelta
 
 import pytest
-from plan_builders import dag, jobs, messages, plan, table
+from plan_builders import dag, list_jobs, list_messages, plan, table
 
 SHOP = (
     table("hr.flat", "0 0 * * *"),
@@ -67,38 +67,38 @@ SHOP = (
 )
 def test_the_variables_of_the_file_name_decide(filename: str, expected: dict[str, list[str]]) -> None:
     made = plan(*SHOP, dag("load", filename))
-    assert jobs(made) == expected
-    assert messages(made) == []
+    assert list_jobs(made) == expected
+    assert list_messages(made) == []
 
 
 def test_every_table_with_an_inline_cron_counts_when_files_are_per_table() -> None:
     made = plan(table("a.one", "0 0 * * *"), table("a.two", "0 0 * * *"), table("b.x"), dag("load", "{{schedule}}_{{domain}}_{{table}}.py"))
-    assert sorted(jobs(made)) == ["cron1_a_one", "cron2_a_two", "none_b_x"]
+    assert sorted(list_jobs(made)) == ["cron1_a_one", "cron2_a_two", "none_b_x"]
 
 
 def test_numbers_restart_with_each_dag_config() -> None:
     made = plan(
         table("a.x", "0 0 * * *"), table("b.y", "0 1 * * *", "other"), dag("load", "{{schedule}}_l.py"), dag("other", "{{schedule}}_o.py")
     )
-    assert sorted(jobs(made)) == ["cron1_l", "cron1_o"]
+    assert sorted(list_jobs(made)) == ["cron1_l", "cron1_o"]
 
 
 def test_names_follow_the_file_name() -> None:
     made = plan(
         table("a.x", "my-Preset"), table("a.y"), dag("load", "deep/Folder/Load.{{domain}}$é.py"), presets={"my-Preset": "0 0 * * *"}
     )
-    assert sorted(jobs(made)) == ["load_a__", "load_a___my_Preset"]
+    assert sorted(list_jobs(made)) == ["load_a__", "load_a___my_Preset"]
 
 
 def test_a_reserved_name_gets_a_suffix() -> None:
-    assert list(jobs(plan(table("config.x"), dag("load", "{{domain}}.py")))) == ["config_job"]
+    assert list(list_jobs(plan(table("config.x"), dag("load", "{{domain}}.py")))) == ["config_job"]
 
 
 def test_variables_are_logical_and_final_names() -> None:
     renamed = table("a.x", final="mart.orders")
-    assert list(jobs(plan(renamed, dag("load", "{{domain}}_{{table}}.py")))) == ["a_x"]
-    assert list(jobs(plan(renamed, dag("load", "{{finalDomain}}_{{renamedTable}}.py")))) == ["mart_orders"]
-    assert list(jobs(plan(renamed, dag("load", "{{renamedDomain}}.py")))) == ["mart"]
+    assert list(list_jobs(plan(renamed, dag("load", "{{domain}}_{{table}}.py")))) == ["a_x"]
+    assert list(list_jobs(plan(renamed, dag("load", "{{finalDomain}}_{{renamedTable}}.py")))) == ["mart_orders"]
+    assert list(list_jobs(plan(renamed, dag("load", "{{renamedDomain}}.py")))) == ["mart"]
 
 
 def test_options_are_rendered_with_the_variables_of_the_dag_and_of_the_project() -> None:
@@ -174,8 +174,8 @@ def test_the_launcher_of_sl_script_dir() -> None:
 
 def test_two_jobs_of_one_name_are_an_error_that_names_both() -> None:
     made = plan(table("a.x"), table("b.x"), dag("load", "{{table}}.py"))
-    assert jobs(made) == {"x": ["a.x"]}
-    assert messages(made) == [
+    assert list_jobs(made) == {"x": ["a.x"]}
+    assert list_messages(made) == [
         "metadata/dags/load.sl.yml:3: two jobs would be named 'x': the table a.x in 'x.py' and the table b.x in 'x.py'; "
         "add {{domain}} to the filename"
     ]
@@ -183,14 +183,14 @@ def test_two_jobs_of_one_name_are_an_error_that_names_both() -> None:
 
 def test_names_may_also_collide_across_configs_and_folders() -> None:
     made = plan(table("a.x"), table("b.y", dag_ref="other"), dag("load", "one/Same.py"), dag("other", "two/same.py"))
-    (message,) = messages(made, "error")
+    (message,) = list_messages(made, "error")
     assert "'one/Same.py' (metadata/dags/load.sl.yml:3) and the table b.y in 'two/same.py'" in message
 
 
 def test_a_file_name_without_a_name_is_an_error() -> None:
     made = plan(table("a.x"), dag("load", "{{ domain | lower }}.py"))
     assert made.pipelines == ()
-    assert messages(made) == [
+    assert list_messages(made) == [
         "metadata/dags/load.sl.yml:3: filename '{{ domain | lower }}.py' gives the job of the table a.x an empty name ('.py'); "
         "Starlake groups only by plain variables like {{domain}}, without a filter"
     ]
@@ -213,12 +213,12 @@ def test_a_file_name_without_a_name_is_an_error() -> None:
 def test_values_of_load_configs_that_dag_generate_rejects(values: dict[str, str], said: str) -> None:
     made = plan(table("a.x"), dag("load", values.pop("filename"), **values))
     assert made.pipelines == ()
-    assert any(said in message for message in messages(made, "error"))
+    assert any(said in message for message in list_messages(made, "error"))
 
 
 def test_paths_in_the_project_and_of_the_launcher_are_fine() -> None:
     config = dag("load", "/project/x.py", global_ack_file_path="/project/ack", SL_STARLAKE_PATH="/opt/starlake")
-    assert messages(plan(table("a.x"), config)) == []
+    assert list_messages(plan(table("a.x"), config)) == []
 
 
 def test_locations_of_schedules_and_dag_refs() -> None:

@@ -6,25 +6,25 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from oracle_variants import Variant, variants
+from oracle_variants import Variant, list_variants
 
 from starlake_dagster_components.pipelines.dependency_trees import build_dependency_tree
 from starlake_dagster_components.pipelines.pipeline import Pipeline, Plan
 from starlake_dagster_components.pipelines.schedule_presets import get_schedule_text
 
-VARIANTS = list(variants())
+VARIANTS = list(list_variants())
 READABLE = [v for v in VARIANTS if v.recorded["exit_code"] == 0]
 REJECTED = [v for v in VARIANTS if v.recorded["exit_code"] != 0]
 
 pytestmark = pytest.mark.skipif(not VARIANTS, reason="needs the folder 'shared' (corpus and oracle) beside the checkout")
 
 
-def sanitized(name: str) -> str:
+def sanitize(name: str) -> str:
     """Return a name as starlake-dagster >= 0.3 writes it in asset keys."""
     return re.sub(r"[^a-zA-Z0-9_-]", "_", name.replace("$", "S")).lower()
 
 
-def compared_files(variant: Variant) -> dict[str, Any]:
+def list_compared_files(variant: Variant) -> dict[str, Any]:
     """Return the recorded files for Dagster. Those for other orchestrators make no job."""
     if variant.recorded.get("note") == "not Dagster templates":
         return {}
@@ -36,7 +36,7 @@ def compared_files(variant: Variant) -> dict[str, Any]:
     }
 
 
-def by_file(plan: Plan) -> dict[str, list[Pipeline]]:
+def group_by_file(plan: Plan) -> dict[str, list[Pipeline]]:
     found: dict[str, list[Pipeline]] = {}
     for pipeline in plan.pipelines:
         found.setdefault(pipeline.filename, []).append(pipeline)
@@ -52,10 +52,10 @@ def test_the_same_jobs_schedules_triggers_and_dependencies(variant: Variant, tmp
 def compare(variant: Variant, plan: Plan) -> Counter[str]:
     """Compare a plan with the recorded files. Return the number of comparisons."""
     root = str(plan.project.root)
-    files = by_file(plan)
-    recorded = compared_files(variant)
+    files = group_by_file(plan)
+    recorded = list_compared_files(variant)
     stale = double_scheduled_files(variant)
-    extra = tasks_that_starlake_skips(variant)
+    extra = list_skipped_tasks(variant)
     assert set(files) - extra == set(recorded) - stale
     count = Counter(variants=1, files=len(recorded) - len(stale))
     for filename in sorted(set(recorded) - stale):
@@ -79,7 +79,7 @@ def double_scheduled_files(variant: Variant) -> set[str]:
     return {"cron1-hr.py"}
 
 
-def tasks_that_starlake_skips(variant: Variant) -> set[str]:
+def list_skipped_tasks(variant: Variant) -> set[str]:
     """The only task of this project has a configuration with an unknown key: Starlake skips it silently, we warn and run it."""
     return {"kpi_tasks.py"} if variant.project == "starlake-samples-postgres" else set()
 
@@ -93,30 +93,30 @@ def compare_definitions(plan: Plan, pipelines: list[Pipeline], made: dict[str, A
     sensors = {
         (f"{p.name}_sensor", p.name, names)
         for p in pipelines
-        if p.kind == "transform" and not p.schedule and not p.run_dependencies_first and (names := watched(plan, p))
+        if p.kind == "transform" and not p.schedule and not p.run_dependencies_first and (names := list_watched(plan, p))
     }
     assert sensors == {(s["name"], s["job"], tuple(sorted(s["assets"]))) for s in made["sensors"]}
     for name, job in made["jobs"].items():
-        assert commands(plan, by_name[name]) == recorded_commands(job)
+        assert list_commands(plan, by_name[name]) == list_recorded_commands(job)
         if len(by_name[name].tasks) <= 1:
             assert by_name[name].comment == job["description"]
     return Counter(jobs=len(by_name), schedules=len(made["schedules"]), sensors=len(sensors), assets=sum(len(s[2]) for s in sensors))
 
 
-def watched(plan: Plan, pipeline: Pipeline) -> tuple[str, ...]:
+def list_watched(plan: Plan, pipeline: Pipeline) -> tuple[str, ...]:
     """The datasets that starlake-dagster 0.5.10 watches: direct dependencies by table, without the tables that the pipeline writes."""
     tasks = {t.full_name: t for t in plan.project.tasks}
     tables = {t.full_name: t for t in plan.project.tables}
-    own = {sanitized(t.sink_name) for t in pipeline.tasks}
+    own = {sanitize(t.sink_name) for t in pipeline.tasks}
     found = set()
     for task in pipeline.tasks:
         for d in plan.dependencies.get_direct(task.full_name):
             if d.awaited:
-                found.add(sanitized(tasks[d.name].sink_name if d.kind == "task" else tables[d.name].final_full_name))
+                found.add(sanitize(tasks[d.name].sink_name if d.kind == "task" else tables[d.name].final_full_name))
     return tuple(sorted(found - own))
 
 
-def commands(plan: Plan, pipeline: Pipeline) -> set[str]:
+def list_commands(plan: Plan, pipeline: Pipeline) -> set[str]:
     """Return the tables and tasks of a job, named like ops."""
     tables = {t.full_name: t for t in plan.project.tables}
     if pipeline.kind == "load":
@@ -131,7 +131,7 @@ def commands(plan: Plan, pipeline: Pipeline) -> set[str]:
     return found
 
 
-def recorded_commands(job: dict[str, Any]) -> set[str]:
+def list_recorded_commands(job: dict[str, Any]) -> set[str]:
     found = set()
     for path in job["ops"]:
         *groups, op = path.split("/")
@@ -175,27 +175,27 @@ def compare_tree(plan: Plan, pipelines: list[Pipeline], made: list[dict[str, Any
     """Compare the dependency tree of a transform file. The order of roots and children has no meaning."""
     (pipeline,) = pipelines
     ours = build_dependency_tree(plan, [t.full_name for t in pipeline.tasks])
-    assert _ordered(ours) == _ordered(made)
-    return Counter(trees=1, nodes=_nodes(made))
+    assert _sort_nodes(ours) == _sort_nodes(made)
+    return Counter(trees=1, nodes=_count_nodes(made))
 
 
-def _ordered(nodes: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _sort_nodes(nodes: list[dict[str, Any]]) -> list[dict[str, Any]]:
     made = [
-        {**node, "data": _parent_checked(node["data"]), **({"children": _ordered(node["children"])} if "children" in node else {})}
+        {**node, "data": _drop_parent(node["data"]), **({"children": _sort_nodes(node["children"])} if "children" in node else {})}
         for node in nodes
     ]
     return sorted(made, key=lambda node: str(node["data"]["name"]).lower())
 
 
-def _parent_checked(data: dict[str, Any]) -> dict[str, Any]:
+def _drop_parent(data: dict[str, Any]) -> dict[str, Any]:
     if data["name"] not in NO_TABLES:
         return data
     assert data["parentRef"] == NO_TABLES[data["name"]] or data["parent"].startswith("tpch.")
     return {key: value for key, value in data.items() if not key.startswith("parent")}
 
 
-def _nodes(nodes: list[dict[str, Any]]) -> int:
-    return sum(1 + _nodes(node.get("children", [])) for node in nodes)
+def _count_nodes(nodes: list[dict[str, Any]]) -> int:
+    return sum(1 + _count_nodes(node.get("children", [])) for node in nodes)
 
 
 @pytest.mark.parametrize("variant", REJECTED, ids=str)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from plan_builders import messages, table, task
+from plan_builders import list_messages, table, task
 from plan_builders import plan as plan_with_jobs
 
 from starlake_dagster_components.pipelines.json_documents import InvalidJson, Lines, parse_json
@@ -24,7 +24,7 @@ def plan(root: Path, *nodes: Any, dependencies: str = "auto", **values: Any) -> 
     return plan_with_jobs(*nodes, root=root, dependencies=dependencies, load=None, **{"transform": None, **values})
 
 
-def node(name: str, *children: Any, typ: str = "task", **data: Any) -> dict[str, Any]:
+def build_node(name: str, *children: Any, typ: str = "task", **data: Any) -> dict[str, Any]:
     made: dict[str, Any] = {"data": {"name": name, "typ": typ, **data}, "task": typ == "task"}
     return {**made, "children": list(children)} if children else made
 
@@ -33,7 +33,7 @@ def write(root: Path, value: Any, name: str = "metadata/dependencies.json") -> N
     (root / name).write_text(value if isinstance(value, str) else json.dumps(value, indent=1))
 
 
-def reads(made: Plan, name: str) -> list[tuple[str, str, str]]:
+def list_reads(made: Plan, name: str) -> list[tuple[str, str, str]]:
     return [(d.kind, d.name, d.source) for d in made.dependencies.get_direct(name)]
 
 
@@ -41,12 +41,12 @@ NODES = (table("shop.orders", final="mart.orders"), task("k.a", "mart.orders"), 
 
 
 def test_json_takes_precedence_for_the_tasks_that_it_names(root: Path) -> None:
-    write(root, [node("k.b", node("mart.ORDERS", typ="table"))])
+    write(root, [build_node("k.b", build_node("mart.ORDERS", typ="table"))])
     made = plan(root, *NODES)
-    assert reads(made, "k.b") == [("table", "shop.orders", "json")]
-    assert reads(made, "k.a") == [("table", "shop.orders", "sql")]
+    assert list_reads(made, "k.b") == [("table", "shop.orders", "json")]
+    assert list_reads(made, "k.a") == [("table", "shop.orders", "sql")]
     assert str(made.dependencies.get_direct("k.b")[0].location) == "metadata/dependencies.json:11"
-    assert messages(made) == [
+    assert list_messages(made) == [
         "metadata/dependencies.json:4: warning: k.b reads the task k.a (metadata/transform/k/b.sql:2), "
         "which is not in its dependencies here; "
         "JSON takes precedence",
@@ -56,40 +56,40 @@ def test_json_takes_precedence_for_the_tasks_that_it_names(root: Path) -> None:
 
 
 def test_agreement_says_nothing_and_external_tables_stay(root: Path) -> None:
-    write(root, [node("k.c", node("k.b", node("k.a", node("mart.orders", typ="table"))))])
+    write(root, [build_node("k.c", build_node("k.b", build_node("k.a", build_node("mart.orders", typ="table"))))])
     made = plan(root, *NODES)
     assert made.problems == ()
-    assert reads(made, "k.c") == [("task", "k.b", "json"), ("external", "out.x", "sql")]
-    assert reads(made, "k.a") == [("table", "shop.orders", "json")]
+    assert list_reads(made, "k.c") == [("task", "k.b", "json"), ("external", "out.x", "sql")]
+    assert list_reads(made, "k.a") == [("table", "shop.orders", "json")]
 
 
 def test_a_task_named_without_children_reads_nothing(root: Path) -> None:
-    write(root, [node("K.A")])
+    write(root, [build_node("K.A")])
     made = plan(root, *NODES)
-    assert reads(made, "k.a") == []
+    assert list_reads(made, "k.a") == []
     assert len(made.problems) == 1
 
 
 def test_a_task_without_sql_has_nothing_to_disagree(root: Path) -> None:
-    write(root, [node("k.p", node("k.q")), node("k.q", node("mart.orders", typ="table"))])
+    write(root, [build_node("k.p", build_node("k.q")), build_node("k.q", build_node("mart.orders", typ="table"))])
     made = plan(
         root, table("shop.orders", final="mart.orders"), task("k.p", sql_text=None, python_file="p.py"), task("k.q", parse_sql=False)
     )
     assert made.problems == ()
-    assert reads(made, "k.p") == [("task", "k.q", "json")]
+    assert list_reads(made, "k.p") == [("task", "k.q", "json")]
 
 
 def test_json_settles_what_is_ambiguous_in_sql(root: Path) -> None:
-    write(root, [node("k.t", node("m.a"))])
+    write(root, [build_node("k.t", build_node("m.a"))])
     made = plan(root, task("k.a"), task("m.a"), task("k.t", "a"))
-    assert reads(made, "k.t") == [("task", "m.a", "json")]
+    assert list_reads(made, "k.t") == [("task", "m.a", "json")]
     assert not [p for p in made.problems if p.severity == "error"]
 
 
 def test_stale_names_are_warnings_with_the_closest_known(root: Path) -> None:
-    write(root, [node("k.aa", node("k.gone")), node("k.b", node("k.bb"), node("mart.order", typ="table"))])
+    write(root, [build_node("k.aa", build_node("k.gone")), build_node("k.b", build_node("k.bb"), build_node("mart.order", typ="table"))])
     made = plan(root, *NODES)
-    said = [m for m in messages(made) if "is not in the project" in m]
+    said = [m for m in list_messages(made) if "is not in the project" in m]
     assert said == [
         "metadata/dependencies.json:4: warning: the dependencies name the task 'k.aa', which is not in the project (did you mean 'k.a'?)",
         "metadata/dependencies.json:11: warning: the dependencies name the task 'k.gone', which is not in the project",
@@ -97,27 +97,27 @@ def test_stale_names_are_warnings_with_the_closest_known(root: Path) -> None:
         "metadata/dependencies.json:34: warning: the dependencies name the table 'mart.order', which is not in the project "
         "(did you mean 'mart.orders'?)",
     ]
-    assert reads(made, "k.b") == [("external", "mart.order", "json")]
+    assert list_reads(made, "k.b") == [("external", "mart.order", "json")]
 
 
 def test_self_references_are_dropped(root: Path) -> None:
-    write(root, [node("k.a", node("k.a"), node("mart.orders", typ="table"))])
-    assert reads(plan(root, *NODES), "k.a") == [("table", "shop.orders", "json")]
+    write(root, [build_node("k.a", build_node("k.a"), build_node("mart.orders", typ="table"))])
+    assert list_reads(plan(root, *NODES), "k.a") == [("table", "shop.orders", "json")]
 
 
 def test_a_cycle_through_json_is_found(root: Path) -> None:
-    write(root, [node("k.a", node("k.c", node("k.b")))])
+    write(root, [build_node("k.a", build_node("k.c", build_node("k.b")))])
     made = plan(root, task("k.a", parse_sql=False), task("k.b", parse_sql=False), task("k.c", parse_sql=False), task("k.d", "k.a"))
-    assert messages(made) == []
-    write(root, [node("k.a", node("k.b")), node("k.b", node("k.a"))])
-    (message,) = messages(plan(root, task("k.a", parse_sql=False), task("k.b", parse_sql=False)))
+    assert list_messages(made) == []
+    write(root, [build_node("k.a", build_node("k.b")), build_node("k.b", build_node("k.a"))])
+    (message,) = list_messages(plan(root, task("k.a", parse_sql=False), task("k.b", parse_sql=False)))
     assert message == (
         "metadata/dependencies.json:11: circular dependency: k.a reads k.b (metadata/dependencies.json:11), "
         "k.b reads k.a (metadata/dependencies.json:27)"
     )
 
 
-TREE = [node("k.b", node("k.a", node("mart.orders", typ="table")))]
+TREE = [build_node("k.b", build_node("k.a", build_node("mart.orders", typ="table")))]
 AGREED = [("task", "k.a", "json")]
 
 
@@ -152,16 +152,16 @@ def test_all_shapes(root: Path, document: Any) -> None:
     write(root, document)
     made = plan(root, *NODES)
     assert made.problems == ()
-    assert reads(made, "k.b") == AGREED
-    assert reads(made, "k.a") == [("table", "shop.orders", "json")]
-    assert reads(made, "k.c")[0] == ("task", "k.b", "sql")
+    assert list_reads(made, "k.b") == AGREED
+    assert list_reads(made, "k.a") == [("table", "shop.orders", "json")]
+    assert list_reads(made, "k.c")[0] == ("task", "k.b", "sql")
 
 
 def test_the_setting(root: Path) -> None:
     write(root, TREE, "metadata/dependencies.kpi.json")
-    write(root, [node("k.c", node("k.b"))], "metadata/dependencies-more.json")
+    write(root, [build_node("k.c", build_node("k.b"))], "metadata/dependencies-more.json")
     (root / "elsewhere").mkdir()
-    write(root, [node("k.b")], "elsewhere/one.json")
+    write(root, [build_node("k.b")], "elsewhere/one.json")
 
     def source(setting: str) -> list[str]:
         made = plan(root, *NODES, dependencies=setting)
@@ -173,7 +173,7 @@ def test_the_setting(root: Path) -> None:
     # A tree is complete: k.b is named there, without anything that it reads.
     assert source("metadata/**/dependencies-*.json") == ["json"]
     made = plan(root, *NODES, dependencies="nowhere/*.json")
-    assert messages(made) == [
+    assert list_messages(made) == [
         f"dependencies: no file matches 'nowhere/*.json' in {root}; expected auto, sql, or a path or glob relative to the project"
     ]
 
@@ -193,14 +193,14 @@ def test_the_setting(root: Path) -> None:
 )
 def test_broken_json_is_an_error_with_its_line(root: Path, text: str, line: int, said: str) -> None:
     write(root, text)
-    (message,) = messages(plan(root, *NODES))
+    (message,) = list_messages(plan(root, *NODES))
     assert message.startswith(f"metadata/dependencies.json:{line}: ")
     assert said in message
 
 
 def test_a_file_in_another_encoding(root: Path) -> None:
     (root / "metadata/dependencies.json").write_bytes(b'["\xe9"]')
-    (message,) = messages(plan(root, *NODES))
+    (message,) = list_messages(plan(root, *NODES))
     assert message.startswith("metadata/dependencies.json: not UTF-8")
 
 
@@ -208,11 +208,11 @@ def test_json_alone_is_enough(root: Path) -> None:
     write(
         root,
         [
-            node(
+            build_node(
                 "kpi.b",
-                node(
+                build_node(
                     "kpi.a",
-                    node("shop.orders", typ="table", sink="shop.orders", cron="0 0 * * *"),
+                    build_node("shop.orders", typ="table", sink="shop.orders", cron="0 0 * * *"),
                     sink="kpi.a_t",
                     cron="None",
                     freshness=0,
@@ -227,7 +227,7 @@ def test_json_alone_is_enough(root: Path) -> None:
     from plan_builders import TRANSFORM, dag
 
     made = plan(root, dag("transform", "{{task}}.py", TRANSFORM), transform="transform")
-    assert messages(made) == []
+    assert list_messages(made) == []
     assert [t.full_name for t in made.project.tasks] == ["kpi.a", "kpi.b"]
     a, b = made.project.tasks
     assert (a.table, a.schedule, b.schedule) == ("a_t", None, "0 2 * * *")
@@ -237,8 +237,8 @@ def test_json_alone_is_enough(root: Path) -> None:
     assert b.freshness.error
     assert b.freshness.error.total_seconds() == 3600
     assert str(b.origin.locate("schedule")) == "metadata/dependencies.json:4"
-    assert reads(made, "kpi.b") == [("task", "kpi.a", "json")]
-    assert reads(made, "kpi.a") == [("external", "shop.orders", "json")]
+    assert list_reads(made, "kpi.b") == [("task", "kpi.a", "json")]
+    assert list_reads(made, "kpi.a") == [("external", "shop.orders", "json")]
     assert made.dependencies.get_direct("kpi.a")[0].awaited
     assert {p.name: p.schedule.cron if p.schedule else None for p in made.pipelines} == {"kpi_a": None, "kpi_b": "0 2 * * *"}
 
@@ -248,7 +248,7 @@ def test_a_tree_as_deep_as_a_chain_of_3000_tasks(root: Path) -> None:
     write(root, f"[{text}]")
     made = plan(root, *(task(f"k.t{i}", parse_sql=False) for i in range(3000)))
     assert made.problems == ()
-    assert reads(made, "k.t1500") == [("task", "k.t1501", "json")]
+    assert list_reads(made, "k.t1500") == [("task", "k.t1501", "json")]
     assert made.dependencies.get_direct("k.t1500")[0].location.line == 1502  # type: ignore[union-attr]
 
 

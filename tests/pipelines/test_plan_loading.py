@@ -32,7 +32,7 @@ def cache(tmp_path: Path) -> Cache:
     return Cache(tmp_path / "plans")
 
 
-def without_clock(plan: Plan) -> Plan:
+def drop_clock(plan: Plan) -> Plan:
     """Return a plan without the variables of the current time."""
 
     def strip(project: Project) -> Project:
@@ -56,7 +56,7 @@ def load(shop: ProjectFolder, cache: Cache) -> Load:
         found = load_kept(shop, cache, environ=environ, **arguments)
         reading = {key: arguments.pop(key) for key in ("profile", "options", "dependencies") if key in arguments}
         fresh = plan_project(read_project(shop.root, environ=environ, **reading), **arguments)
-        assert without_clock(found.plan) == without_clock(fresh)
+        assert drop_clock(found.plan) == drop_clock(fresh)
         assert found.plan.problems == fresh.problems
         assert [p.tasks for p in found.plan.pipelines] == [p.tasks for p in fresh.pipelines]
         return found
@@ -106,7 +106,7 @@ EDITS: dict[str, Callable[[Path], object]] = {
     "a macro": lambda root: _write(root / "metadata/expectations/a.j2", "{% macro a() %}{% endmacro %}"),
     "a strategy": lambda root: _write(root / "metadata/write-strategies/templates/duckdb/own.j2", ""),
     "a file of YAML by another name": lambda root: _write(root / "metadata/load/shop/x.yml", ""),
-    "a file that cannot be read": lambda root: _unreadable(root / "metadata/load/shop/items.sl.yml"),
+    "a file that cannot be read": lambda root: _make_unreadable(root / "metadata/load/shop/items.sl.yml"),
     "broken YAML": lambda root: _replace(root / "metadata/load/shop/items.sl.yml", "version: 1", "version: [1"),
 }
 
@@ -125,7 +125,7 @@ def _write(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
 
 
-def _unreadable(path: Path) -> None:
+def _make_unreadable(path: Path) -> None:
     path.unlink()
     path.symlink_to(path.with_name("nothing.sl.yml"))
 
@@ -325,7 +325,7 @@ def test_processes_at_once_agree(shop: ProjectFolder, cache: Cache) -> None:
     for thread in threads:
         thread.join()
     assert len(found) == 60
-    assert all(without_clock(plan) == without_clock(found[0]) for plan in found)
+    assert all(drop_clock(plan) == drop_clock(found[0]) for plan in found)
 
 
 def test_no_project_is_an_error_with_and_without_something_kept(shop: ProjectFolder, load: Load) -> None:
@@ -361,7 +361,7 @@ def test_real_projects_are_the_same_from_the_cache(shared: Path, tmp_path: Path,
                 assert not second.from_cache
                 continue
             assert (second.from_cache, second.reason) == (True, ""), root
-            assert without_clock(first.plan) == without_clock(second.plan)
+            assert drop_clock(first.plan) == drop_clock(second.plan)
             assert first.plan.problems == second.plan.problems
 
 
@@ -372,7 +372,7 @@ def test_the_last_good_plan_outlives_errors(shop: ProjectFolder, cache: Cache, l
     assert (broken.identity, broken.reason) == ("", "the project has errors")
     last = broken.find_last_good()
     assert last
-    assert (last.identity, without_clock(last.plan)) == (good.identity, without_clock(good.plan))
+    assert (last.identity, drop_clock(last.plan)) == (good.identity, drop_clock(good.plan))
     shop.write("metadata/application.sl.yml", "version: [1")
     assert load().find_last_good() is None or load().find_last_good() != last
 
@@ -392,7 +392,7 @@ def test_a_pinned_plan_is_used_whatever_has_changed(shop: ProjectFolder, cache: 
     pinned = load_plan(shop.root, environ={}, cache=cache, find_pinned=find_pinned)
     assert asked == [first.stored.name]
     assert (pinned.from_cache, pinned.identity) == (True, first.identity)
-    assert without_clock(pinned.plan) == without_clock(first.plan)
+    assert drop_clock(pinned.plan) == drop_clock(first.plan)
     for file in first.list_files()[1:]:
         file.unlink()
     again = load_plan(shop.root, environ={}, cache=cache, find_pinned=find_pinned)

@@ -3,12 +3,12 @@
 from datetime import timedelta
 
 import pytest
-from plan_builders import TRANSFORM, dag, jobs, messages, plan, table, task
+from plan_builders import TRANSFORM, dag, list_jobs, list_messages, plan, table, task
 
 TASKS = (task("kpi.a", schedule="daily"), task("kpi.b", schedule="0 */2 * * *"), task("mart.c"), task("mart.d", table="t"))
 
 
-def config(filename: str = "{{domain}}_tasks.py", **options: str):  # type: ignore[no-untyped-def]
+def build_config(filename: str = "{{domain}}_tasks.py", **options: str):  # type: ignore[no-untyped-def]
     return dag("transform", filename, TRANSFORM, **options)
 
 
@@ -27,7 +27,7 @@ def config(filename: str = "{{domain}}_tasks.py", **options: str):  # type: igno
     ],
 )
 def test_the_rendered_file_name_decides(filename: str, expected: dict[str, list[str]]) -> None:
-    assert jobs(plan(*TASKS, config(filename))) == expected
+    assert list_jobs(plan(*TASKS, build_config(filename))) == expected
 
 
 def test_a_group_may_span_dag_configs_and_the_first_task_decides() -> None:
@@ -39,7 +39,7 @@ def test_a_group_may_span_dag_configs_and_the_first_task_decides() -> None:
     )
     (pipeline,) = made.pipelines
     assert (pipeline.comment, pipeline.tags, pipeline.dag_config.name, pipeline.schedule) == ("one", ("one",), "one", None)
-    assert messages(made) == [
+    assert list_messages(made) == [
         "metadata/transform/k/a.sl.yml:2: warning: the tasks of 'same.py' have different schedules: 'None' (k.a, "
         "metadata/transform/k/a.sl.yml:2), "
         "'daily' (k.b, metadata/transform/k/b.sl.yml:2); the one of k.a, the first task by name, is used",
@@ -50,8 +50,8 @@ def test_a_group_may_span_dag_configs_and_the_first_task_decides() -> None:
 
 
 def test_a_load_and_a_transform_of_one_name() -> None:
-    made = plan(table("a.x"), task("k.t"), dag("load", "same.py"), config("same.py"))
-    (message,) = messages(made, "error")
+    made = plan(table("a.x"), task("k.t"), dag("load", "same.py"), build_config("same.py"))
+    (message,) = list_messages(made, "error")
     assert "two jobs would be named 'same': the table a.x in 'same.py' (metadata/dags/load.sl.yml:3) and the task k.t" in message
 
 
@@ -65,13 +65,13 @@ def test_options_are_rendered_for_the_first_task() -> None:
 
 
 def test_validity_is_checked_for_loads_only() -> None:
-    assert messages(plan(task("k.t"), config("sub/../x.py", global_option="..")), "error") == []
+    assert list_messages(plan(task("k.t"), build_config("sub/../x.py", global_option="..")), "error") == []
 
 
 def test_the_trigger() -> None:
     made = plan(
         task("k.t", "x.y"),
-        config(
+        build_config(
             dataset_triggering_strategy="ANY",
             optional_dataset_enabled="True",
             data_cycle_enabled="true",
@@ -87,15 +87,15 @@ def test_the_trigger() -> None:
 
 
 def test_the_trigger_by_default() -> None:
-    trigger = plan(task("k.t"), config(data_cycle="daily")).pipelines[0].trigger
+    trigger = plan(task("k.t"), build_config(data_cycle="daily")).pipelines[0].trigger
     assert (trigger.strategy, trigger.data_cycle, trigger.beyond_data_cycle_enabled) == ("all", None, True)
 
 
 def test_run_dependencies_first() -> None:
-    assert plan(task("k.t"), config(run_dependencies_first="True")).pipelines[0].run_dependencies_first
-    assert not plan(task("k.t"), config()).pipelines[0].run_dependencies_first
+    assert plan(task("k.t"), build_config(run_dependencies_first="True")).pipelines[0].run_dependencies_first
+    assert not plan(task("k.t"), build_config()).pipelines[0].run_dependencies_first
 
 
 def test_a_triggering_strategy_on_a_task_is_reported_to_have_no_effect() -> None:
-    (message,) = messages(plan(task("k.t", dataset_triggering_strategy="any"), config()))
+    (message,) = list_messages(plan(task("k.t", dataset_triggering_strategy="any"), build_config()))
     assert "warning: dataset_triggering_strategy has no effect on a task; set it as an option of the DAG config 'transform'" in message

@@ -5,7 +5,7 @@ from starlake_dagster_components.pipelines.without_job import describe_missing_j
 from starlake_dagster_components.project.model import Table, Task
 
 
-def why(made: Plan) -> tuple[str, str]:
+def explain(made: Plan) -> tuple[str, str]:
     nodes: list[Table | Task] = [*made.project.tables, *made.project.tasks]
     (node,) = nodes
     assert made.find_pipeline(node) is None
@@ -14,31 +14,31 @@ def why(made: Plan) -> tuple[str, str]:
 
 
 def test_no_dag_ref() -> None:
-    text, where = why(plan(table("a.x"), load=None))
+    text, where = explain(plan(table("a.x"), load=None))
     assert text == "it has no dagRef, and the application has no dagRef.load"
     assert where == ""
-    assert why(plan(task("a.x"), transform=None))[0] == "it has no dagRef, and the application has no dagRef.transform"
+    assert explain(plan(task("a.x"), transform=None))[0] == "it has no dagRef, and the application has no dagRef.transform"
 
 
 def test_a_dag_config_that_does_not_exist() -> None:
-    text, where = why(plan(table("a.x", dag_ref="lod"), dag("load", "l.py", LOAD)))
+    text, where = explain(plan(table("a.x", dag_ref="lod"), dag("load", "l.py", LOAD)))
     assert text.startswith("unknown DAG config 'lod' (did you mean 'load'?)")
     assert where.startswith("metadata/load/a/x.sl.yml:")
 
 
 def test_a_dag_config_for_another_orchestrator() -> None:
-    text, where = why(plan(table("a.x"), dag("load", "l.py", LOAD.replace("dagster", "airflow"))))
+    text, where = explain(plan(table("a.x"), dag("load", "l.py", LOAD.replace("dagster", "airflow"))))
     assert "is for Airflow" in text
     assert where == "metadata/dags/load.sl.yml:2"
 
 
 def test_a_dag_config_for_the_other_kind() -> None:
-    text, _ = why(plan(table("a.x"), dag("load", "l.py", TRANSFORM)))
+    text, _ = explain(plan(table("a.x"), dag("load", "l.py", TRANSFORM)))
     assert "has a transform template" in text
 
 
 def test_a_dag_config_with_errors() -> None:
-    text, where = why(plan(table("a.x"), dag("load", "", LOAD)))
+    text, where = explain(plan(table("a.x"), dag("load", "", LOAD)))
     assert text == "filename is empty"
     assert where.startswith("metadata/dags/load.sl.yml")
 

@@ -8,7 +8,7 @@ from project_folder import ProjectFolder
 from starlake_dagster_components.pipelines.plan_loading import load_plan
 
 
-def problems(shop: ProjectFolder, environ: Mapping[str, str] | None = None) -> list[str]:
+def list_problems(shop: ProjectFolder, environ: Mapping[str, str] | None = None) -> list[str]:
     return [str(p) for p in load_plan(shop.root, environ=environ or {}).plan.problems]
 
 
@@ -22,8 +22,10 @@ def replace(shop: ProjectFolder, file: str, old: str, new: str) -> None:
 def test_the_application(shop: ProjectFolder) -> None:
     replace(shop, "metadata/application.sl.yml", "load: loads", 'load: "{{ LOAD_DAG }}"')
     number = (shop.root / "metadata/application.sl.yml").read_text().splitlines().index('    load: "{{ LOAD_DAG }}"') + 1
-    assert problems(shop) == [f"metadata/application.sl.yml:{number}: dagRef.load '{{{{ LOAD_DAG }}}}': the variable LOAD_DAG is not set"]
-    assert problems(shop, {"LOAD_DAG": "loads"}) == []
+    assert list_problems(shop) == [
+        f"metadata/application.sl.yml:{number}: dagRef.load '{{{{ LOAD_DAG }}}}': the variable LOAD_DAG is not set"
+    ]
+    assert list_problems(shop, {"LOAD_DAG": "loads"}) == []
 
 
 @pytest.mark.parametrize(
@@ -32,14 +34,14 @@ def test_the_application(shop: ProjectFolder) -> None:
 def test_a_mapping_on_one_line(shop: ProjectFolder, written: str) -> None:
     replace(shop, "metadata/application.sl.yml", "  dagRef:\n    load: loads\n    transform: transforms\n", f"  dagRef: {written}\n")
     [number] = [n for n, line in enumerate((shop.root / "metadata/application.sl.yml").read_text().splitlines(), 1) if "dagRef" in line]
-    assert problems(shop) == [f"metadata/application.sl.yml:{number}: dagRef.load '{{{{D}}}}': the variable D is not set"]
-    assert [p for p in problems(shop, {"D": "loads"}) if "not set" in p] == []
+    assert list_problems(shop) == [f"metadata/application.sl.yml:{number}: dagRef.load '{{{{D}}}}': the variable D is not set"]
+    assert [p for p in list_problems(shop, {"D": "loads"}) if "not set" in p] == []
 
 
 def test_a_domain_and_a_task(shop: ProjectFolder) -> None:
     replace(shop, "metadata/load/shop/_config.sl.yml", "    schedule: daily", '    dagRef: "{{D}}"\n    schedule: daily')
     shop.write("metadata/transform/kpi/daily.sl.yml", "version: 1\ntask:\n  dagRef: '{{T}}' # by environment\n")
-    assert problems(shop) == [
+    assert list_problems(shop) == [
         "metadata/load/shop/_config.sl.yml:7: dagRef '{{D}}': the variable D is not set",
         "metadata/transform/kpi/daily.sl.yml:3: dagRef '{{T}}': the variable T is not set",
     ]
@@ -47,7 +49,7 @@ def test_a_domain_and_a_task(shop: ProjectFolder) -> None:
 
 def test_a_schedule_is_a_warning(shop: ProjectFolder) -> None:
     replace(shop, "metadata/load/shop/_config.sl.yml", "schedule: daily", 'schedule: "{{S}}"')
-    assert problems(shop) == [
+    assert list_problems(shop) == [
         "metadata/load/shop/_config.sl.yml:7: warning: schedule '{{S}}': the variable S is not set, so there is no schedule"
     ]
 
@@ -62,32 +64,32 @@ def test_a_directory_is_a_warning(shop: ProjectFolder, written: str, rendered: s
     path.write_text("\n".join(lines) + "\n")
     number = lines.index("    directory: " + written) + 1
     value = written.strip("\"'")
-    assert problems(shop) == [
+    assert list_problems(shop) == [
         f"metadata/load/shop/_config.sl.yml:{number}: warning: directory '{value}': the variable incoming is not set, "
         f"so the folder is '{rendered}'"
     ]
-    assert problems(shop, {"incoming": "/data"}) == []
+    assert list_problems(shop, {"incoming": "/data"}) == []
 
 
 @pytest.mark.parametrize("written", ["\"{{ D | default('') }}\"", '"{{ EMPTY }}"', '"{{ A }}{{ B }}"', '""'])
 def test_variables_that_are_empty_on_purpose(shop: ProjectFolder, written: str) -> None:
     shop.write("metadata/env.sl.yml", 'env:\n  EMPTY: ""\n  A: lo\n  B: ads\n')
     replace(shop, "metadata/load/shop/_config.sl.yml", "    schedule: daily", f"    dagRef: {written}\n    schedule: daily")
-    assert problems(shop) == []
+    assert list_problems(shop) == []
 
 
 def test_a_variable_of_another_environment_is_not_set_here(shop: ProjectFolder) -> None:
     shop.write("metadata/env.PROD.sl.yml", "env:\n  D: loads\n")
     replace(shop, "metadata/load/shop/_config.sl.yml", "    schedule: daily", '    dagRef: "{{D}}"\n    schedule: daily')
-    assert problems(shop) == ["metadata/load/shop/_config.sl.yml:7: dagRef '{{D}}': the variable D is not set"]
-    assert problems(shop, {"SL_ENV": "PROD"}) == []
+    assert list_problems(shop) == ["metadata/load/shop/_config.sl.yml:7: dagRef '{{D}}': the variable D is not set"]
+    assert list_problems(shop, {"SL_ENV": "PROD"}) == []
 
 
 def test_a_connection_whose_variable_is_not_set_is_reported(shop: ProjectFolder) -> None:
     application = shop.root / "metadata/application.sl.yml"
     text = application.read_text().replace("application:\n", "application:\n  connectionRef: '{{ACTIVE}}'\n", 1)
     shop.write("metadata/application.sl.yml", "\n".join(line for line in text.splitlines() if "connectionRef: d" not in line) + "\n")
-    assert [problem for problem in problems(shop) if "ACTIVE" in problem] == [
+    assert [problem for problem in list_problems(shop) if "ACTIVE" in problem] == [
         "metadata/application.sl.yml:3: warning: connectionRef '{{ACTIVE}}': the variable ACTIVE is not set, "
         "so there is no connection; set it to duckdb"
     ]
@@ -98,7 +100,7 @@ def test_a_connection_whose_variable_has_an_unset_value_names_the_choices(shop: 
     other = "    pg: {type: jdbc, options: {url: 'jdbc:postgresql://db/x'}}\n"
     shop.write("metadata/application.sl.yml", text.replace("  dagRef:\n", f"{other}  dagRef:\n"))
     shop.write("metadata/env.sl.yml", "env:\n  db: '{{DB}}'\n")
-    [found] = [problem for problem in problems(shop) if "DB" in problem]
+    [found] = [problem for problem in list_problems(shop) if "DB" in problem]
     assert found == (
         "metadata/env.sl.yml:2: variable 'db' is '{{DB}}', and DB is not set; set it to one of duckdb, pg in the environment, or give 'db' "
         "a value (used for connectionRef in metadata/application.sl.yml:3)"

@@ -10,7 +10,7 @@ from starlake_dagster_components.project.reader import read_project
 TABLE = "version: 1\ntable: {name: %s, pattern: '%s.*', attributes: []}\n"
 
 
-def only_table(project: Project) -> Table:
+def get_only_table(project: Project) -> Table:
     (table,) = project.tables
     return table
 
@@ -86,7 +86,7 @@ def test_a_table_with_everything(folder: ProjectFolder) -> None:
     words = ("metadata.format", "metadata.writeStrategy.on", "materializedView", "trim", "metricType")
     assert [problem.message for problem in project.problems if not any(word in problem.message for word in words)] == []
     assert all(problem.rejected for problem in project.problems)
-    table = only_table(project)
+    table = get_only_table(project)
     assert (table.full_name, table.final_full_name, table.pattern) == ("sales.orders", "sales.sales_orders", "orders.*.csv")
     assert (table.comment, table.primary_key, table.tags, table.filter) == ("The orders", ("id", "2"), ("a", "b"), "id > 0")
     assert (table.presql, table.postsql, table.streams) == (("select 1",), ("select 2",), ("orders_stream",))
@@ -264,7 +264,7 @@ def test_bytes_that_are_not_utf_8_are_replaced_with_a_warning(folder: ProjectFol
     content = b"\xef\xbb\xbfversion: 1\r\ntable:\r\n  name: t\r\n  comment: caf\xe9\r\n  pattern: t\r\n  attributes: []\r\n"
     (folder.root / "metadata/load/d/t.sl.yml").write_bytes(content)
     project = read(folder)
-    assert only_table(project).comment == "caf\ufffd"
+    assert get_only_table(project).comment == "caf\ufffd"
     assert list_messages(project) == [
         "metadata/load/d/t.sl.yml:4: warning: is not UTF-8 text: byte 0xe9 is replaced by a question mark; save the file as UTF-8"
     ]
@@ -390,7 +390,7 @@ def test_jinja_in_table_files_keeps_lines(folder: ProjectFolder) -> None:
         """,
     )
     project = read_project(folder.root, environ={"WHEN": "hourly"})
-    table = only_table(project)
+    table = get_only_table(project)
     assert (table.name, table.metadata.schedule) == ("t", "hourly")
     assert [str(problem.location) for problem in project.problems] == ["metadata/load/d/t.sl.yml:13", "metadata/load/d/t.sl.yml:15"]
     assert table.origin.locate("metadata.schedule").line == 11

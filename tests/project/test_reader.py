@@ -31,7 +31,7 @@ DATES = (
 )
 
 
-def without_dates(project: Project) -> dict[str, object]:
+def drop_dates(project: Project) -> dict[str, object]:
     shown = {name: getattr(project, name) for name in Project.__dataclass_fields__}
     shown["variables"] = {name: value for name, value in project.variables.items() if name not in DATES}
     return shown
@@ -97,13 +97,13 @@ def test_the_environment_of_the_process_is_the_default(shop: ProjectFolder, monk
 
 def test_a_project_is_equal_to_itself_read_again_and_travels_by_pickle(shop: ProjectFolder) -> None:
     first, second = read_project(shop.root, environ={}), read_project(shop.root, environ={})
-    assert without_dates(first) == without_dates(second)
+    assert drop_dates(first) == drop_dates(second)
     copy = pickle.loads(pickle.dumps(first, pickle.HIGHEST_PROTOCOL))
     assert copy == first
     assert copy.tables[0].origin.locate("attributes[1].type") == first.tables[0].origin.locate("attributes[1].type")
     assert hash(copy.tables[0].origin) == hash(first.tables[0].origin)
     shop.write("metadata/transform/kpi/top.sql", "select 2 from kpi.daily\n")
-    assert without_dates(read_project(shop.root, environ={})) != without_dates(first)
+    assert drop_dates(read_project(shop.root, environ={})) != drop_dates(first)
 
 
 def test_every_file_that_was_read_is_listed(shop: ProjectFolder) -> None:
@@ -303,7 +303,7 @@ def test_damaged_files_are_problems_and_never_exceptions(shared: Path, tmp_path:
     os.chmod(root / "metadata", 0o755)
     files = sorted(path for path in root.rglob("*") if path.is_file() and path.name.endswith((".sl.yml", ".sql", ".j2")))
     for path in rng.sample(files, min(len(files), rng.randint(1, 8))):
-        path.write_bytes(damaged(path.read_bytes(), rng))
+        path.write_bytes(damage(path.read_bytes(), rng))
     project = read_project(root, environ=ENVIRON)
     assert all(
         isinstance(problem, Problem) and (problem.location is None or isinstance(problem.location, Location))
@@ -312,7 +312,7 @@ def test_damaged_files_are_problems_and_never_exceptions(shared: Path, tmp_path:
     pickle.loads(pickle.dumps(project))
 
 
-def damaged(content: bytes, rng: random.Random) -> bytes:
+def damage(content: bytes, rng: random.Random) -> bytes:
     kind = rng.random()
     place = rng.randrange(len(content) + 1)
     if kind < 0.35:

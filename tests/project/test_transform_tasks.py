@@ -8,7 +8,7 @@ from starlake_dagster_components.project.model import Project, Task
 from starlake_dagster_components.project.reader import read_project
 
 
-def task(project: Project, name: str) -> Task:
+def find_task(project: Project, name: str) -> Task:
     return next(task for task in project.tasks if task.full_name == name)
 
 
@@ -143,7 +143,7 @@ def test_inline_tasks(folder: ProjectFolder) -> None:
         "metadata/transform/d/A.sql: warning: is not read: task 'd.a' uses a.sql",
         "metadata/transform/d/_config.sl.yml:10: a task of transform.tasks needs a 'name' or a 'table'",
     ]
-    inline = task(project, "d.b")
+    inline = find_task(project, "d.b")
     assert (inline.sql_file, inline.sql_line, inline.origin.locate().line) == ("metadata/transform/d/_config.sl.yml", 7, 6)
     assert str(inline.references[0].location) == "metadata/transform/d/_config.sl.yml:8"
 
@@ -362,8 +362,8 @@ def test_the_dialect_is_that_of_the_tasks_connection(folder: ProjectFolder) -> N
     folder.write("metadata/transform/d/t.sl.yml", f"version: 1\ntask: {{connectionRef: bq, sql: '{sql}'}}\n")
     folder.write("metadata/transform/d/u.sl.yml", f"version: 1\ntask: {{sql: '{sql}'}}\n")
     project = read(folder)
-    assert [ref.parts for ref in task(project, "d.t").references] == [("a", "b", "c")]
-    assert [ref.kind for ref in task(project, "d.u").references] == ["scanned", "scanned"]
+    assert [ref.parts for ref in find_task(project, "d.t").references] == [("a", "b", "c")]
+    assert [ref.kind for ref in find_task(project, "d.u").references] == ["scanned", "scanned"]
     (problem,) = project.problems
     assert str(problem).startswith("metadata/transform/d/u.sl.yml:2: warning: the statement cannot be parsed as duckdb SQL (")
     assert str(problem).endswith("); tables were found by a scan: a.b.c, x.items")

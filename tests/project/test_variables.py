@@ -7,7 +7,7 @@ from starlake_dagster_components.project.reader import read_project
 from starlake_dagster_components.project.sql.sections import render_task
 
 
-def errors(project: Project) -> list[str]:
+def list_errors(project: Project) -> list[str]:
     return [str(problem) for problem in project.problems if problem.severity == "error"]
 
 
@@ -116,7 +116,7 @@ def test_a_variable_that_was_never_set_is_named_with_the_line_of_the_env_file(fo
     application = folder.root / "metadata/application.sl.yml"
     application.write_text(application.read_text() + "  dagRef:\n    load: '{{LOAD_DAG}}'\n    transform: '{{LOAD_DAG}}'\n")
     project = read_project(folder.root, environ={})
-    assert errors(project) == [
+    assert list_errors(project) == [
         "metadata/env.sl.yml:3: variable 'LOAD_DAG' is '{{LOAD_DAG_REF}}', and LOAD_DAG_REF is not set; set it in the environment, "
         "or give 'LOAD_DAG' a value (used for dagRef.load in metadata/application.sl.yml:12)"
     ]
@@ -142,7 +142,7 @@ def test_a_variable_that_was_never_set_where_yaml_needs_quotes(folder: ProjectFo
     folder.write("metadata/env.sl.yml", "env:\n  connection: '{{SL_CONNECTION}}'\n")
     folder.write("metadata/application.sl.yml", "application:\n  connectionRef: {{connection}}\n  connections:\n    c: {type: fs}\n")
     project = read_project(folder.root, environ={})
-    assert [error.split(" is ")[0] for error in errors(project)] == ["metadata/env.sl.yml:2: variable 'connection'"]
+    assert [error.split(" is ")[0] for error in list_errors(project)] == ["metadata/env.sl.yml:2: variable 'connection'"]
     assert read_project(folder.root, environ={"SL_CONNECTION": "c"}).application.connection_ref == "c"
 
 
@@ -150,7 +150,7 @@ def test_jinja_in_an_env_file_is_explained(folder: ProjectFolder) -> None:
     folder.write("metadata/env.sl.yml", "version: 1\nenv:\n  A: \"{{ X | default('y') }}\"\n")
     folder.write("metadata/load/d/_config.sl.yml", "version: 1\nload: {name: d, metadata: {directory: '{{A}}'}}\n")
     folder.write("metadata/load/d/t.sl.yml", "version: 1\ntable: {name: t, pattern: t.*, attributes: []}\n")
-    assert "an env file supports only {{NAME}} and ${NAME}, no other Jinja" in errors(read_project(folder.root, environ={}))[0]
+    assert "an env file supports only {{NAME}} and ${NAME}, no other Jinja" in list_errors(read_project(folder.root, environ={}))[0]
 
 
 def test_broken_env_files_are_errors_also_of_other_profiles(folder: ProjectFolder) -> None:
@@ -159,7 +159,7 @@ def test_broken_env_files_are_errors_also_of_other_profiles(folder: ProjectFolde
     folder.write("metadata/env.b.sl.yml", "env: {")
     folder.write("metadata/env.c.sl.yml", "")
     folder.write("metadata/env.d.sl.yml", "version: 1\nenv:\n")
-    assert errors(read_project(folder.root, environ={})) == [
+    assert list_errors(read_project(folder.root, environ={})) == [
         "metadata/env.a.sl.yml:2: variable 'A' must be a string, found a list",
         "metadata/env.a.sl.yml:4: 'B' appears twice, first on line 3",
         "metadata/env.b.sl.yml:2: is not YAML: did not find expected node content, while parsing a flow node, column 1",

@@ -21,26 +21,26 @@ from starlake_dagster_components.step_executor.cancellation import get_cancellat
 from starlake_dagster_components.step_executor.definition import starlake_step_executor
 
 
-def folder() -> Path:
+def get_folder() -> Path:
     return Path(os.environ["STEP_JOBS_FOLDER"])
 
 
-def ran(name: str) -> None:
-    with (folder() / "ran").open("a") as file:
+def record_run(name: str) -> None:
+    with (get_folder() / "ran").open("a") as file:
         file.write(f"{name}\n")
 
 
-def executions() -> Counter[str]:
-    path = folder() / "ran"
+def count_executions() -> Counter[str]:
+    path = get_folder() / "ran"
     return Counter(path.read_text().split()) if path.exists() else Counter()
 
 
 def mark(name: str) -> None:
-    (folder() / name).touch()
+    (get_folder() / name).touch()
 
 
 def wait_for(name: str, canceled: threading.Event | None = None) -> None:
-    path = folder() / name
+    path = get_folder() / name
     deadline = time.monotonic() + 600
     while not path.exists():
         if canceled is not None and canceled.wait(0.02):
@@ -62,66 +62,66 @@ def resolve(assets: Sequence[Any], executor: dg.ExecutorDefinition | None = None
 @dg.asset
 def plain(context: dg.AssetExecutionContext) -> Any:
     context.log.info("a line of plain")
-    ran("plain")
+    record_run("plain")
     return dg.MaterializeResult(metadata={"rows": 3})
 
 
 @dg.asset(output_required=False)
 def nothing_new(context: dg.AssetExecutionContext) -> Any:
-    ran("nothing_new")
+    record_run("nothing_new")
     yield from ()
 
 
 @dg.asset(deps=[nothing_new])
 def after_nothing_new() -> None:
-    ran("after_nothing_new")
+    record_run("after_nothing_new")
 
 
 @dg.asset(deps=[after_nothing_new])
 def long_after_nothing_new() -> None:
-    ran("long_after_nothing_new")
+    record_run("long_after_nothing_new")
 
 
 @dg.asset
 def failing() -> None:
-    ran("failing")
+    record_run("failing")
     raise ValueError("broken on purpose")
 
 
 @dg.asset(deps=[failing])
 def after_failing() -> None:
-    ran("after_failing")
+    record_run("after_failing")
 
 
 @dg.asset(deps=[plain], retry_policy=dg.RetryPolicy(max_retries=2, delay=0.2))
 def retried_by_policy() -> None:
-    ran("retried_by_policy")
-    if executions()["retried_by_policy"] < 3:
+    record_run("retried_by_policy")
+    if count_executions()["retried_by_policy"] < 3:
         raise ValueError("not yet")
 
 
 @dg.asset
 def retried_by_request(context: dg.AssetExecutionContext) -> None:
-    ran("retried_by_request")
+    record_run("retried_by_request")
     if context.op_execution_context.retry_number < 1:
         raise dg.RetryRequested(max_retries=1)
 
 
 @dg.asset(retry_policy=dg.RetryPolicy(max_retries=3))
 def not_to_be_retried() -> None:
-    ran("not_to_be_retried")
+    record_run("not_to_be_retried")
     raise dg.Failure("no use to try again", metadata={"exit_code": 2}, allow_retries=False)
 
 
 @dg.asset(check_specs=[dg.AssetCheckSpec("small", asset="checked", blocking=True)], deps=[plain])
 def checked():  # type: ignore[no-untyped-def]
-    ran("checked")
+    record_run("checked")
     return dg.MaterializeResult(check_results=[dg.AssetCheckResult(passed=False)])
 
 
 @dg.asset(deps=[checked])
 def after_checked() -> None:
-    ran("after_checked")
+    record_run("after_checked")
 
 
 class Tool(dg.ConfigurableResource[Any]):
@@ -130,53 +130,53 @@ class Tool(dg.ConfigurableResource[Any]):
     name: str = "tool"
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
-        ran("tool_set_up")
+        record_run("tool_set_up")
 
     def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
-        ran("tool_torn_down")
+        record_run("tool_torn_down")
 
 
 @dg.asset
 def with_resource(tool: Tool) -> Any:
-    ran("with_resource")
+    record_run("with_resource")
     return tool.name
 
 
 @dg.asset
 def reads_value(with_resource: str) -> None:
-    ran(f"reads_value_{with_resource}")
+    record_run(f"reads_value_{with_resource}")
 
 
 @dg.asset
 async def asynchronous() -> Any:
-    ran("asynchronous")
+    record_run("asynchronous")
     return 1
 
 
 @dg.multi_asset(specs=[dg.AssetSpec("left", skippable=True), dg.AssetSpec("right", skippable=True)])
 def two_sides():  # type: ignore[no-untyped-def]
-    ran("two_sides")
+    record_run("two_sides")
     yield dg.MaterializeResult("left")
 
 
 @dg.asset(deps=["left"])
 def after_left() -> None:
-    ran("after_left")
+    record_run("after_left")
 
 
 @dg.asset(deps=["right"])
 def after_right() -> None:
-    ran("after_right")
+    record_run("after_right")
 
 
 @dg.success_hook
 def done_hook(context: dg.HookContext) -> None:
-    ran(f"success_hook_{context.op.name}")
+    record_run(f"success_hook_{context.op.name}")
 
 
 @dg.failure_hook
 def failed_hook(context: dg.HookContext) -> None:
-    ran(f"failure_hook_{context.op.name}")
+    record_run(f"failure_hook_{context.op.name}")
     raise RuntimeError("a hook that fails")
 
 
@@ -209,25 +209,25 @@ EXECUTORS = {
 SOME = [plain, nothing_new, after_nothing_new, failing, after_failing, retried_by_request, with_resource, reads_value]
 
 
-def with_all(assets: Sequence[Any], executor: str) -> dg.JobDefinition:
+def build_with_all(assets: Sequence[Any], executor: str) -> dg.JobDefinition:
     job = dg.define_asset_job("job", executor_def=EXECUTORS[executor], hooks={done_hook, failed_hook})
     return dg.Definitions(assets=assets, jobs=[job], resources={"tool": Tool()}).resolve_job_def("job")
 
 
 def everything_threads() -> dg.JobDefinition:
-    return with_all(EVERYTHING, "threads")
+    return build_with_all(EVERYTHING, "threads")
 
 
 def everything_in_process() -> dg.JobDefinition:
-    return with_all(EVERYTHING, "in_process")
+    return build_with_all(EVERYTHING, "in_process")
 
 
 def some_threads() -> dg.JobDefinition:
-    return with_all(SOME, "threads")
+    return build_with_all(SOME, "threads")
 
 
 def some_multiprocess() -> dg.JobDefinition:
-    return with_all(SOME, "multiprocess")
+    return build_with_all(SOME, "multiprocess")
 
 
 # ---------------------------------------------------------------------------------------------- cancellation
@@ -236,9 +236,9 @@ def some_multiprocess() -> dg.JobDefinition:
 @dg.asset(retry_policy=dg.RetryPolicy(max_retries=5))
 def watches_event(context: dg.AssetExecutionContext) -> None:
     """Wait for cancellation as an executor of commands does."""
-    ran("watches_event")
+    record_run("watches_event")
     process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"])
-    (folder() / "watched_pid").write_text(str(process.pid))
+    (get_folder() / "watched_pid").write_text(str(process.pid))
 
     def wait(canceled: threading.Event) -> None:
         mark("watches_event_runs")
@@ -254,7 +254,7 @@ def watches_event(context: dg.AssetExecutionContext) -> None:
 @dg.asset(retry_policy=dg.RetryPolicy(max_retries=5))
 def interrupted_in_python() -> None:
     """Run without support for cancellation."""
-    ran("interrupted_in_python")
+    record_run("interrupted_in_python")
     mark("interrupted_in_python_runs")
     try:
         while True:
@@ -266,12 +266,12 @@ def interrupted_in_python() -> None:
 
 @dg.asset(deps=[watches_event])
 def after_watches_event() -> None:
-    ran("after_watches_event")
+    record_run("after_watches_event")
 
 
 @dg.asset
 def finished_before() -> None:
-    ran("finished_before")
+    record_run("finished_before")
 
 
 def cancellable() -> dg.JobDefinition:
@@ -288,7 +288,7 @@ def cancellable_multiprocess() -> dg.JobDefinition:
 
 @dg.asset
 def ignores_everything(context: dg.AssetExecutionContext) -> None:
-    ran("ignores_everything")
+    record_run("ignores_everything")
     get_cancellation(context)
     mark("ignores_everything_runs")
     time.sleep(600)
@@ -300,7 +300,7 @@ def stubborn() -> dg.JobDefinition:
 
 @dg.asset
 def ends_before_hooks(tool: Tool) -> None:
-    ran("ends_before_hooks")
+    record_run("ends_before_hooks")
 
 
 def make_slow_hook(name: str) -> dg.HookDefinition:
@@ -310,7 +310,7 @@ def make_slow_hook(name: str) -> dg.HookDefinition:
     def slow_hook(context: dg.HookContext) -> None:
         mark("hook_runs")
         wait_for("hooks_may_end")
-        ran(name)
+        record_run(name)
 
     return slow_hook
 
@@ -324,10 +324,10 @@ def with_slow_hooks() -> dg.JobDefinition:
 # ---------------------------------------------------------------------------------------------- a lost process
 
 
-def _table(number: int, deps: list[str]) -> Any:
+def _build_table(number: int, deps: list[str]) -> Any:
     @dg.asset(name=f"table_{number}", deps=deps)
     def table(context: dg.AssetExecutionContext) -> None:
-        ran(f"table_{number}")
+        record_run(f"table_{number}")
         if number >= 6:  # the tables from 6 on need the file that the test makes after the process was killed
             mark(f"table_{number}_runs")
             wait_for("go", get_cancellation(context))
@@ -336,7 +336,7 @@ def _table(number: int, deps: list[str]) -> Any:
 
 
 def tables() -> dg.JobDefinition:
-    return resolve([_table(i, [f"table_{i - 5}"] if i >= 5 else []) for i in range(15)])
+    return resolve([_build_table(i, [f"table_{i - 5}"] if i >= 5 else []) for i in range(15)])
 
 
 definitions = dg.Definitions(
@@ -348,7 +348,7 @@ definitions = dg.Definitions(
 # ---------------------------------------------------------------------------------------------- logs
 
 
-def speaking(name: str) -> Any:
+def build_speaker(name: str) -> Any:
     @dg.asset(name=name)
     def speaks(context: dg.AssetExecutionContext) -> None:
         another = threading.Thread(target=get_printer(context), args=(f"{name} in another thread",))
@@ -369,4 +369,4 @@ _all_here = threading.Barrier(len(SPEAKERS))
 
 
 def speakers() -> dg.JobDefinition:
-    return resolve([speaking(name) for name in SPEAKERS])
+    return resolve([build_speaker(name) for name in SPEAKERS])

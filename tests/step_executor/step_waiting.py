@@ -6,7 +6,7 @@ from collections.abc import Callable
 EXECUTE = "import dagster, step_jobs; dagster.execute_job(dagster.reconstructable(step_jobs.{job}), dagster.DagsterInstance.get())"
 
 
-def until(condition: Callable[[], object], what: str, seconds: float = 600) -> None:
+def wait_until(condition: Callable[[], object], what: str, seconds: float = 600) -> None:
     """Wait for a condition; the limit only keeps a broken test from hanging."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -114,14 +114,14 @@ def _write(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
 
 
-def told(root: Path) -> list[tuple[str, str, str, str]]:
+def list_commands(root: Path) -> list[tuple[str, str, str, str]]:
     """Return what the commands said: ``begin`` or ``end``, verb, name, run id; oldest first."""
     path = root / "program/told"
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     return [(line[0], line[1], line[2], line[3]) for line in (text.split() for text in lines)]
 
 
-def definitions(project: str, commands: str, steps: str) -> dg.Definitions:
+def load_definitions(project: str, commands: str, steps: str) -> dg.Definitions:
     """Return the definitions of a project; the component's ``executor:`` and ``step_executor:`` as JSON."""
     while Path(project, "program/hold_loading").exists():
         time.sleep(0.05)
@@ -133,12 +133,12 @@ def definitions(project: str, commands: str, steps: str) -> dg.Definitions:
     )
 
 
-def job(project: str, commands: str, steps: str, name: str = JOB) -> dg.JobDefinition:
-    return definitions(project, commands, steps).resolve_job_def(name)
+def load_job(project: str, commands: str, steps: str, name: str = JOB) -> dg.JobDefinition:
+    return load_definitions(project, commands, steps).resolve_job_def(name)
 
 
-def reconstructable(root: Path, commands: Mapping[str, Any], steps: Mapping[str, Any], name: str = JOB) -> Any:
+def build_reconstructable(root: Path, commands: Mapping[str, Any], steps: Mapping[str, Any], name: str = JOB) -> Any:
     """Return the job for :func:`dagster.execute_job`."""
     arguments = {"project": str(root), "commands": json.dumps(commands), "steps": json.dumps(steps), "name": name}
     here = str(Path(__file__).resolve().parent)
-    return dg.build_reconstructable_job(__name__, job.__name__, reconstructable_kwargs=arguments, reconstructor_working_directory=here)
+    return dg.build_reconstructable_job(__name__, load_job.__name__, reconstructable_kwargs=arguments, reconstructor_working_directory=here)

@@ -4,4 +4,4 @@ import os
 
 import table_jobs
 
-defs = table_jobs.definitions(os.environ["TABLES_PROJECT"], os.environ["TABLES_COMMANDS"], os.environ["TABLES_STEPS"])
+defs = table_jobs.load_definitions(os.environ["TABLES_PROJECT"], os.environ["TABLES_COMMANDS"], os.environ["TABLES_STEPS"])

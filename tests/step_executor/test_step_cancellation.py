@@ -12,11 +12,11 @@ import dagster as dg
 import pytest
 import step_jobs
 from step_fixtures import Start
-from step_waiting import EXECUTE, until
+from step_waiting import EXECUTE, wait_until
 from web_server import WebServer
 
 
-def events_of(instance: dg.DagsterInstance, run_id: str) -> list[tuple[str | None, str, str]]:
+def list_events(instance: dg.DagsterInstance, run_id: str) -> list[tuple[str | None, str, str]]:
     return [
         (e.dagster_event.step_key, e.dagster_event.event_type_value, e.dagster_event.message or "")
         for e in instance.all_logs(run_id)
@@ -24,7 +24,7 @@ def events_of(instance: dg.DagsterInstance, run_id: str) -> list[tuple[str | Non
     ]
 
 
-def only_run(instance: dg.DagsterInstance) -> dg.DagsterRun:
+def get_only_run(instance: dg.DagsterInstance) -> dg.DagsterRun:
     (run,) = instance.get_runs()
     return run
 
@@ -38,7 +38,7 @@ def is_alive(pid: int) -> bool:
 
 
 def check_canceled(instance: dg.DagsterInstance, run_id: str, work: Path) -> None:
-    events = events_of(instance, run_id)
+    events = list_events(instance, run_id)
     ends = {step: kind for step, kind, _ in events if kind in ("STEP_SUCCESS", "STEP_FAILURE", "STEP_UP_FOR_RETRY")}
     assert ends == {"finished_before": "STEP_SUCCESS", "watches_event": "STEP_FAILURE", "interrupted_in_python": "STEP_FAILURE"}
     assert not [e for e in events if e[0] == "after_watches_event" and e[1] == "STEP_START"]
@@ -52,21 +52,21 @@ def check_canceled(instance: dg.DagsterInstance, run_id: str, work: Path) -> Non
     assert sources == {"watches_event": "INTERRUPT", "interrupted_in_python": "INTERRUPT"}
 
 
-def all_run(instance: dg.DagsterInstance, work: Path) -> bool:
+def are_all_running(instance: dg.DagsterInstance, work: Path) -> bool:
     """Return whether one step has ended with its event, and the other two are running."""
     if not ((work / "watches_event_runs").exists() and (work / "interrupted_in_python_runs").exists()):
         return False
-    return any(event[:2] == ("finished_before", "STEP_SUCCESS") for event in events_of(instance, only_run(instance).run_id))
+    return any(event[:2] == ("finished_before", "STEP_SUCCESS") for event in list_events(instance, get_only_run(instance).run_id))
 
 
 @pytest.mark.parametrize("signal_", [signal.SIGTERM, signal.SIGINT])
 def test_signal_to_the_run_process(instance: dg.DagsterInstance, work: Path, start: Start, signal_: signal.Signals) -> None:
     process = start("-c", EXECUTE.format(job="cancellable"))
-    until(lambda: all_run(instance, work), "the steps to run")
-    run = only_run(instance)
+    wait_until(lambda: are_all_running(instance, work), "the steps to run")
+    run = get_only_run(instance)
     instance.report_run_canceling(run)
     process.send_signal(signal_)
-    until(lambda: instance.get_run_by_id(run.run_id).is_finished, "the end of the run")
+    wait_until(lambda: instance.get_run_by_id(run.run_id).is_finished, "the end of the run")
     assert instance.get_run_by_id(run.run_id).status == dg.DagsterRunStatus.CANCELED
     check_canceled(instance, run.run_id, work)
     process.wait(600)
@@ -78,22 +78,22 @@ def test_terminated_as_the_ui_does_it(instance: dg.DagsterInstance, work: Path, 
     pytest.importorskip("dagster_webserver")
     web = WebServer(start, "step_jobs")
     run_id = web.launch("job")
-    until(lambda: all_run(instance, work), "the steps to run")
+    wait_until(lambda: are_all_running(instance, work), "the steps to run")
     web.terminate(run_id)
-    until(lambda: instance.get_run_by_id(run_id).is_finished, "the end of the run")
+    wait_until(lambda: instance.get_run_by_id(run_id).is_finished, "the end of the run")
     assert instance.get_run_by_id(run_id).status == dg.DagsterRunStatus.CANCELED
     check_canceled(instance, run_id, work)
 
 
 def test_step_that_ignores_its_cancellation(instance: dg.DagsterInstance, work: Path, start: Start) -> None:
     process = start("-c", EXECUTE.format(job="stubborn"))
-    until(lambda: (work / "ignores_everything_runs").exists(), "the step to run")
-    run = only_run(instance)
+    wait_until(lambda: (work / "ignores_everything_runs").exists(), "the step to run")
+    run = get_only_run(instance)
     instance.report_run_canceling(run)
     process.send_signal(signal.SIGTERM)
     process.wait(600)
     assert instance.get_run_by_id(run.run_id).status == dg.DagsterRunStatus.CANCELED
-    events = events_of(instance, run.run_id)
+    events = list_events(instance, run.run_id)
     assert any(
         kind == "ENGINE_EVENT" and "1 step did not end within 1s" in text and "ignores_everything" in text for _, kind, text in events
     )
@@ -102,15 +102,17 @@ def test_step_that_ignores_its_cancellation(instance: dg.DagsterInstance, work: 
 
 def test_hooks_and_resources_of_a_canceled_step_end_normally(instance: dg.DagsterInstance, work: Path, start: Start) -> None:
     process = start("-c", EXECUTE.format(job="with_slow_hooks"))
-    until(lambda: (work / "hook_runs").exists(), "the first hook to run")
-    run = only_run(instance)
+    wait_until(lambda: (work / "hook_runs").exists(), "the first hook to run")
+    run = get_only_run(instance)
     instance.report_run_canceling(run)
     process.send_signal(signal.SIGTERM)
-    until(lambda: any("canceling the running steps" in text for _, _, text in events_of(instance, run.run_id)), "the cancellation")
+    wait_until(lambda: any("canceling the running steps" in text for _, _, text in list_events(instance, run.run_id)), "the cancellation")
     (work / "hooks_may_end").touch()
     process.wait(600)
-    assert step_jobs.executions() == dict.fromkeys(["tool_set_up", "ends_before_hooks", "first_hook", "second_hook", "tool_torn_down"], 1)
-    assert [kind for _, kind, _ in events_of(instance, run.run_id) if kind.startswith("HOOK_")] == ["HOOK_COMPLETED"] * 2
+    assert step_jobs.count_executions() == dict.fromkeys(
+        ["tool_set_up", "ends_before_hooks", "first_hook", "second_hook", "tool_torn_down"], 1
+    )
+    assert [kind for _, kind, _ in list_events(instance, run.run_id) if kind.startswith("HOOK_")] == ["HOOK_COMPLETED"] * 2
     assert instance.get_run_by_id(run.run_id).status == dg.DagsterRunStatus.CANCELED
 
 
@@ -118,15 +120,15 @@ def test_hooks_and_resources_of_a_canceled_step_end_normally(instance: dg.Dagste
 def test_under_dagsters_executors(instance: dg.DagsterInstance, work: Path, start: Start, job: str) -> None:
     """run_cancellable also notifies a command of the cancellation if Dagster interrupts the main thread."""
     process = start("-c", EXECUTE.format(job=job))
-    until(lambda: (work / "watches_event_runs").exists(), "the step to run")
-    run = only_run(instance)
+    wait_until(lambda: (work / "watches_event_runs").exists(), "the step to run")
+    run = get_only_run(instance)
     instance.report_run_canceling(run)
     process.send_signal(signal.SIGTERM)
-    until(lambda: instance.get_run_by_id(run.run_id).is_finished, "the end of the run")
+    wait_until(lambda: instance.get_run_by_id(run.run_id).is_finished, "the end of the run")
     assert instance.get_run_by_id(run.run_id).status == dg.DagsterRunStatus.CANCELED
-    until(lambda: (work / "watches_event_canceled").exists(), "the end of the command")
+    wait_until(lambda: (work / "watches_event_canceled").exists(), "the end of the command")
     assert not is_alive(int((work / "watched_pid").read_text()))
-    assert step_jobs.executions()["watches_event"] == 1  # although it has a retry policy, which Dagster respects when it interrupts
+    assert step_jobs.count_executions()["watches_event"] == 1  # although it has a retry policy, which Dagster respects when it interrupts
     process.wait(600)
 
 

@@ -23,7 +23,7 @@ AROUND = {
 }
 
 
-def by_step(events: Iterable[dg.DagsterEvent]) -> dict[str, list[str]]:
+def group_by_step(events: Iterable[dg.DagsterEvent]) -> dict[str, list[str]]:
     """The events of each step in their order; its hooks, which Dagster keeps in a set, sorted at the end."""
     found: dict[str, list[str]] = {}
     hooks: dict[str, list[str]] = {}
@@ -34,19 +34,19 @@ def by_step(events: Iterable[dg.DagsterEvent]) -> dict[str, list[str]]:
     return {step: [*kinds, *sorted(hooks.get(step, []))] for step, kinds in found.items()}
 
 
-def events_by_step(result: dg.JobExecutionResult) -> dict[str, list[str]]:
-    return by_step(result.all_events)
+def list_events(result: dg.JobExecutionResult) -> dict[str, list[str]]:
+    return group_by_step(result.all_events)
 
 
-def stored_by_step(instance: dg.DagsterInstance, run_id: str) -> dict[str, list[str]]:
-    return by_step(entry.dagster_event for entry in instance.all_logs(run_id) if entry.dagster_event)
+def list_stored_events(instance: dg.DagsterInstance, run_id: str) -> dict[str, list[str]]:
+    return group_by_step(entry.dagster_event for entry in instance.all_logs(run_id) if entry.dagster_event)
 
 
 def run(name: str, instance: dg.DagsterInstance, **kwargs: Any) -> dg.JobExecutionResult:
     return dg.execute_job(dg.reconstructable(getattr(step_jobs, name)), instance, **kwargs)
 
 
-def in_process(
+def run_in_process(
     name: str, instance: dg.DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> tuple[dict[str, list[str]], Counter[str]]:
     """Events and executions under Dagster's in-process executor."""
@@ -55,17 +55,19 @@ def in_process(
     with monkeypatch.context() as patch:
         patch.setenv("STEP_JOBS_FOLDER", str(other))
         result = run(name, instance)
-        return events_by_step(result), step_jobs.executions()
+        return list_events(result), step_jobs.count_executions()
 
 
 def test_same_as_in_process(instance: dg.DagsterInstance, work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    events, executions = in_process("everything_in_process", instance, tmp_path, monkeypatch)
+    events, executions = run_in_process("everything_in_process", instance, tmp_path, monkeypatch)
     result = run("everything_threads", instance)
     assert not result.success
-    assert events_by_step(result) == events
-    assert stored_by_step(instance, result.run_id) == events
+    assert list_events(result) == events
+    assert list_stored_events(instance, result.run_id) == events
     tool = {"tool_set_up", "tool_torn_down"}
-    assert {k: v for k, v in step_jobs.executions().items() if k not in tool} == {k: v for k, v in executions.items() if k not in tool}
+    assert {k: v for k, v in step_jobs.count_executions().items() if k not in tool} == {
+        k: v for k, v in executions.items() if k not in tool
+    }
     assert result.get_failed_step_keys() == {"failing", "not_to_be_retried", "checked"}
     assert result.get_step_success_events()
 
@@ -78,15 +80,15 @@ def test_same_as_multiprocess(instance: dg.DagsterInstance, work: Path, tmp_path
         other = tmp_path / "expected"
         other.mkdir()
         patch.setenv("STEP_JOBS_FOLDER", str(other))
-        events, executions = events_by_step(run("some_multiprocess", instance)), step_jobs.executions()
+        events, executions = list_events(run("some_multiprocess", instance)), step_jobs.count_executions()
         patch.setenv("STEP_JOBS_FOLDER", str(work))
-        assert events_by_step(run("some_threads", instance)) == events
-        assert step_jobs.executions() == executions
+        assert list_events(run("some_threads", instance)) == events
+        assert step_jobs.count_executions() == executions
 
 
 def test_events_of_each_step(instance: dg.DagsterInstance, work: Path) -> None:
     result = run("everything_threads", instance)
-    events = events_by_step(result)
+    events = list_events(result)
     assert events["after_nothing_new"] == ["STEP_SKIPPED"]
     assert events["long_after_nothing_new"] == ["STEP_SKIPPED"]
     assert events["after_right"] == ["STEP_SKIPPED"]
@@ -97,7 +99,7 @@ def test_events_of_each_step(instance: dg.DagsterInstance, work: Path) -> None:
     assert events["retried_by_request"].count("STEP_RESTARTED") == 1
     assert "STEP_UP_FOR_RETRY" not in events["not_to_be_retried"]
     assert events["failing"][-2:] == ["HOOK_ERRORED", "HOOK_SKIPPED"]
-    executions = step_jobs.executions()
+    executions = step_jobs.count_executions()
     assert executions["retried_by_policy"] == 3
     assert executions["reads_value_tool"] == 1
     assert executions["success_hook_plain"] == 1
@@ -127,7 +129,7 @@ def test_failure_of_a_step_carries_its_error(instance: dg.DagsterInstance, work:
 
 def test_retries_can_be_disabled(instance: dg.DagsterInstance, work: Path) -> None:
     result = run("everything_threads", instance, run_config={"execution": {"config": {"retries": {"disabled": {}}}}})
-    assert step_jobs.executions()["retried_by_policy"] == 1
+    assert step_jobs.count_executions()["retried_by_policy"] == 1
     assert "retried_by_request" in result.get_failed_step_keys()
 
 
@@ -143,19 +145,19 @@ def test_runs_without_reconstructable_job_and_persistent_instance(work: Path) ->
 
     @dg.op
     def two(one: Any) -> None:
-        step_jobs.ran(f"two_{one}")
+        step_jobs.record_run(f"two_{one}")
 
     @dg.job(executor_def=step_jobs.EXECUTORS["threads"])
     def in_memory() -> None:
         two(one())
 
     assert in_memory.execute_in_process().success
-    assert step_jobs.executions()["two_1"] == 1
+    assert step_jobs.count_executions()["two_1"] == 1
 
 
 def test_failing_resource_fails_its_step_only(instance: dg.DagsterInstance, work: Path) -> None:
     result = dg.execute_job(dg.reconstructable(broken_resource), instance)
-    events = events_by_step(result)
+    events = list_events(result)
     assert events["needs_it"] == ["RESOURCE_INIT_FAILURE", "STEP_UP_FOR_RETRY", "RESOURCE_INIT_FAILURE", "STEP_FAILURE"]
     assert "STEP_SUCCESS" in events["does_not"]
 

@@ -17,7 +17,7 @@ from typing import Any
 import dagster as dg
 import pytest
 import table_jobs
-from step_waiting import until
+from step_waiting import wait_until
 from web_server import WebServer
 
 pytestmark = pytest.mark.slow
@@ -37,7 +37,7 @@ class Location:
         self.web = web
 
     def begun(self, run_id: str | None = None) -> Counter[str]:
-        return Counter(name for what, _, name, run in table_jobs.told(self.root) if what == "begin" and run_id in (None, run))
+        return Counter(name for what, _, name, run in table_jobs.list_commands(self.root) if what == "begin" and run_id in (None, run))
 
     def succeeded(self, run_id: str) -> set[str]:
         """Return the tables and tasks whose step's success is stored."""
@@ -55,7 +55,7 @@ class Location:
             assert run is not None
             return run.status
 
-        until(lambda: status() in (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE), "the end of the run")
+        wait_until(lambda: status() in (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE), "the end of the run")
         return status()
 
     def kill(self, run_id: str) -> None:
@@ -69,7 +69,7 @@ class Location:
     def commands(self) -> Mapping[str, list[tuple[str, str]]]:
         """Return the records of the commands, oldest first: ``begin`` or ``end``, and the run."""
         found: dict[str, list[tuple[str, str]]] = defaultdict(list)
-        for what, _, name, run in table_jobs.told(self.root):
+        for what, _, name, run in table_jobs.list_commands(self.root):
             found[name].append((what, run))
         return found
 
@@ -120,7 +120,7 @@ def test_killed_at_any_moment(location: Locations, strategy: str, moments: list[
         (found.root / "program/told").unlink(missing_ok=True)
         lost = found.web.launch(table_jobs.JOB, QUIETLY)
         begun = chance.randrange(1, 50)
-        until(lambda: sum(found.begun().values()) >= begun, "commands to begin")  # noqa: B023
+        wait_until(lambda: sum(found.begun().values()) >= begun, "commands to begin")  # noqa: B023
         time.sleep(chance.uniform(0, 0.4))
         found.kill(lost)
         done = found.succeeded(lost) if strategy == "FROM_FAILURE" else found.materialized(lost)
@@ -134,7 +134,7 @@ def test_the_next_run_waits_for_commands_that_outlived_their_worker(location: Lo
     found = location(4, THREADS, tasks=2)
     (found.root / "program/hold").touch()
     lost = found.web.launch(job, QUIETLY)
-    until(lambda: set(found.begun()) == names, "commands to begin")
+    wait_until(lambda: set(found.begun()) == names, "commands to begin")
     found.kill(lost)
     again = found.web.reexecute(lost)
 
@@ -142,7 +142,7 @@ def test_the_next_run_waits_for_commands_that_outlived_their_worker(location: Lo
         lines = [e for e in found.instance.all_logs(again) if e.dagster_event is None and e.user_message.startswith("waiting for ")]
         return {str(e.step_key) for e in lines}
 
-    until(lambda: len(waiting()) == len(names) or sum(found.begun().values()) > len(names), "the second run")
+    wait_until(lambda: len(waiting()) == len(names) or sum(found.begun().values()) > len(names), "the second run")
     assert found.begun() == Counter(names)
     (found.root / "program/hold").unlink()
     assert found.finish(again) == dg.DagsterRunStatus.SUCCESS
@@ -155,7 +155,7 @@ def test_killed_under_dagsters_multiprocess_executor(location: Locations) -> Non
     found = location(8, PROCESSES)
     (found.root / "program/lasts").write_text("1")
     lost = found.web.launch(table_jobs.JOB, QUIETLY)
-    until(lambda: len(found.succeeded(lost)) >= 2 and len(found.begun()) > 3, "tables to be loaded")
+    wait_until(lambda: len(found.succeeded(lost)) >= 2 and len(found.begun()) > 3, "tables to be loaded")
     found.kill(lost)
     again = found.web.reexecute(lost)
     run = found.instance.get_run_by_id(again)
@@ -175,12 +175,12 @@ def test_a_step_process_that_is_left_behind_begins_nothing(location: Locations) 
     def events(kind: dg.DagsterEventType) -> list[dg.DagsterEvent]:
         return [e.dagster_event for e in found.instance.all_logs(lost, of_type=kind) if e.dagster_event]
 
-    until(lambda: events(dg.DagsterEventType.RUN_START), "the run to begin")
+    wait_until(lambda: events(dg.DagsterEventType.RUN_START), "the run to begin")
     (found.root / "program/hold_loading").touch()
-    until(lambda: len(events(dg.DagsterEventType.STEP_WORKER_STARTED)) == 2, "step processes")
+    wait_until(lambda: len(events(dg.DagsterEventType.STEP_WORKER_STARTED)) == 2, "step processes")
     found.kill(lost)
     (found.root / "program/hold_loading").unlink()
-    until(lambda: len(events(dg.DagsterEventType.STEP_FAILURE)) == 2, "step processes to give up")
+    wait_until(lambda: len(events(dg.DagsterEventType.STEP_FAILURE)) == 2, "step processes to give up")
     for event in events(dg.DagsterEventType.STEP_FAILURE):
         assert f"run {lost} ended (FAILURE) before this step's process began its work" in str(event.step_failure_data)
     assert not found.begun()

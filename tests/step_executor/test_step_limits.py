@@ -11,7 +11,7 @@ from typing import Any
 import dagster as dg
 import pytest
 import step_jobs
-from step_jobs import ran, resolve
+from step_jobs import record_run, resolve
 
 from starlake_dagster_components.step_executor.definition import starlake_step_executor
 
@@ -21,7 +21,7 @@ _now: dict[str, int] = defaultdict(int)
 _most: dict[str, int] = defaultdict(int)
 
 
-def counted(name: str, group: str, together: threading.Barrier | None = None, **kwargs: Any) -> Any:
+def build_counted(name: str, group: str, together: threading.Barrier | None = None, **kwargs: Any) -> Any:
     """Return an asset that counts how many of its group run at the same time. With a barrier, none ends before that many run."""
 
     @dg.asset(name=name, **kwargs)
@@ -38,7 +38,7 @@ def counted(name: str, group: str, together: threading.Barrier | None = None, **
         with _lock:
             _now[group] -= 1
             _now["all"] -= 1
-        ran(name)
+        record_run(name)
 
     return body
 
@@ -57,7 +57,7 @@ def run(make: Callable[[], dg.JobDefinition], instance: dg.DagsterInstance, **kw
 
 def three_at_a_time() -> dg.JobDefinition:
     together = threading.Barrier(3)
-    return resolve([counted(f"step_{i}", "x", together) for i in range(NUMBER)], starlake_step_executor(max_concurrent=3))
+    return resolve([build_counted(f"step_{i}", "x", together) for i in range(NUMBER)], starlake_step_executor(max_concurrent=3))
 
 
 def test_max_concurrent(instance: dg.DagsterInstance) -> None:
@@ -66,7 +66,7 @@ def test_max_concurrent(instance: dg.DagsterInstance) -> None:
 
 
 def as_many_as_configured() -> dg.JobDefinition:
-    return resolve([counted(f"step_{i}", "x") for i in range(NUMBER)], starlake_step_executor(max_concurrent=3))
+    return resolve([build_counted(f"step_{i}", "x") for i in range(NUMBER)], starlake_step_executor(max_concurrent=3))
 
 
 def test_max_concurrent_in_run_config(instance: dg.DagsterInstance) -> None:
@@ -76,7 +76,7 @@ def test_max_concurrent_in_run_config(instance: dg.DagsterInstance) -> None:
 
 def by_priority() -> dg.JobDefinition:
     tags = [{"dagster/priority": str(priority)} for priority in (1, 3, -1, 2)]
-    assets = [counted(f"priority_{t['dagster/priority'].replace('-', 'minus_')}", "x", op_tags=t) for t in tags]
+    assets = [build_counted(f"priority_{t['dagster/priority'].replace('-', 'minus_')}", "x", op_tags=t) for t in tags]
     return resolve(assets, starlake_step_executor(max_concurrent=1))
 
 
@@ -87,8 +87,8 @@ def test_priority(instance: dg.DagsterInstance, work: Path) -> None:
 
 def tagged() -> dg.JobDefinition:
     two, three = threading.Barrier(2), threading.Barrier(3)
-    heavy = [counted(f"heavy_{i}", "heavy", two, op_tags={"size": "heavy"}) for i in range(6)]
-    light = [counted(f"light_{i}", "light", three, op_tags={"size": "light"}) for i in range(6)]
+    heavy = [build_counted(f"heavy_{i}", "heavy", two, op_tags={"size": "heavy"}) for i in range(6)]
+    light = [build_counted(f"light_{i}", "light", three, op_tags={"size": "light"}) for i in range(6)]
     limits = {"tag_concurrency_limits": [{"key": "size", "value": "heavy", "limit": 2}]}
     return resolve([*heavy, *light], starlake_step_executor(max_concurrent=8).configured(limits))
 
@@ -100,9 +100,9 @@ def test_tag_concurrency_limits(instance: dg.DagsterInstance) -> None:
 
 
 def pooled() -> dg.JobDefinition:
-    in_pool = [counted(f"pooled_{i}", "pooled", pool="warehouse") for i in range(4)]
+    in_pool = [build_counted(f"pooled_{i}", "pooled", pool="warehouse") for i in range(4)]
     two = threading.Barrier(2)
-    return resolve([*in_pool, *[counted(f"free_{i}", "free", two) for i in range(4)]], starlake_step_executor(max_concurrent=8))
+    return resolve([*in_pool, *[build_counted(f"free_{i}", "free", two) for i in range(4)]], starlake_step_executor(max_concurrent=8))
 
 
 def test_pools(instance: dg.DagsterInstance) -> None:
@@ -137,4 +137,4 @@ def test_hundreds_wait_at_once(instance: dg.DagsterInstance) -> None:
     result = dg.execute_job(dg.reconstructable(hundreds), instance)
     assert result.success
     assert len(result.get_step_success_events()) == HUNDREDS
-    assert step_jobs.executions() == {}
+    assert step_jobs.count_executions() == {}

@@ -19,7 +19,7 @@ from step_jobs import SPEAKERS, resolve
 OUT, ERR = ComputeIOType.STDOUT, ComputeIOType.STDERR
 
 
-def captured(instance: dg.DagsterInstance, run_id: str) -> dict[str, tuple[str, str]]:
+def read_captured(instance: dg.DagsterInstance, run_id: str) -> dict[str, tuple[str, str]]:
     """The captured output of each step, as the UI finds it."""
     found = {}
     manager = instance.compute_log_manager
@@ -41,7 +41,7 @@ def run_speakers(instance: dg.DagsterInstance) -> str:
 
 def test_each_step_has_its_own_output(instance: dg.DagsterInstance) -> None:
     before = sys.stdout, sys.stderr
-    found = captured(instance, run_speakers(instance))
+    found = read_captured(instance, run_speakers(instance))
     assert (sys.stdout, sys.stderr) == before
     assert set(found) == set(SPEAKERS)
     for name in SPEAKERS:
@@ -127,7 +127,7 @@ class FolderLogManager(CloudStorageComputeLogManager):
 def test_logs_in_a_cloud_storage(instance: dg.DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     manager = FolderLogManager(tmp_path)
     monkeypatch.setattr(type(instance), "compute_log_manager", manager)
-    found = captured(instance, run_speakers(instance))
+    found = read_captured(instance, run_speakers(instance))
     assert set(found) == set(SPEAKERS)
     for name in SPEAKERS:
         assert f"{name} prints 19" in found[name][0]
@@ -157,7 +157,7 @@ def loud() -> dg.JobDefinition:
 
 def test_more_steps_than_files_may_be_open(instance: dg.DagsterInstance) -> None:
     result = dg.execute_job(dg.reconstructable(loud), instance)
-    found = captured(instance, result.run_id)
+    found = read_captured(instance, result.run_id)
     for number in range(80):
         assert found[f"loud_{number}"][0].splitlines() == [f"loud_{number} {line}" for line in range(50)]
 

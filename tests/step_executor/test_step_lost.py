@@ -9,7 +9,7 @@ from pathlib import Path
 import dagster as dg
 import step_jobs
 from step_fixtures import Start
-from step_waiting import EXECUTE, until
+from step_waiting import EXECUTE, wait_until
 
 STARTED_LATE = ["table_6", "table_7", "table_8", "table_9"]
 
@@ -19,24 +19,24 @@ def kill_in_the_middle(instance: dg.DagsterInstance, work: Path, start: Start) -
     process = start("-c", EXECUTE.format(job="tables"))
 
     def in_the_middle() -> bool:
-        done = step_jobs.executions()
+        done = step_jobs.count_executions()
         return sum((work / f"{t}_runs").exists() for t in STARTED_LATE) == 4 and done["table_5"] == 1
 
-    until(in_the_middle, "tables to run")
+    wait_until(in_the_middle, "tables to run")
     (run,) = instance.get_runs()
-    until(lambda: "table_5" in succeeded(instance, run.run_id), "the end of table_5")
+    wait_until(lambda: "table_5" in list_succeeded(instance, run.run_id), "the end of table_5")
     process.send_signal(signal.SIGKILL)
     process.wait()
-    return run, dict(step_jobs.executions()), succeeded(instance, run.run_id)
+    return run, dict(step_jobs.count_executions()), list_succeeded(instance, run.run_id)
 
 
-def succeeded(instance: dg.DagsterInstance, run_id: str) -> set[str]:
+def list_succeeded(instance: dg.DagsterInstance, run_id: str) -> set[str]:
     return {e.dagster_event.step_key for e in instance.all_logs(run_id, of_type=dg.DagsterEventType.STEP_SUCCESS)}
 
 
 def check_once_more(before: dict[str, int], done: set[str]) -> None:
     assert done == {f"table_{i}" for i in range(6)}
-    after = step_jobs.executions()
+    after = step_jobs.count_executions()
     assert {k: after[k] - before.get(k, 0) for k in after} == {f"table_{i}": int(i >= 6) for i in range(15)}
 
 

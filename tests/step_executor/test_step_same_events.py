@@ -39,7 +39,7 @@ def project(tmp_path: Path) -> Path:
     return table_jobs.write_tables(tmp_path / "project", TABLES, quiet=QUIET, connection="duckdb", pre_load="imported")
 
 
-def shell(root: Path, type_: str = "shell") -> Mapping[str, Any]:
+def build_shell(root: Path, type_: str = "shell") -> Mapping[str, Any]:
     return {"type": type_, "starlake_path": str(root / "program/starlake")}
 
 
@@ -52,7 +52,7 @@ class Runs:
     def __call__(
         self, root: Path, commands: Mapping[str, Any], steps: Mapping[str, Any], *, success: bool = True
     ) -> tuple[Events, Metadata]:
-        result = dg.execute_job(table_jobs.reconstructable(root, commands, steps), self._instance, run_config=QUIETLY)
+        result = dg.execute_job(table_jobs.build_reconstructable(root, commands, steps), self._instance, run_config=QUIETLY)
         assert result.success is success, [e.message for e in result.all_events if e.is_failure or e.is_engine_event]
         events: Events = {}
         metadata: Metadata = {}
@@ -95,9 +95,9 @@ def check(events: Events, metadata: Metadata, tables: int = TABLES, quiet: int =
 @pytest.mark.slow
 def test_executors_of_commands(project: Path, runs: Runs, tmp_path: Path) -> None:
     """shell, dagster_shell, cloud_run (a server on loopback) and the embedded engine, 50 tables each."""
-    expected = runs(project, shell(project), IN_THREADS)
+    expected = runs(project, build_shell(project), IN_THREADS)
     check(*expected)
-    assert runs(project, shell(project, "dagster_shell"), IN_THREADS) == expected
+    assert runs(project, build_shell(project, "dagster_shell"), IN_THREADS) == expected
     sentinels = tmp_path / "sentinels"
     sentinels.mkdir()
     with CloudRunServer() as server:
@@ -106,21 +106,21 @@ def test_executors_of_commands(project: Path, runs: Runs, tmp_path: Path) -> Non
         where = {"api_endpoint": server.address, "insecure": True, "not_ready_folder": str(sentinels), "root": str(project)}
         assert runs(project, {**cloud_run, **where, **QUICK}, IN_THREADS) == expected
         assert len(server.all()) == TABLES + 3
-    commands = Counter(table_jobs.told(project))
+    commands = Counter(table_jobs.list_commands(project))
     assert runs(project, {"type": "duckdb"}, IN_THREADS) == expected
-    assert Counter(table_jobs.told(project)) == commands
+    assert Counter(table_jobs.list_commands(project)) == commands
     assert Counter(c[1] for c in commands.elements()) == {verb: 2 * 3 * n for verb, n in (("preload", 2), ("stage", 1), ("load", TABLES))}
 
 
 def test_in_process(project: Path, runs: Runs) -> None:
-    assert runs(project, shell(project), {"type": "in_process"}) == runs(project, shell(project), IN_THREADS)
+    assert runs(project, build_shell(project), {"type": "in_process"}) == runs(project, build_shell(project), IN_THREADS)
 
 
 FEW = 4
 """Tables for executors that start a process of Python per step; bench/steps.py compares all 50."""
 
 
-def few(tmp_path: Path, name: str) -> Path:
+def write_few(tmp_path: Path, name: str) -> Path:
     options = "    retries: '1'\n    retry_delay: '1'\n"
     root = table_jobs.write_tables(tmp_path / name, FEW, quiet=1, pre_load="imported", options=options)
     (root / "program/fails.table_01").write_text("1\n")
@@ -132,14 +132,14 @@ def few(tmp_path: Path, name: str) -> Path:
 @pytest.mark.parametrize("start_method", [{"spawn": {}}, {"forkserver": {"preload_modules": ["table_jobs"]}}], ids=["spawn", "forkserver"])
 def test_multiprocess(start_method: Mapping[str, Any], runs: Runs, tmp_path: Path) -> None:
     """With a table that fails, one that is tried again, and one that is skipped."""
-    root = few(tmp_path, "expected")
-    expected, metadata = runs(root, shell(root), IN_THREADS, success=False)
+    root = write_few(tmp_path, "expected")
+    expected, metadata = runs(root, build_shell(root), IN_THREADS, success=False)
     assert expected["busy_table_01"].count("STEP_UP_FOR_RETRY") == expected["busy_table_01"].count("STEP_RESTARTED") == 1
     assert expected["busy_table_02"][-1] == "STEP_FAILURE"
     assert expected["quiet_quiet_00"][-1] == "STEP_SKIPPED"
     assert set(metadata) == {"busy", "busy_table_00", "busy_table_01", "busy_table_03"}
-    root = few(tmp_path, "processes")
+    root = write_few(tmp_path, "processes")
     config = {"max_concurrent": 2, "start_method": start_method}
-    found, found_metadata = runs(root, shell(root), {"type": "multiprocess", "config": config}, success=False)
+    found, found_metadata = runs(root, build_shell(root), {"type": "multiprocess", "config": config}, success=False)
     assert found == expected
     assert found_metadata == metadata

@@ -31,7 +31,7 @@ class _NotedImports(MetaPathFinder):
             _note(fullname)
 
 
-def _location() -> Any:
+def _get_location() -> Any:
     sys.meta_path.insert(0, _NotedImports())
     from starlake_dagster_components.project import yaml_source
 
@@ -48,4 +48,4 @@ def _location() -> Any:
 
 
 if "TABLES_PARSED" in os.environ:
-    defs = _location()
+    defs = _get_location()

@@ -6,7 +6,7 @@ import urllib.request
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from step_waiting import until
+from step_waiting import wait_until
 
 LAUNCH = """mutation($of: JobOrPipelineSelector!, $config: RunConfigData) {
   launchRun(executionParams: {selector: $of, runConfigData: $config}) {
@@ -34,7 +34,7 @@ class WebServer:
             free.bind(("127.0.0.1", 0))
             self._port = free.getsockname()[1]
         start("-m", "dagster_webserver", "-m", module, "-h", "127.0.0.1", "-p", str(self._port))
-        until(self._is_listening, "the web server")
+        wait_until(self._is_listening, "the web server")
         (repository,) = self._ask(REPOSITORIES)["repositoriesOrError"]["nodes"]
         self._repository = {"repositoryName": repository["name"], "repositoryLocationName": repository["location"]["name"]}
 

@@ -13,7 +13,7 @@ from starlake_dagster_components.warehouse.address import Address, find_address
 Parts = tuple[str, str | None, str | None, str | None, int | None, str | None]
 
 
-def parts(address: Address | None) -> Parts:
+def split_address(address: Address | None) -> Parts:
     assert address is not None
     return (address.drivers[0], address.username, address.password, address.host, address.port, address.database)
 
@@ -104,7 +104,7 @@ def parts(address: Address | None) -> Parts:
 def test_addresses(type_: str, options: Mapping[str, str], expected: Parts, query: Mapping[str, str]) -> None:
     address = find_address(Connection("c", type_, options))
     assert address is not None
-    assert parts(address) == expected
+    assert split_address(address) == expected
     assert dict(address.query) == query
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import duckdb
 import pytest
-from contract import Watched, a_command
+from contract import Watched, build_command
 from postgres_server import PASSWORD, PostgresServer
 from postgres_starlake import AUDIT, EXPECTATIONS
 
@@ -78,7 +78,7 @@ def make_command(recorded: Mapping[str, Any], job: str) -> Command:
     rows = [dict(zip(recorded["audit"]["columns"], row, strict=True)) for row in recorded["audit"]["rows_in_write_order"] if row[0] == job]
     names = list(dict.fromkeys((row["DOMAIN"], row["SCHEMA"]) for row in rows if row["STEP"] == "LOAD"))
     tables = tuple(LoadTable(name, domain, domain, name, ".*", appends=True) for domain, name in names)
-    return a_command(tables=tables, expectations=("anything()",))
+    return build_command(tables=tables, expectations=("anything()",))
 
 
 def describe(found: Findings, command: Command) -> Any:
@@ -101,7 +101,7 @@ def test_rows_of_tables_are_counted_in_the_same_query(books: PostgresServer) -> 
     books.execute('create table if not exists "Odd Name".t as select generate_series(1, 7) as i')
     warehouse = replace(make_warehouse(books, "j"), counted=(("Odd Name", "t"), ("audit", "audit")))
     tables = (LoadTable("one", "d", "d", "one", ".*"), LoadTable("two", "d", "d", "two", ".*"))
-    found = read_findings(a_command(warehouse=warehouse, tables=tables), Watched().log)
+    found = read_findings(build_command(warehouse=warehouse, tables=tables), Watched().log)
     assert {name: noted.row_count for name, noted in found.tables.items()} == {"one": 7, "two": 0}
 
 
@@ -111,7 +111,7 @@ def test_an_audit_without_expectations_is_read(books: PostgresServer) -> None:
         "insert into audit.audit values ('j', 'f', 'd', 'k', false, -1, -1, -1, now(), 1, 'no such column', 'TRANSFORM', '', '', now())"
     )
     watched = Watched()
-    found = read_findings(a_command(warehouse=make_warehouse(books, "j"), expectations=("x()",)), watched.log)
+    found = read_findings(build_command(warehouse=make_warehouse(books, "j"), expectations=("x()",)), watched.log)
     assert "no such column" in str(found.failure)
     assert watched.lines == []
 
@@ -127,7 +127,7 @@ def test_an_audit_without_expectations_is_read(books: PostgresServer) -> None:
 )
 def test_failures_to_read_are_warnings_without_secrets(books: PostgresServer, options: Mapping[str, str], said: str) -> None:
     watched = Watched()
-    command = a_command(warehouse=make_warehouse(books, "j", **options), expectations=("x()",))
+    command = build_command(warehouse=make_warehouse(books, "j", **options), expectations=("x()",))
     assert read_findings(command, watched.log) == Findings()
     ((level, line),) = watched.lines
     assert level == "warning"
@@ -174,5 +174,5 @@ def test_steps_of_loads_in_the_same_second_are_distinguished_by_growth(books: Po
             "insert into audit.audit values ('j', %s, 'd', 'a', %s, %s, %s, %s, %s, 1, 'why', %s, '', '', now())",
             (paths, success, count, count, rejected, time, step),
         )
-    found = read_findings(a_command(warehouse=make_warehouse(books, "j"), tables=(LoadTable("a", "d", "d", "a", ".*"),)), Watched().log)
+    found = read_findings(build_command(warehouse=make_warehouse(books, "j"), tables=(LoadTable("a", "d", "d", "a", ".*"),)), Watched().log)
     assert {load.load.files[0]: load.in_table for load in found.loads} == {"a-0.csv": False, "a-1.csv": True, "a-2.csv": False}

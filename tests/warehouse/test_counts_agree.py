@@ -82,7 +82,7 @@ def setting(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Setting]
     server.execute(drop)
 
 
-def counts(materialization: dg.AssetMaterialization) -> dict[str, Any]:
+def read_counts(materialization: dg.AssetMaterialization) -> dict[str, Any]:
     names = ("starlake/rows_read", "starlake/rows_loaded", "starlake/rows_rejected", "dagster/row_count", "starlake/files")
     return {name: materialization.metadata[name].value for name in names if name in materialization.metadata}
 
@@ -100,7 +100,7 @@ def test_counts_agree_with_the_database_after_each_of_fifty_runs(setting: Settin
             if rows["a"] and choose.random() < 0.25:
                 result = tasks.execute_in_process(instance=instance)
                 (made,) = [m for m in result.all_events if m.is_step_materialization]
-                assert counts(made.step_materialization_data.materialization) == {
+                assert read_counts(made.step_materialization_data.materialization) == {
                     "dagster/row_count": setting.ask("select count(*) from k.n")
                 }
                 continue
@@ -132,7 +132,7 @@ def check_load(result: dg.ExecuteInProcessResult, given: dict[str, list[list[str
     }
     checks = {e.asset_key.path[-1]: e for e in result.get_asset_check_evaluations() if e.check_name == "blank_name"}
     for table, files in given.items():
-        found = counts(made[f"s_{table}"])
+        found = read_counts(made[f"s_{table}"])
         read = sum(map(len, files))
         rejected = sum(values.count("reject") for values in files)
         rows[table] += read - rejected

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from contract import Watched, a_command
+from contract import Watched, build_command
 from postgres_server import PostgresServer
 from postgres_starlake import AUDIT
 from project_folder import ProjectFolder
@@ -34,7 +34,7 @@ class Books:
         address = find_address(Connection("pg", "jdbc", self.server.options))
         assert address is not None
         appended = tuple((name, "s", name) for name in tables) if appends and counted else ()
-        return a_command(
+        return build_command(
             verb="load",
             arguments=(),
             warehouse=WarehouseAudit("pg", address, "audit", "j", appended=appended),

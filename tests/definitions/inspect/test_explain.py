@@ -10,7 +10,7 @@ from starlake_dagster_components.settings import Settings
 from starlake_dagster_components.testing import RecordingExecutor
 
 
-def lines(project: ProjectFolder, name: str, settings: Settings | None = None) -> list[str]:
+def list_lines(project: ProjectFolder, name: str, settings: Settings | None = None) -> list[str]:
     used = settings or Settings()
     _, graph, _ = prepare_graph(project.root, used)
     return explain_name(graph, used, name)
@@ -19,17 +19,17 @@ def lines(project: ProjectFolder, name: str, settings: Settings | None = None) -
 def test_the_executor_is_that_of_the_template_or_of_the_setting(shop: ProjectFolder) -> None:
     template = "the template 'load/dagster__scheduled_table__shell.py.j2'"
     where = "[metadata/dags/loads.sl.yml:4]"
-    assert f"  executor shell: from {template}  {where}" in lines(shop, "shop_tables")
-    found = lines(shop, "shop_tables", Settings(executor=DuckDBExecutor()))
+    assert f"  executor shell: from {template}  {where}" in list_lines(shop, "shop_tables")
+    found = list_lines(shop, "shop_tables", Settings(executor=DuckDBExecutor()))
     assert f"  executor duckdb: from the setting executor, which overrides shell of {template}  {where}" in found
     assert any(
         line.startswith("  executor recording: from the setting")
-        for line in lines(shop, "shop_tables", Settings(executor=RecordingExecutor()))
+        for line in list_lines(shop, "shop_tables", Settings(executor=RecordingExecutor()))
     )
 
 
 def test_a_pre_load_names_its_strategy_and_what_asks_for_it(shop: ProjectFolder) -> None:
-    assert lines(shop, "shop") == [
+    assert list_lines(shop, "shop") == [
         "asset shop: pre-load of the domain shop  [metadata/load/shop/_config.sl.yml:2]",
         "  strategy imported: DAG config 'loads', job shop_tables  [metadata/dags/loads.sl.yml:7]",
         "  in the job shop_tables",
@@ -41,16 +41,16 @@ def test_jobs_with_different_strategies_are_distinguished(shop: ProjectFolder) -
     shop.write("metadata/dags/others.sl.yml", loads.replace("imported", "pending").replace("_tables", "_others"))
     items = (shop.root / "metadata/load/shop/items.sl.yml").read_text()
     shop.write("metadata/load/shop/items.sl.yml", items.replace("  metadata:\n", "  metadata:\n    dagRef: others\n"))
-    assert lines(shop, "shop")[1:] == [
+    assert list_lines(shop, "shop")[1:] == [
         "  strategy pending: DAG config 'others', job shop_others  [metadata/dags/others.sl.yml:7]",
         "  strategy imported: DAG config 'loads', job shop_tables  [metadata/dags/loads.sl.yml:7]",
         "  in the jobs shop_others, shop_tables",
     ]
-    assert "  after shop: pre-load of its domain, strategy pending  [metadata/dags/others.sl.yml:7]" in lines(shop, "shop_items")
+    assert "  after shop: pre-load of its domain, strategy pending  [metadata/dags/others.sl.yml:7]" in list_lines(shop, "shop_items")
 
 
 def test_a_table_is_after_the_pre_load_of_its_domain(shop: ProjectFolder) -> None:
-    assert "  after shop: pre-load of its domain, strategy imported  [metadata/dags/loads.sl.yml:7]" in lines(shop, "shop_orders")
+    assert "  after shop: pre-load of its domain, strategy imported  [metadata/dags/loads.sl.yml:7]" in list_lines(shop, "shop_orders")
 
 
 def test_additions_of_a_translator_are_reported_too(shop: ProjectFolder) -> None:
@@ -58,7 +58,7 @@ def test_additions_of_a_translator_are_reported_too(shop: ProjectFolder) -> None
         def get_asset_spec(self, node: StarlakeNode) -> dg.AssetSpec:
             return super().get_asset_spec(node).merge_attributes(deps=["elsewhere"] if node.type == "task" else [])
 
-    found = lines(shop, "kpi_daily", Settings(translator=More()))
+    found = list_lines(shop, "kpi_daily", Settings(translator=More()))
     assert "  after elsewhere: from the translation (or get_asset_spec)" in found
     assert "  after shop_orders (table shop.orders): sql  [metadata/transform/kpi/daily.sql:2]" in found
 
@@ -68,13 +68,13 @@ def test_an_asset_without_job_says_why(shop: ProjectFolder) -> None:
     shop.write("metadata/application.sl.yml", application.replace("    load: loads\n", ""))
     config = (shop.root / "metadata/dags/transforms.sl.yml").read_text()
     shop.write("metadata/dags/transforms.sl.yml", config.replace("dagster__", "airflow__"))
-    assert lines(shop, "shop_orders")[-1] == "  in no job: it has no dagRef, and the application has no dagRef.load"
-    assert lines(shop, "kpi_daily")[-1].startswith("  in no job: DAG config 'transforms' makes no job, because its template ")
-    assert lines(shop, "kpi_daily")[-1].endswith("  [metadata/dags/transforms.sl.yml:4]")
+    assert list_lines(shop, "shop_orders")[-1] == "  in no job: it has no dagRef, and the application has no dagRef.load"
+    assert list_lines(shop, "kpi_daily")[-1].startswith("  in no job: DAG config 'transforms' makes no job, because its template ")
+    assert list_lines(shop, "kpi_daily")[-1].endswith("  [metadata/dags/transforms.sl.yml:4]")
 
 
 def test_the_time_zone_of_a_schedule_is_that_of_the_definitions(shop: ProjectFolder) -> None:
-    found = lines(shop, "shop_tables_schedule", Settings(timezone="Europe/Paris"))
+    found = list_lines(shop, "shop_tables_schedule", Settings(timezone="Europe/Paris"))
     assert found[0].startswith("schedule shop_tables_schedule: '0 0 * * *' (Europe/Paris)")
 
 
@@ -88,9 +88,9 @@ def test_an_asset_names_the_environment_and_the_connection_of_its_commands(shop:
     config = (shop.root / "metadata/dags/transforms.sl.yml").read_text()
     shop.write("metadata/dags/transforms.sl.yml", f'{config}  options:\n    sl_env_var: \'{{"SL_ENV": "PG"}}\'\n')
     numbers = {line.strip(): number for number, line in enumerate(text.splitlines(), 1)}
-    found = lines(shop, "kpi_daily")
+    found = list_lines(shop, "kpi_daily")
     assert [line for line in found if "environment" in line] == ["  environment PG: sl_env_var  [metadata/dags/transforms.sl.yml:7]"]
     assert f"  connection pg: postgres  [metadata/application.sl.yml:{numbers[other.strip()]}]" in found
-    found = lines(shop, "shop_orders")
+    found = list_lines(shop, "shop_orders")
     assert not [line for line in found if "environment" in line]
     assert f"  connection duckdb: duckdb  [metadata/application.sl.yml:{numbers['duckdb:']}]" in found

@@ -21,7 +21,7 @@ NOW = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 MINUTE = timedelta(minutes=1)
 
 
-def a_file(name: str, version: str = "1", complete: bool = False, missing: str = "") -> WaitingFile:
+def build_file(name: str, version: str = "1", complete: bool = False, missing: str = "") -> WaitingFile:
     return WaitingFile(f"/in/{name}", version, complete, missing, "shop.orders")
 
 
@@ -43,48 +43,48 @@ def test_an_empty_folder_starts_nothing() -> None:
 
 
 def test_a_file_starts_a_run_when_two_ticks_see_the_same_version() -> None:
-    decision, memory = decide_load([a_file("a.csv")], FileMemory(), NOW)
+    decision, memory = decide_load([build_file("a.csv")], FileMemory(), NOW)
     assert expect_reason(decision) == "Waiting until a.csv no longer changes"
-    decision, memory = decide_load([a_file("a.csv", "2")], memory, NOW + MINUTE)
+    decision, memory = decide_load([build_file("a.csv", "2")], memory, NOW + MINUTE)
     assert "a.csv" in expect_reason(decision)
-    decision, memory = decide_load([a_file("a.csv", "2")], memory, NOW + 2 * MINUTE)
+    decision, memory = decide_load([build_file("a.csv", "2")], memory, NOW + 2 * MINUTE)
     expect_start(decision, "a.csv")
 
 
 def test_a_file_with_its_ack_file_starts_a_run_at_once_and_one_without_waits_for_it() -> None:
-    decision, _ = decide_load([a_file("a.csv", complete=True)], FileMemory(), NOW)
+    decision, _ = decide_load([build_file("a.csv", complete=True)], FileMemory(), NOW)
     expect_start(decision, "a.csv")
-    decision, memory = decide_load([a_file("b.csv", missing="b.ack")], FileMemory(), NOW)
+    decision, memory = decide_load([build_file("b.csv", missing="b.ack")], FileMemory(), NOW)
     assert expect_reason(decision) == "b.csv: waiting for b.ack"
-    decision, _ = decide_load([a_file("b.csv", missing="b.ack")], memory, NOW + MINUTE)
+    decision, _ = decide_load([build_file("b.csv", missing="b.ack")], memory, NOW + MINUTE)
     assert expect_reason(decision) == "b.csv: waiting for b.ack"
 
 
 def test_a_burst_of_files_is_one_run() -> None:
     memory = FileMemory()
     for number in range(1, 4):
-        decision, memory = decide_load([a_file(f"{n}.csv") for n in range(number)], memory, NOW + number * MINUTE)
+        decision, memory = decide_load([build_file(f"{n}.csv") for n in range(number)], memory, NOW + number * MINUTE)
         assert isinstance(decision, KeepWaiting)
-    decision, _ = decide_load([a_file(f"{n}.csv") for n in range(3)], memory, NOW + 4 * MINUTE)
+    decision, _ = decide_load([build_file(f"{n}.csv") for n in range(3)], memory, NOW + 4 * MINUTE)
     expect_start(decision, "0.csv", "1.csv", "2.csv")
 
 
 def test_nothing_starts_while_the_last_run_is_unfinished() -> None:
-    decision, memory = decide_load([a_file("a.csv", complete=True)], FileMemory(), NOW)
+    decision, memory = decide_load([build_file("a.csv", complete=True)], FileMemory(), NOW)
     expect_start(decision, "a.csv")
-    decision, _ = decide_load([a_file("a.csv", complete=True), a_file("b.csv", complete=True)], memory, NOW + MINUTE, "run1")
+    decision, _ = decide_load([build_file("a.csv", complete=True), build_file("b.csv", complete=True)], memory, NOW + MINUTE, "run1")
     assert expect_reason(decision) == "Run run1, which this sensor started, is loading files"
 
 
 def test_a_file_that_is_still_there_waits_longer_and_longer() -> None:
-    decision, memory = decide_load([a_file("a.csv", complete=True)], FileMemory(), NOW)
+    decision, memory = decide_load([build_file("a.csv", complete=True)], FileMemory(), NOW)
     keys = {expect_start(decision, "a.csv").run_key}
     now = NOW
     for pause in (*BACKOFF, BACKOFF[-1]):
-        decision, memory = decide_load([a_file("a.csv", complete=True)], memory, now + pause - MINUTE)
+        decision, memory = decide_load([build_file("a.csv", complete=True)], memory, now + pause - MINUTE)
         assert "a.csv: still there after" in expect_reason(decision)
         now += pause
-        decision, memory = decide_load([a_file("a.csv", complete=True)], memory, now)
+        decision, memory = decide_load([build_file("a.csv", complete=True)], memory, now)
         keys.add(expect_start(decision, "a.csv").run_key)
     assert len(keys) == len(BACKOFF) + 2
 
@@ -98,7 +98,7 @@ def test_defaults_of_a_waiting_file() -> None:
 
 
 def test_all_reasons_to_wait_are_reported() -> None:
-    files = [a_file("a.csv", complete=True), a_file("b.csv", missing="b.ack")]
+    files = [build_file("a.csv", complete=True), build_file("b.csv", missing="b.ack")]
     _, memory = decide_load(files, FileMemory(), NOW)
     decision, _ = decide_load(files, memory, NOW + MINUTE)
     assert expect_reason(decision) == (
@@ -108,31 +108,31 @@ def test_all_reasons_to_wait_are_reported() -> None:
 
 
 def test_names_that_are_not_utf_8() -> None:
-    decision, _ = decide_load([a_file("\udcff.csv", complete=True)], FileMemory(), NOW)
+    decision, _ = decide_load([build_file("\udcff.csv", complete=True)], FileMemory(), NOW)
     expect_start(decision, "\udcff.csv")
 
 
 def test_another_file_starts_a_run_for_both() -> None:
-    _, memory = decide_load([a_file("a.csv", complete=True)], FileMemory(), NOW)
-    decision, memory = decide_load([a_file("a.csv", complete=True), a_file("b.csv", complete=True)], memory, NOW + MINUTE)
+    _, memory = decide_load([build_file("a.csv", complete=True)], FileMemory(), NOW)
+    decision, memory = decide_load([build_file("a.csv", complete=True), build_file("b.csv", complete=True)], memory, NOW + MINUTE)
     expect_start(decision, "a.csv", "b.csv")
 
 
 def test_a_new_version_of_a_file_is_a_new_file() -> None:
-    _, memory = decide_load([a_file("a.csv", "1", complete=True)], FileMemory(), NOW)
-    decision, _ = decide_load([a_file("a.csv", "2", complete=True)], memory, NOW + MINUTE)
+    _, memory = decide_load([build_file("a.csv", "1", complete=True)], FileMemory(), NOW)
+    decision, _ = decide_load([build_file("a.csv", "2", complete=True)], memory, NOW + MINUTE)
     expect_start(decision, "a.csv")
 
 
 def test_a_file_that_disappeared_and_returned_is_new() -> None:
-    _, memory = decide_load([a_file("a.csv", complete=True)], FileMemory(), NOW)
+    _, memory = decide_load([build_file("a.csv", complete=True)], FileMemory(), NOW)
     _, memory = decide_load([], memory, NOW + MINUTE)
-    decision, _ = decide_load([a_file("a.csv", complete=True)], memory, NOW + 2 * MINUTE)
+    decision, _ = decide_load([build_file("a.csv", complete=True)], memory, NOW + 2 * MINUTE)
     expect_start(decision, "a.csv")
 
 
 def test_the_same_tick_again_asks_for_the_same_run() -> None:
-    files = [a_file("a.csv", complete=True), a_file("b.csv", complete=True)]
+    files = [build_file("a.csv", complete=True), build_file("b.csv", complete=True)]
     first, _ = decide_load(files, FileMemory(), NOW)
     again, _ = decide_load(files[::-1], FileMemory(), NOW + MINUTE)
     assert isinstance(first, StartLoad)
@@ -141,7 +141,7 @@ def test_the_same_tick_again_asks_for_the_same_run() -> None:
 
 
 def test_long_lists_are_counted() -> None:
-    decision, _ = decide_load([a_file(f"{n}.csv") for n in range(9)], FileMemory(), NOW)
+    decision, _ = decide_load([build_file(f"{n}.csv") for n in range(9)], FileMemory(), NOW)
     assert expect_reason(decision) == "Waiting until 0.csv, 1.csv, 2.csv, 3.csv, 4.csv and 4 more no longer change"
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import dagster as dg
 import pytest
 from dagster_home import open_instance
-from ticking_sensor import LINES, ORDERS, Ticking, materialize, sensor
+from ticking_sensor import LINES, ORDERS, Ticking, build_reports_sensor, materialize
 
 from starlake_dagster_components.definitions.steps.run_options import InvalidRunOptions
 
@@ -32,7 +32,7 @@ def read(request: dg.RunRequest, name: str = "sl_options") -> dict[str, Any]:
 
 
 def test_options_that_agree(instance: dg.DagsterInstance) -> None:
-    ticking = Ticking(instance, sensor())
+    ticking = Ticking(instance, build_reports_sensor())
     materialize(instance, ORDERS, **carry({"all": {"country": "FR", "level": 1}}))
     materialize(instance, LINES, **carry({"all": {"level": "1"}, "kpi.top": {"country": "DE"}}))
     started = ticking.started()
@@ -42,11 +42,11 @@ def test_options_that_agree(instance: dg.DagsterInstance) -> None:
 
 def test_without_options_a_run_has_no_tag(instance: dg.DagsterInstance) -> None:
     materialize(instance, ORDERS, LINES)
-    assert "sl_options" not in Ticking(instance, sensor()).started().tags
+    assert "sl_options" not in Ticking(instance, build_reports_sensor()).started().tags
 
 
 def test_options_that_contradict_each_other_start_nothing(instance: dg.DagsterInstance) -> None:
-    ticking = Ticking(instance, sensor())
+    ticking = Ticking(instance, build_reports_sensor())
     materialize(instance, ORDERS, **carry({"all": {"country": "FR"}}))
     materialize(instance, LINES, **carry({"all": {"country": "DE"}}))
     with pytest.raises(InvalidRunOptions, match=r"different values for the option all\.country: 'FR' and 'DE'"):
@@ -57,7 +57,7 @@ def test_options_that_contradict_each_other_start_nothing(instance: dg.DagsterIn
 
 
 def test_sets_are_united_also_those_of_earlier_materializations(instance: dg.DagsterInstance) -> None:
-    ticking = Ticking(instance, sensor())
+    ticking = Ticking(instance, build_reports_sensor())
     materialize(instance, ORDERS, **carry({"all": {"days": "1"}}))
     materialize(instance, LINES)
     ticking.started()
@@ -83,11 +83,11 @@ def test_declarations_that_are_wrong(instance: dg.DagsterInstance, declaration: 
     materialize(instance, ORDERS, **carry({"all": {"days": "1"}}, {"all": {"days": declaration}}))
     materialize(instance, LINES, **carry({"all": {"days": "1"}}, {"all": {"days": UNION}}))
     with pytest.raises(InvalidRunOptions, match=message):
-        Ticking(instance, sensor()).tick()
+        Ticking(instance, build_reports_sensor()).tick()
 
 
 def test_dry_runs_start_nothing_and_hide_nothing(instance: dg.DagsterInstance) -> None:
-    ticking = Ticking(instance, sensor())
+    ticking = Ticking(instance, build_reports_sensor())
     dry = {"metadata": {"sl_dry_run": dg.MetadataValue.bool(True)}}
     materialize(instance, ORDERS, LINES, **dry)
     assert ticking.skipped() == "No materializations observed"

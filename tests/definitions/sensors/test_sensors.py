@@ -12,7 +12,7 @@ import pytest
 from dagster_home import open_instance
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
-from ticking_sensor import LINES, ORDERS, Ticking, materialize, sensor
+from ticking_sensor import LINES, ORDERS, Ticking, build_reports_sensor, materialize
 
 from starlake_dagster_components.definitions.sensors.rule import DatasetTiming
 from starlake_dagster_components.pipelines.pipeline import TransformTrigger
@@ -25,14 +25,14 @@ def instance(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[dg.Dags
         yield instance
 
 
-def consumed(request: dg.RunRequest) -> dict[str, list[object]]:
+def read_consumed(request: dg.RunRequest) -> dict[str, list[object]]:
     found: dict[str, list[object]] = json.loads(request.tags[".dagster/starlake_triggered_by"])
     return found
 
 
 class TestDefinition:
     def test_it_is_the_seeds(self) -> None:
-        built = sensor(description="Starts reports")
+        built = build_reports_sensor(description="Starts reports")
         assert isinstance(built, dg.MultiAssetSensorDefinition)
         assert built.name == "reports_sensor"
         assert built.job_name == "reports"
@@ -41,7 +41,7 @@ class TestDefinition:
         assert built.description == "Starts reports"
 
     def test_settable(self) -> None:
-        built = sensor(default_status=dg.DefaultSensorStatus.STOPPED, minimum_interval_seconds=5, tags={"team": "sales"})
+        built = build_reports_sensor(default_status=dg.DefaultSensorStatus.STOPPED, minimum_interval_seconds=5, tags={"team": "sales"})
         assert built.default_status is dg.DefaultSensorStatus.STOPPED
         assert built.minimum_interval_seconds == 5
         assert built.tags["team"] == "sales"
@@ -49,41 +49,41 @@ class TestDefinition:
     def test_no_warnings_without_a_remedy(self) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            sensor()
+            build_reports_sensor()
 
     def test_in_definitions(self) -> None:
         definitions = dg.Definitions(
             assets=[dg.AssetsDefinition(specs=[dg.AssetSpec("report")])],
             jobs=[dg.define_asset_job("reports", selection="report")],
-            sensors=[sensor()],
+            sensors=[build_reports_sensor()],
         )
         assert definitions.resolve_sensor_def("reports_sensor").job_name == "reports"
 
     def test_unknown_dataset(self) -> None:
         with pytest.raises(InvalidTrigger, match=r"unknown dataset 'sales\.order'"):
-            sensor(trigger=TransformTrigger(strategy="sales.order and sales.lines"))
+            build_reports_sensor(trigger=TransformTrigger(strategy="sales.order and sales.lines"))
 
 
 class TestTicks:
     def test_nothing_some_all(self, instance: dg.DagsterInstance) -> None:
-        ticking = Ticking(instance, sensor())
+        ticking = Ticking(instance, build_reports_sensor())
         assert ticking.skipped() == "No materializations observed"
         materialize(instance, LINES)
         assert ticking.skipped() == "Observed materializations for ['sales/lines'], but not for ['sales_orders']"
         materialize(instance, ORDERS)
         request = ticking.started()
-        assert set(consumed(request)) == {"sales_orders", "sales/lines"}
+        assert set(read_consumed(request)) == {"sales_orders", "sales/lines"}
         assert ticking.skipped() == "No materializations observed"
 
     def test_the_first_start_sees_what_is_there_once_and_not_its_history(self, instance: dg.DagsterInstance) -> None:
         for _ in range(5):
             materialize(instance, ORDERS, LINES)
-        ticking = Ticking(instance, sensor())
+        ticking = Ticking(instance, build_reports_sensor())
         ticking.started()
         assert ticking.skipped() == "No materializations observed"
 
     def test_several_in_one_tick_are_one_run(self, instance: dg.DagsterInstance) -> None:
-        ticking = Ticking(instance, sensor())
+        ticking = Ticking(instance, build_reports_sensor())
         materialize(instance, ORDERS, ORDERS, LINES, ORDERS)
         ticking.started()
         assert ticking.skipped() == "No materializations observed"
@@ -91,7 +91,7 @@ class TestTicks:
     def test_materializations_during_an_evaluation_are_not_lost(
         self, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        ticking = Ticking(instance, sensor())
+        ticking = Ticking(instance, build_reports_sensor())
         materialize(instance, ORDERS, LINES)
         read = instance.get_asset_records
 
@@ -109,7 +109,7 @@ class TestTicks:
 
     def test_the_same_materializations_have_the_same_run_key(self, instance: dg.DagsterInstance) -> None:
         """If the daemon died before it stored the cursor, Dagster recognizes the run by its key, and does not start another."""
-        ticking = Ticking(instance, sensor())
+        ticking = Ticking(instance, build_reports_sensor())
         materialize(instance, ORDERS, LINES)
         first = ticking.tick(keep=False)
         again = ticking.started()
@@ -123,7 +123,7 @@ class TestTicks:
         for keys, fires in (((ORDERS,), False), ((), False), ((LINES,), True), ((), False), ((LINES,), False), ((ORDERS,), True)):
             with open_instance(tmp_path) as instance:
                 materialize(instance, *keys)
-                ticking = Ticking(instance, sensor())
+                ticking = Ticking(instance, build_reports_sensor())
                 ticking.cursor = cursor
                 assert isinstance(ticking.tick(), dg.RunRequest) == fires
                 cursor = ticking.cursor
@@ -131,7 +131,7 @@ class TestTicks:
     def test_dagsters_own_cursor_is_understood(self, instance: dg.DagsterInstance) -> None:
         """A generated sensor with the same name may have stored its cursor."""
         materialize(instance, ORDERS, LINES)
-        ticking = Ticking(instance, sensor())
+        ticking = Ticking(instance, build_reports_sensor())
         with dg.build_multi_asset_sensor_context(
             monitored_assets=ticking.keys, instance=instance, repository_def=ticking.repository
         ) as context:
@@ -145,7 +145,7 @@ class TestTicks:
         assert ticking.skipped() == "No materializations observed"
 
     def test_dagster_understands_the_cursor(self, instance: dg.DagsterInstance) -> None:
-        ticking = Ticking(instance, sensor())
+        ticking = Ticking(instance, build_reports_sensor())
         materialize(instance, ORDERS, LINES)
         ticking.started()
         materialize(instance, LINES)
@@ -164,7 +164,7 @@ class TestTicks:
             if broken:
                 raise dg.Failure("no file")
 
-        ticking = Ticking(instance, sensor())
+        ticking = Ticking(instance, build_reports_sensor())
         materialize(instance, ORDERS)
         assert not dg.materialize([lines], instance=instance, raise_on_error=False).success
         assert "but not for ['sales/lines']" in (ticking.skipped() or "")
@@ -173,13 +173,13 @@ class TestTicks:
         ticking.started()
 
     def test_observations_and_plans_are_not_materializations(self, instance: dg.DagsterInstance) -> None:
-        ticking = Ticking(instance, sensor())
+        ticking = Ticking(instance, build_reports_sensor())
         for key in (ORDERS, LINES):
             instance.report_runless_asset_event(dg.AssetObservation(key))
         assert ticking.skipped() == "No materializations observed"
 
     def test_a_wiped_asset_is_waited_for_again(self, instance: dg.DagsterInstance) -> None:
-        ticking = Ticking(instance, sensor())
+        ticking = Ticking(instance, build_reports_sensor())
         materialize(instance, ORDERS, LINES)
         instance.wipe_assets([LINES])
         assert ticking.skipped() == "Observed materializations for ['sales_orders'], but not for ['sales/lines']"
@@ -188,7 +188,7 @@ class TestTicks:
 
     def test_partitioned_materializations(self, instance: dg.DagsterInstance) -> None:
         """Generated DAGs give each materialization its own partition. Dagster's advance_cursor fails at the 25th."""
-        ticking = Ticking(instance, sensor())
+        ticking = Ticking(instance, build_reports_sensor())
         for day in range(1, 29):
             materialize(instance, ORDERS, partition=f"2026-01-{day:02}")
         materialize(instance, LINES)
@@ -206,28 +206,28 @@ class TestTicks:
             yield dg.MaterializeResult(LINES)
 
         with open_instance(tmp_path) as instance:
-            ticking = Ticking(instance, sensor())
+            ticking = Ticking(instance, build_reports_sensor())
             started = []
             for _ in range(3):
                 run_id = dg.materialize([both], instance=instance).run_id
                 started.append(ticking.started())
                 assert ticking.skipped() == "No materializations observed"
                 instance.delete_run(run_id)
-        assert len({json.dumps([entry[0] for entry in consumed(request).values()]) for request in started}) == 1
+        assert len({json.dumps([entry[0] for entry in read_consumed(request).values()]) for request in started}) == 1
         assert len({request.run_key for request in started}) == 3
 
     def test_two_names_of_one_asset(self, instance: dg.DagsterInstance) -> None:
         watched = {"sales.orders": ORDERS, "SALES.ORDERS": ORDERS}
-        ticking = Ticking(instance, sensor(watched), watched)
+        ticking = Ticking(instance, build_reports_sensor(watched), watched)
         materialize(instance, ORDERS)
-        assert list(consumed(ticking.started())) == ["sales_orders"]
+        assert list(read_consumed(ticking.started())) == ["sales_orders"]
 
     def test_any_and_expression_and_cycle(self, instance: dg.DagsterInstance) -> None:
-        any_of = Ticking(instance, sensor(trigger=TransformTrigger(strategy="any")))
-        expression = Ticking(instance, sensor(trigger=TransformTrigger(strategy="sales.orders & sales.lines")))
+        any_of = Ticking(instance, build_reports_sensor(trigger=TransformTrigger(strategy="any")))
+        expression = Ticking(instance, build_reports_sensor(trigger=TransformTrigger(strategy="sales.orders & sales.lines")))
         cycle = Ticking(
             instance,
-            sensor(
+            build_reports_sensor(
                 trigger=TransformTrigger(data_cycle_enabled=True, data_cycle="0 0 * * *", optional_dataset_enabled=True),
                 timings={"sales.lines": DatasetTiming("0 0 * * 1")},
             ),
@@ -238,7 +238,9 @@ class TestTicks:
         assert (expression.skipped() or "").endswith("but not for ['sales/lines'] (strategy: sales.orders & sales.lines)")
 
     def test_min_timedelta_between_runs(self, instance: dg.DagsterInstance) -> None:
-        ticking = Ticking(instance, sensor(trigger=TransformTrigger(strategy="any", min_timedelta_between_runs=timedelta(hours=1))))
+        ticking = Ticking(
+            instance, build_reports_sensor(trigger=TransformTrigger(strategy="any", min_timedelta_between_runs=timedelta(hours=1)))
+        )
         materialize(instance, ORDERS)
         ticking.started()
         materialize(instance, LINES)
@@ -252,7 +254,7 @@ class TestTags:
     def test_the_logical_time_is_the_newest_one(self, instance: dg.DagsterInstance) -> None:
         materialize(instance, ORDERS, **self.at("2026-01-05T02:00:00+01:00"))
         materialize(instance, LINES, **self.at("2026-01-05T00:30:00+00:00"))
-        tags = Ticking(instance, sensor()).started().tags
+        tags = Ticking(instance, build_reports_sensor()).started().tags
         assert tags["starlake/scheduled_date"] == "2026-01-05T01:00:00+00:00"
         assert tags["starlake/data_interval_start"] == "1970-01-01T00:00:00+00:00"
         assert tags["starlake/data_interval_end"] == "2026-01-05T01:00:00+00:00"
@@ -270,17 +272,21 @@ class TestTags:
     def test_as_starlake_dagster_writes_it(self, instance: dg.DagsterInstance, arguments: dict[str, object]) -> None:
         materialize(instance, ORDERS, **arguments)
         materialize(instance, LINES)
-        assert Ticking(instance, sensor()).started().tags["starlake/scheduled_date"] == "2030-01-05T00:00:00+00:00"
+        assert Ticking(instance, build_reports_sensor()).started().tags["starlake/scheduled_date"] == "2030-01-05T00:00:00+00:00"
 
     def test_without_one_it_is_the_time_of_the_event(self, instance: dg.DagsterInstance) -> None:
         before = datetime.now(timezone.utc)
         materialize(instance, ORDERS, LINES, partition="FR")
-        found = datetime.fromisoformat(Ticking(instance, sensor()).started().tags["starlake/scheduled_date"])
+        found = datetime.fromisoformat(Ticking(instance, build_reports_sensor()).started().tags["starlake/scheduled_date"])
         assert before <= found <= datetime.now(timezone.utc)
 
     def test_time_zone_and_start_date(self, instance: dg.DagsterInstance) -> None:
         materialize(instance, ORDERS, LINES, **self.at("2026-07-05T00:00:00+00:00"))
-        tags = Ticking(instance, sensor(trigger=TransformTrigger(timezone="Europe/Paris"), start_date=date(2026, 1, 1))).started().tags
+        tags = (
+            Ticking(instance, build_reports_sensor(trigger=TransformTrigger(timezone="Europe/Paris"), start_date=date(2026, 1, 1)))
+            .started()
+            .tags
+        )
         assert tags["starlake/data_interval_end"] == "2026-07-05T02:00:00+02:00"
         assert tags["starlake/data_interval_start"] == "2026-01-01T00:00:00+01:00"
 
@@ -308,19 +314,19 @@ class TestTags:
         run(other, "2026-01-04T12:00:00+00:00")
         reports.execute_in_process(instance=instance)
         materialize(instance, ORDERS, LINES, **self.at("2026-01-05T00:00:00+00:00"))
-        tags = Ticking(instance, sensor()).started().tags
+        tags = Ticking(instance, build_reports_sensor()).started().tags
         assert tags["starlake/data_interval_start"] == "2026-01-03T00:00:00+00:00"
 
     def test_consumed_materializations_are_recorded(self, instance: dg.DagsterInstance) -> None:
         materialize(instance, ORDERS, LINES)
-        found = consumed(Ticking(instance, sensor()).started())
+        found = read_consumed(Ticking(instance, build_reports_sensor()).started())
         records = {r.asset_entry.asset_key: r.asset_entry.last_materialization_record for r in instance.get_asset_records([ORDERS, LINES])}
         expected = {key.to_user_string(): [record.storage_id, record.run_id] for key, record in records.items() if record}
         assert found == expected
 
 
 @contextmanager
-def statements() -> Iterator[list[str]]:
+def record_statements() -> Iterator[list[str]]:
     """Record the SQL that reads or writes rows of Dagster's tables, without queries about the schema."""
     seen: list[str] = []
 
@@ -340,17 +346,17 @@ class TestCost:
     def test_queries_of_a_tick(self, count: int) -> None:
         watched = {f"d.t{i}": dg.AssetKey(f"d_t{i}") for i in range(count)}
         with dg.DagsterInstance.ephemeral() as instance:
-            ticking = Ticking(instance, sensor(watched), watched)
+            ticking = Ticking(instance, build_reports_sensor(watched), watched)
             *most, last = watched.values()
-            with statements() as idle:
+            with record_statements() as idle:
                 ticking.skipped()
             materialize(instance, *most)
-            with statements() as some:
+            with record_statements() as some:
                 ticking.skipped()
             materialize(instance, last)
-            with statements() as starting:
+            with record_statements() as starting:
                 ticking.started()
-            with statements() as done:
+            with record_statements() as done:
                 ticking.skipped()
         assert [len(seen) for seen in (idle, some, starting, done)] == [2, 2, 3, 2]
 
@@ -359,20 +365,20 @@ class TestCost:
             for _ in range(200):
                 materialize(instance, ORDERS)
             materialize(instance, LINES)
-            ticking = Ticking(instance, sensor())
+            ticking = Ticking(instance, build_reports_sensor())
             returned: list[int] = []
             storage = instance.event_log_storage
             for name in ("fetch_materializations", "get_event_records", "get_logs_for_run", "fetch_observations"):
                 monkeypatch.setattr(storage, name, lambda *_, **__: pytest.fail("reads events one by one"))
             read = instance.get_asset_records
             monkeypatch.setattr(instance, "get_asset_records", lambda keys: returned.append(len(found := read(keys))) or found)  # type: ignore[func-returns-value]
-            with statements() as seen:
+            with record_statements() as seen:
                 ticking.started()
         assert returned == [2]
         assert len(seen) == 3
 
     def test_the_cursor_has_one_entry_per_asset(self, instance: dg.DagsterInstance) -> None:
-        ticking = Ticking(instance, sensor())
+        ticking = Ticking(instance, build_reports_sensor())
         sizes = []
         for _ in range(4):
             materialize(instance, ORDERS, LINES)

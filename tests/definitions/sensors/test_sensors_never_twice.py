@@ -176,7 +176,7 @@ def perform(play: Play, backend: Backend) -> None:
             tick(job)
         for number in range(len(daemon.runs)):
             finish(number)
-        if not daemon.unfinished and len(finished) == len(daemon.runs) and not any(_due(model, play, j) for j in range(len(play.jobs))):
+        if not daemon.unfinished and len(finished) == len(daemon.runs) and not any(_is_due(model, play, j) for j in range(len(play.jobs))):
             break
 
     found = [(job, {int(a[3:]): nth[int(a[3:]), i] for a, i in consumed.items()}) for job, (_, consumed) in daemon.runs]
@@ -194,7 +194,7 @@ def _order(run: tuple[int, dict[int, int]]) -> tuple[int, list[tuple[int, int]]]
     return run[0], sorted(run[1].items())
 
 
-def _due(model: Model, play: Play, number: int) -> bool:
+def _is_due(model: Model, play: Play, number: int) -> bool:
     job = play.jobs[number]
     new = {a for a in job.watches if model.made[a] > model.consumed[number, a]}
     return bool(new) and job.holds(new.__contains__)

@@ -22,14 +22,14 @@ def project(shop: ProjectFolder) -> ProjectFolder:
     return shop.write("metadata/transform/kpi/top.sql", "select max(amount) as best from kpi.daily\n")
 
 
-def options(project: ProjectFolder, **values: str) -> ProjectFolder:
+def set_options(project: ProjectFolder, **values: str) -> ProjectFolder:
     lines = "\n".join(f"    {name}: {value}" for name, value in values.items())
     config = project.root / "metadata/dags/transforms.sl.yml"
     config.write_text(f"{config.read_text()}  options:\n{lines}\n")
     return project
 
 
-def problems(project: ProjectFolder) -> list[str]:
+def list_problems(project: ProjectFolder) -> list[str]:
     return [str(p) for p in prepare_graph(project.root, Settings())[2]]
 
 
@@ -58,21 +58,21 @@ def test_logical_times_travel_from_the_schedule_to_the_transforms(project: Proje
 
 
 def test_an_unknown_dataset_in_the_strategy_has_file_and_line(project: ProjectFolder) -> None:
-    options(project, dataset_triggering_strategy="shop.orders and shop.item")
-    assert problems(project) == [
+    set_options(project, dataset_triggering_strategy="shop.orders and shop.item")
+    assert list_problems(project) == [
         "metadata/dags/transforms.sl.yml:7: option 'dataset_triggering_strategy': unknown dataset 'shop.item' (did you mean 'shop.items'?)"
     ]
 
 
 def test_options_without_effect_are_warned_about(project: ProjectFolder) -> None:
-    options(project, optional_dataset_enabled="true")
-    (problem,) = problems(project)
+    set_options(project, optional_dataset_enabled="true")
+    (problem,) = list_problems(project)
     assert problem.startswith("metadata/dags/transforms.sl.yml:7: warning: option 'optional_dataset_enabled' has no effect")
 
 
 def test_strategy_and_cycle_in_force(project: ProjectFolder) -> None:
-    options(project, dataset_triggering_strategy="shop.orders | shop.items", data_cycle_enabled="true")
-    assert problems(project) == []
+    set_options(project, dataset_triggering_strategy="shop.orders | shop.items", data_cycle_enabled="true")
+    assert list_problems(project) == []
     assert load_definitions_from_starlake_project(project.root).resolve_sensor_def("kpi_tasks_sensor")
 
 

@@ -67,7 +67,7 @@ def run(folder: ProjectFolder, instance: dg.DagsterInstance, job: str, **setting
     return definitions.resolve_job_def(job).execute_in_process(instance=instance, raise_on_error=False)
 
 
-def checks(result: dg.ExecuteInProcessResult) -> dict[str, tuple[str, str]]:
+def list_checks(result: dg.ExecuteInProcessResult) -> dict[str, tuple[str, str]]:
     return {
         f"{e.asset_key.to_user_string()}.{e.check_name}": (PASSED if e.passed else FAILED, e.severity.value)
         for e in result.get_asset_check_evaluations()
@@ -85,7 +85,7 @@ def test_a_transform_that_fails_its_expectations_has_results_for_all(folder: Pro
     write_application(folder, fail_on_error=True)
     result = run(folder, instance, "tasks_kpi")
     assert not result.success
-    assert checks(result) == {"kpi_k.nulls_id": (PASSED, "ERROR"), "kpi_k.nulls_v": (FAILED, "ERROR")}
+    assert list_checks(result) == {"kpi_k.nulls_id": (PASSED, "ERROR"), "kpi_k.nulls_v": (FAILED, "ERROR")}
     (evaluation,) = [e for e in result.get_asset_check_evaluations() if not e.passed]
     assert evaluation.metadata["starlake/violations"].value == 1
 
@@ -96,7 +96,7 @@ def test_a_load_that_fails_its_expectations_has_results_for_all(folder: ProjectF
     folder.write("datasets/stage/s/t1.csv", "id,v\n,\n1,a\n").write("datasets/stage/s/u1.csv", "id,v\n1,a\n")
     result = run(folder, instance, "loads_s", batch=batch)
     assert not result.success
-    assert checks(result) == {
+    assert list_checks(result) == {
         "s_t.nulls_id": (FAILED, "ERROR"),
         "s_t.nulls_v": (FAILED, "WARN"),
         "s_u.nulls_id": (PASSED, "ERROR"),
@@ -108,11 +108,11 @@ def test_a_load_that_fails_its_expectations_has_results_for_all(folder: ProjectF
 def test_a_load_without_a_file_keeps_the_last_results(folder: ProjectFolder, instance: dg.DagsterInstance, batch: bool) -> None:
     folder.write("datasets/stage/s/t1.csv", "id,v\n,a\n")
     first = run(folder, instance, "loads_s", batch=batch)
-    assert checks(first) == {"s_t.nulls_id": (FAILED, "ERROR"), "s_t.nulls_v": (PASSED, "WARN")}
+    assert list_checks(first) == {"s_t.nulls_id": (FAILED, "ERROR"), "s_t.nulls_v": (PASSED, "WARN")}
     for _ in range(2):
         again = run(folder, instance, "loads_s", batch=batch)
         assert again.success
-        assert checks(again) == checks(first)
+        assert list_checks(again) == list_checks(first)
         assert find_row_count(instance, "s_t") == 1
     assert {e.metadata["starlake/evaluated_in_run"].value for e in again.get_asset_check_evaluations()} == {first.run_id}
     record = instance.event_log_storage.get_asset_check_execution_history(dg.AssetCheckKey(dg.AssetKey("s_t"), "nulls_id"), limit=1)[0]
@@ -139,7 +139,7 @@ def test_results_that_are_older_than_the_rows_are_not_repeated(
         if rows:
             folder.write("datasets/stage/s/t1.csv", f"id,v\n{rows}\n")
         definitions = load_definitions_from_starlake_project(folder.root, executor=executor, batch=batch)
-        return checks(definitions.resolve_job_def("loads_s").execute_in_process(instance=instance, raise_on_error=False))
+        return list_checks(definitions.resolve_job_def("loads_s").execute_in_process(instance=instance, raise_on_error=False))
 
     known = load("1,a", DuckDBExecutor())
     assert load("", DuckDBExecutor()) == known == {"s_t.nulls_id": (PASSED, "ERROR"), "s_t.nulls_v": (PASSED, "WARN")}
@@ -156,10 +156,10 @@ def test_a_dry_run_does_not_make_results_unknown(folder: ProjectFolder, instance
     definitions = load_definitions_from_starlake_project(folder.root, executor=DuckDBExecutor())
     config = {"ops": {"s_t": {"config": {"dry_run": True}}}}
     assert definitions.resolve_job_def("loads_s").execute_in_process(run_config=config, instance=instance).success
-    assert checks(run(folder, instance, "loads_s")) == checks(first)
+    assert list_checks(run(folder, instance, "loads_s")) == list_checks(first)
 
 
-def blocking(folder: ProjectFolder, **settings: Any) -> set[str]:
+def list_blocking(folder: ProjectFolder, **settings: Any) -> set[str]:
     definitions = load_definitions_from_starlake_project(folder.root, **settings)
     keys = definitions.get_repository_def().asset_graph.asset_check_keys
     graph = definitions.get_repository_def().asset_graph
@@ -168,18 +168,18 @@ def blocking(folder: ProjectFolder, **settings: Any) -> set[str]:
 
 @pytest.mark.skipif(not can_block(), reason="this release of Dagster skips what waits for a blocking check without a result")
 def test_checks_block_where_expectation_and_application_fail_on_error(folder: ProjectFolder) -> None:
-    assert blocking(folder) == set()
+    assert list_blocking(folder) == set()
     write_application(folder, fail_on_error=True)
-    assert blocking(folder) == {"s_t.nulls_id", "s_u.nulls_id", "kpi_k.nulls_id", "kpi_k.nulls_v"}
-    assert blocking(folder, expectation_checks={"blocking": False}) == set()
+    assert list_blocking(folder) == {"s_t.nulls_id", "s_u.nulls_id", "kpi_k.nulls_id", "kpi_k.nulls_v"}
+    assert list_blocking(folder, expectation_checks={"blocking": False}) == set()
     write_application(folder, fail_on_error=False)
-    assert len(blocking(folder, expectation_checks={"blocking": True})) == 6
+    assert len(list_blocking(folder, expectation_checks={"blocking": True})) == 6
 
 
 def test_severity_may_be_chosen_and_checks_be_off(folder: ProjectFolder, instance: dg.DagsterInstance) -> None:
     result = run(folder, instance, "tasks_kpi", expectation_checks={"severity": "warn"})
-    assert checks(result) == {"kpi_k.nulls_id": (PASSED, "WARN"), "kpi_k.nulls_v": (FAILED, "WARN")}
-    assert checks(run(folder, instance, "tasks_kpi", expectation_checks={"enabled": False})) == {}
+    assert list_checks(result) == {"kpi_k.nulls_id": (PASSED, "WARN"), "kpi_k.nulls_v": (FAILED, "WARN")}
+    assert list_checks(run(folder, instance, "tasks_kpi", expectation_checks={"enabled": False})) == {}
 
 
 class Renaming(StarlakeTranslator):
@@ -192,7 +192,7 @@ class Renaming(StarlakeTranslator):
 
 def test_a_translator_makes_the_checks(folder: ProjectFolder, instance: dg.DagsterInstance) -> None:
     result = run(folder, instance, "tasks_kpi", translator=Renaming())
-    assert checks(result) == {"kpi_k.ours_nulls_id": (PASSED, "ERROR")}
+    assert list_checks(result) == {"kpi_k.ours_nulls_id": (PASSED, "ERROR")}
 
 
 def test_bad_values_and_failed_expectations_are_not_tried_again(folder: ProjectFolder, instance: dg.DagsterInstance) -> None:

@@ -47,25 +47,25 @@ def deliver(folder: ProjectFolder, **files: str) -> None:
         folder.write(f"datasets/incoming/shop/{name}.csv", text)
 
 
-def rows(folder: ProjectFolder, sql: str) -> list[Any]:
+def read_rows(folder: ProjectFolder, sql: str) -> list[Any]:
     with duckdb.connect(str(folder.root / "datasets" / "duckdb.db"), read_only=True) as connection:
         return connection.execute(sql).fetchall()
 
 
-def outcome(results: list[RunResult]) -> dict[str, str]:
+def list_outcomes(results: list[RunResult]) -> dict[str, str]:
     return {a.key: a.status for r in results for a in r.assets}
 
 
-def errors(results: list[RunResult]) -> list[str]:
+def list_errors(results: list[RunResult]) -> list[str]:
     return [a.error or "" for r in results for a in r.assets if a.error]
 
 
 def test_loads_and_transforms_make_tables(ready: ProjectFolder, executor: StarlakeExecutor) -> None:
     deliver(ready, orders="id;amount\n1;10\n2;20\n", items="id;label\n1;pen\n2;cup\n")
     results = run_headless(ready.root, Settings(executor=executor))
-    assert [r.error for r in results] == [None, None], errors(results)
-    assert outcome(results) == dict.fromkeys(["shop", "shop_orders", "shop_items", "kpi_daily", "kpi_top"], "done")
-    assert rows(ready, "select * from kpi.daily order by id") == [(1, "10", "pen"), (2, "20", "cup")]
+    assert [r.error for r in results] == [None, None], list_errors(results)
+    assert list_outcomes(results) == dict.fromkeys(["shop", "shop_orders", "shop_items", "kpi_daily", "kpi_top"], "done")
+    assert read_rows(ready, "select * from kpi.daily order by id") == [(1, "10", "pen"), (2, "20", "cup")]
     loaded = {a.key: a.loaded for r in results for a in r.assets}
     assert loaded["shop_orders"] == 2
     assert not list((ready.root / "datasets/incoming/shop").iterdir())
@@ -74,15 +74,15 @@ def test_loads_and_transforms_make_tables(ready: ProjectFolder, executor: Starla
 def test_nothing_to_load_skips_the_tables_and_the_run_succeeds(ready: ProjectFolder, executor: StarlakeExecutor) -> None:
     (result,) = run_headless(ready.root, Settings(executor=executor), job="shop_tables")
     assert result.success
-    assert outcome([result]) == {"shop": "skipped", "shop_orders": "skipped", "shop_items": "skipped"}
+    assert list_outcomes([result]) == {"shop": "skipped", "shop_orders": "skipped", "shop_items": "skipped"}
 
 
 def test_a_table_alone_stages_its_own_files(ready: ProjectFolder, executor: StarlakeExecutor) -> None:
     deliver(ready, orders="id;amount\n1;10\n", items="id;label\n1;pen\n")
     (result,) = run_headless(ready.root, Settings(executor=executor), selection='key:"shop_orders"')
-    assert result.success, errors([result])
-    assert outcome([result]) == {"shop_orders": "done"}
-    assert rows(ready, "select * from shop.orders") == [(1, "10")]
+    assert result.success, list_errors([result])
+    assert list_outcomes([result]) == {"shop_orders": "done"}
+    assert read_rows(ready, "select * from shop.orders") == [(1, "10")]
     assert [p.name for p in (ready.root / "datasets/incoming/shop").iterdir()] == ["items.csv"]
 
 
@@ -90,13 +90,13 @@ def test_a_bad_file_fails_its_table_only_and_is_not_lost(ready: ProjectFolder, e
     deliver(ready, orders="id;amount\none;10\n", items="id;label\n1;pen\n")
     (result,) = run_headless(ready.root, Settings(executor=executor), job="shop_tables")
     assert not result.success
-    assert outcome([result]) == {"shop": "done", "shop_orders": "failed", "shop_items": "done"}
+    assert list_outcomes([result]) == {"shop": "done", "shop_orders": "failed", "shop_items": "done"}
     left = [p for area in ("stage", "ingesting") for p in (ready.root / "datasets" / area).rglob("orders.csv")]
     assert len(left) == 1
     left[0].write_text("id;amount\n7;70\n")
     (again,) = run_headless(ready.root, Settings(executor=executor), selection='key:"shop_orders"')
-    assert again.success, errors([again])
-    assert rows(ready, "select * from shop.orders") == [(7, "70")]
+    assert again.success, list_errors([again])
+    assert read_rows(ready, "select * from shop.orders") == [(7, "70")]
 
 
 def test_a_file_that_was_not_loaded_is_tried_again_by_the_next_run_of_the_job(ready: ProjectFolder, executor: StarlakeExecutor) -> None:
@@ -104,15 +104,15 @@ def test_a_file_that_was_not_loaded_is_tried_again_by_the_next_run_of_the_job(re
     settings = Settings(executor=executor)
     for expected in ({"shop": "done", "shop_orders": "failed", "shop_items": "done"},) * 2:
         (result,) = run_headless(ready.root, settings, job="shop_tables")
-        assert outcome([result]) == expected
+        assert list_outcomes([result]) == expected
     (left,) = [p for area in ("stage", "ingesting") for p in (ready.root / "datasets" / area).rglob("orders*.csv")]
     left.write_text("id;amount\n7;70\n")
     (again,) = run_headless(ready.root, settings, job="shop_tables")
-    assert again.success, errors([again])
-    assert rows(ready, "select * from shop.orders") == [(7, "70")]
-    assert rows(ready, "select * from shop.items") == [(1, "pen")]
+    assert again.success, list_errors([again])
+    assert read_rows(ready, "select * from shop.orders") == [(7, "70")]
+    assert read_rows(ready, "select * from shop.items") == [(1, "pen")]
     (idle,) = run_headless(ready.root, settings, job="shop_tables")
-    assert set(outcome([idle]).values()) == {"skipped"}
+    assert set(list_outcomes([idle]).values()) == {"skipped"}
 
 
 def test_under_ack_a_file_that_was_not_loaded_waits_for_the_next_ack(ready: ProjectFolder) -> None:
@@ -123,11 +123,11 @@ def test_under_ack_a_file_that_was_not_loaded_waits_for_the_next_ack(ready: Proj
     ready.write("datasets/stage/shop/orders.csv", "id;amount\n2;20\n")
     ready.write("datasets/ingesting/shop/orders-old.csv", "id;amount\n1;10\n")
     (result,) = run_headless(ready.root, settings, job="shop_tables")
-    assert set(outcome([result]).values()) == {"skipped"}
+    assert set(list_outcomes([result]).values()) == {"skipped"}
     ack.touch()
     (result,) = run_headless(ready.root, settings, job="shop_tables")
-    assert result.success, errors([result])
-    assert rows(ready, "select id from shop.orders order by 1") == [(1,), (2,)]
+    assert result.success, list_errors([result])
+    assert read_rows(ready, "select id from shop.orders order by 1") == [(1,), (2,)]
 
 
 def test_a_job_that_is_executed_in_process_stages_once(ready: ProjectFolder) -> None:
@@ -141,8 +141,8 @@ def test_a_failing_sql_says_file_and_statement(ready: ProjectFolder, executor: S
     ready.write("metadata/transform/kpi/top.sql", "select nonsense from kpi.daily\n")
     deliver(ready, orders="id;amount\n1;10\n", items="id;label\n1;pen\n")
     results = run_headless(ready.root, Settings(executor=executor))
-    assert outcome(results)["kpi_top"] == "failed"
-    (error,) = errors(results)
+    assert list_outcomes(results)["kpi_top"] == "failed"
+    (error,) = list_errors(results)
     assert "transform" in error
     assert "nonsense" in error
 
@@ -154,30 +154,30 @@ def test_pending_and_ack_wait_for_their_files(ready: ProjectFolder, executor: St
     ready.write("metadata/dags/loads.sl.yml", config.replace("imported", "pending"))
     (result,) = run_headless(ready.root, settings, job="shop_tables")
     assert result.success
-    assert outcome([result])["shop"] == "skipped"
+    assert list_outcomes([result])["shop"] == "skipped"
     ready.write("datasets/stage/shop/orders.csv", "id;amount\n1;10\n")
     (result,) = run_headless(ready.root, settings, job="shop_tables")
-    assert result.success, errors([result])
-    assert outcome([result]) == {"shop": "done", "shop_orders": "done", "shop_items": "done"}
+    assert result.success, list_errors([result])
+    assert list_outcomes([result]) == {"shop": "done", "shop_orders": "done", "shop_items": "done"}
 
     ack = ready.root / "datasets" / "go.ack"
     ready.write("metadata/dags/loads.sl.yml", config.replace("imported", f"ack\n    global_ack_file_path: {ack}"))
     ready.write("datasets/stage/shop/orders.csv", "id;amount\n2;20\n")
     (result,) = run_headless(ready.root, settings, job="shop_tables")
     assert result.success
-    assert outcome([result])["shop"] == "skipped"
+    assert list_outcomes([result])["shop"] == "skipped"
     ack.touch()
     (result,) = run_headless(ready.root, settings, job="shop_tables")
-    assert result.success, errors([result])
+    assert result.success, list_errors([result])
     assert not ack.exists()
-    assert rows(ready, "select id from shop.orders order by 1") == [(1,), (2,)]
+    assert read_rows(ready, "select id from shop.orders order by 1") == [(1,), (2,)]
 
 
 def test_the_scheduled_date_reaches_the_command(ready: ProjectFolder, executor: StarlakeExecutor) -> None:
     deliver(ready, orders="id;amount\n1;10\n", items="id;label\n1;pen\n")
     (result,) = run_headless(ready.root, Settings(executor=executor), job="shop_tables", scheduled_date="2026-01-31T00:00:00")
-    assert result.success, errors([result])
-    assert {str(r[0]) for r in rows(ready, "select distinct scheduled_date from audit.audit")} == {"2026-01-31 00:00:00"}
+    assert result.success, list_errors([result])
+    assert {str(r[0]) for r in read_rows(ready, "select distinct scheduled_date from audit.audit")} == {"2026-01-31 00:00:00"}
 
 
 def test_expectations_become_check_results(ready: ProjectFolder) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import dagster as dg
 import duckdb
 import pytest
-from cloud_run_harness import an_executor
+from cloud_run_harness import connect_executor
 from cloud_run_server import CloudRunServer, shorten_log_waits
 from starlake_playback import Program
 
@@ -59,7 +59,7 @@ class Failing:
         executors: dict[str, StarlakeExecutor] = {
             "shell": ShellExecutor(starlake_path=starlake),
             "dagster_shell": DagsterShellExecutor(starlake_path=starlake),
-            "cloud_run": an_executor(server, **{"logs": "tail", **fields}),
+            "cloud_run": connect_executor(server, **{"logs": "tail", **fields}),
             "duckdb": DuckDBExecutor(),
         }
         self.settings = Settings(executor=executors[kind])
@@ -92,7 +92,7 @@ class Failing:
         return sum(command.startswith("load") for command in self.program.commands)
 
 
-def kinds_of_events(result: Any) -> list[str]:
+def list_event_kinds(result: Any) -> list[str]:
     return [event.event_type_value for event in result.all_events]
 
 
@@ -114,7 +114,7 @@ def test_a_failed_expectation(
     first = case.run(instance)
     rows = case.rows()
     assert not first.success
-    assert "STEP_UP_FOR_RETRY" not in kinds_of_events(first)
+    assert "STEP_UP_FOR_RETRY" not in list_event_kinds(first)
     checks = [e.asset_check_evaluation_data for e in first.all_events if e.event_type_value == "ASSET_CHECK_EVALUATION"]
     assert [(c.check_name, c.passed) for c in checks if c.check_name != "rejected_rows"] == [("no_name_boom", False)]
     # The engine evaluates them before it commits.

@@ -180,7 +180,7 @@ def test_a_check_alone_says_what_to_do(shop: Shop) -> None:
 # ------------------------------------------------------------------------------------------ commands that end in the middle
 
 
-def without_audit(shop: Shop) -> None:
+def disable_audit(shop: Shop) -> None:
     application = shop.root / "metadata/application.sl.yml"
     application.write_text(application.read_text() + "  audit:\n    active: false\n")
 
@@ -188,7 +188,7 @@ def without_audit(shop: Shop) -> None:
 @pytest.mark.parametrize("audit", [True, False])
 def test_a_killed_command_is_finished_table_by_table(shop: Shop, audit: bool) -> None:
     if not audit:
-        without_audit(shop)
+        disable_audit(shop)
     shop.behave(KILLED)
     shop.deliver(orders="1", items="1 2", prices="1 2 3")
     run = shop.run(batch(shop.shell()))
@@ -242,7 +242,7 @@ def test_a_program_that_does_not_exist_fails_all_tables_at_once(shop: Shop) -> N
 # ------------------------------------------------------------------------------------------ further attempts
 
 
-def with_retries(shop: Shop, retries: int) -> None:
+def set_retries(shop: Shop, retries: int) -> None:
     loads = shop.root / "metadata/dags/loads.sl.yml"
     loads.write_text(loads.read_text() + f"    retries: {retries}\n    retry_delay: 0\n")
 
@@ -257,7 +257,7 @@ if arguments[0] == "load" and tables() == ["orders"]:
 
 
 def test_a_retry_loads_only_what_has_failed(shop: Shop) -> None:
-    with_retries(shop, 1)
+    set_retries(shop, 1)
     shop.behave(MENDED)
     shop.deliver(orders="1 bad", items="1 2", prices="1")
     run = shop.run(batch(shop.shell()))
@@ -303,7 +303,7 @@ def test_reexecution_of_everything_loads_everything(shop: Shop) -> None:
 # ------------------------------------------------------------------------------------------ what depends on the tables
 
 
-def everything(shop: Shop) -> str:
+def load_dependencies_in_job(shop: Shop) -> str:
     """Make the transform job load its dependencies. Return its name."""
     tasks = shop.root / "metadata/dags/transforms.sl.yml"
     tasks.write_text(tasks.read_text() + "  options:\n    run_dependencies_first: 'true'\n")
@@ -311,7 +311,7 @@ def everything(shop: Shop) -> str:
 
 
 def test_tasks_downstream_of_loaded_tables_run_although_others_failed(shop: Shop, executor: StarlakeExecutor) -> None:
-    job = everything(shop)
+    job = load_dependencies_in_job(shop)
     shop.folder.write("metadata/transform/kpi/costs.sql", "select * from shop.prices\n")
     shop.deliver(orders="bad", items="1", prices="1 2")
     run = shop.run(batch(executor), job=job)
@@ -322,7 +322,7 @@ def test_tasks_downstream_of_loaded_tables_run_although_others_failed(shop: Shop
 
 
 def test_reexecution_runs_what_depends_on_the_table_that_had_failed(shop: Shop) -> None:
-    job = everything(shop)
+    job = load_dependencies_in_job(shop)
     shop.folder.write("metadata/transform/kpi/costs.sql", "select p.* from shop.prices p join shop.items i on i.id = p.id\n")
     shop.folder.write("metadata/transform/kpi/costs.sl.yml", "version: 1\ntask:\n  writeStrategy:\n    type: APPEND\n")
     shop.folder.write("metadata/transform/kpi/both.sql", "select c.id from kpi.costs c join shop.orders o on c.id = o.id\n")
@@ -347,7 +347,7 @@ def test_reexecution_runs_what_depends_on_the_table_that_had_failed(shop: Shop) 
 @pytest.mark.parametrize("step_executor", [dg.in_process_executor, pytest.param(dg.multiprocess_executor, marks=pytest.mark.slow)])
 def test_dagsters_own_executors_run_what_depends_on_the_tables_after_reexecution(shop: Shop, step_executor: dg.ExecutorDefinition) -> None:
     """They skip all steps downstream of a failed one."""
-    job = everything(shop)
+    job = load_dependencies_in_job(shop)
     shop.deliver(orders="bad", items="1", prices="1 2")
     shop.folder.write("metadata/transform/kpi/costs.sql", "select * from shop.prices\n")
     with shop.own_jobs(batch(DuckDBExecutor(), step_executor=step_executor)) as jobs:

@@ -7,7 +7,7 @@ from typing import Any
 
 import dagster as dg
 import pytest
-from cloud_run_harness import an_executor
+from cloud_run_harness import connect_executor
 from cloud_run_server import CloudRunServer, shorten_log_waits
 from project_folder import ProjectFolder
 from starlake_playback import Program
@@ -67,7 +67,7 @@ def build_executor(kind: str, program: Program, server: CloudRunServer) -> Starl
     starlake = str(program.path)
     if kind == "cloud_run":
         server.add_job(command=[starlake])
-        return an_executor(server, logs="tail")
+        return connect_executor(server, logs="tail")
     return make_local_executor(kind, starlake)
 
 
@@ -166,7 +166,7 @@ def test_a_program_that_is_missing(tmp_path: Path, folder: ProjectFolder, server
 
 
 def test_a_job_of_cloud_run_that_is_missing(folder: ProjectFolder, server: CloudRunServer) -> None:
-    failure, events = run(folder, an_executor(server), "tasks")
+    failure, events = run(folder, connect_executor(server), "tasks")
     assert "starlake" in (failure.description or "").split("\n")[0]
     assert failure.metadata["starlake/executor"].value == "cloud_run"
     assert "STEP_UP_FOR_RETRY" not in events

@@ -9,26 +9,26 @@ from dagster_home import open_instance
 from starlake_dagster_components.definitions.steps.run_history import RunHistories, RunHistory, find_usual_seconds
 
 
-def history(*succeeded: set[str]) -> RunHistory:
+def build_history(*succeeded: set[str]) -> RunHistory:
     """A chain of earlier runs ``run_0`` (nearest), ``run_1`` ..., with the steps that succeeded in each."""
     return RunHistory(None, tuple(f"run_{i}" for i in range(len(succeeded))), tuple(frozenset(each) for each in succeeded))
 
 
 def test_a_first_run_continues_nothing() -> None:
-    assert history().list_continued_runs("orders") == ()
+    assert build_history().list_continued_runs("orders") == ()
 
 
 def test_all_runs_in_which_the_step_did_not_succeed_are_continued() -> None:
-    assert history({"items"}, set(), {"items"}).list_continued_runs("orders") == ("run_0", "run_1", "run_2")
+    assert build_history({"items"}, set(), {"items"}).list_continued_runs("orders") == ("run_0", "run_1", "run_2")
 
 
 def test_a_run_in_which_the_step_succeeded_is_not_nor_what_was_before_it() -> None:
-    assert history({"orders"}).list_continued_runs("orders") == ()
-    assert history(set(), {"orders"}, set()).list_continued_runs("orders") == ("run_0",)
+    assert build_history({"orders"}).list_continued_runs("orders") == ()
+    assert build_history(set(), {"orders"}, set()).list_continued_runs("orders") == ("run_0",)
 
 
 def test_success_of_a_step_whose_name_begins_alike_does_not_count() -> None:
-    assert history({"orders_2"}).list_continued_runs("orders") == ("run_0",)
+    assert build_history({"orders_2"}).list_continued_runs("orders") == ("run_0",)
 
 
 _broken = False

@@ -74,7 +74,7 @@ def run(folder: ProjectFolder, instance: dg.DagsterInstance, job: str, **setting
     return result
 
 
-def metadata(result: dg.ExecuteInProcessResult) -> dict[str, dict[str, Any]]:
+def read_metadata(result: dg.ExecuteInProcessResult) -> dict[str, dict[str, Any]]:
     found = {}
     for event in result.all_events:
         if event.is_step_materialization:
@@ -86,7 +86,7 @@ def metadata(result: dg.ExecuteInProcessResult) -> dict[str, dict[str, Any]]:
 def test_the_first_rows_are_shown_without_private_columns(people: ProjectFolder, instance: dg.DagsterInstance) -> None:
     people.write("datasets/stage/s/a1.csv", FILE)
     result = run(people, instance, "loads_s", samples={"rows": 2, "mask": ["I*N"]})
-    assert metadata(result)["s_a"]["starlake/sample"].splitlines() == [
+    assert read_metadata(result)["s_a"]["starlake/sample"].splitlines() == [
         "| id | name | mail | iban |",
         "| --- | --- | --- | --- |",
         r"| 1 | Ann\|x | \*\*\* | \*\*\* |",
@@ -97,7 +97,7 @@ def test_the_first_rows_are_shown_without_private_columns(people: ProjectFolder,
 def test_columns_derived_from_private_columns_are_private(people: ProjectFolder, instance: dg.DagsterInstance) -> None:
     people.write("datasets/stage/s/a1.csv", FILE)
     run(people, instance, "loads_s")
-    found = metadata(run(people, instance, "tasks_k", samples=1))
+    found = read_metadata(run(people, instance, "tasks_k", samples=1))
     assert found["k_n"]["starlake/sample"].splitlines()[2] == r"| 1 | \*\*\* | 5 |"
     assert found["k_m"]["starlake/sample"].splitlines()[2] == r"| \*\*\* | 5 |"
 
@@ -106,7 +106,7 @@ def test_nothing_is_shown_if_private_columns_cannot_be_followed(people: ProjectF
     people.write("datasets/stage/s/a1.csv", FILE)
     run(people, instance, "loads_s")
     people.write("metadata/transform/k/n.sql", "from s.a select columns(c -> c like 'm%'), id as n, id as contact\n")
-    found = metadata(run(people, instance, "tasks_k", samples=1))
+    found = read_metadata(run(people, instance, "tasks_k", samples=1))
     assert "starlake/sample" not in found["k_n"] or r"\*\*\*" in found["k_n"]["starlake/sample"]
     assert "ann@x.org" not in str(found)
 
@@ -122,7 +122,7 @@ def test_violating_rows_are_shown_with_the_check(people: ProjectFolder, instance
 def test_nothing_is_shown_unless_it_is_asked_for(people: ProjectFolder, instance: dg.DagsterInstance) -> None:
     people.write("datasets/stage/s/a1.csv", FILE)
     result = run(people, instance, "loads_s")
-    assert "starlake/sample" not in metadata(result)["s_a"]
+    assert "starlake/sample" not in read_metadata(result)["s_a"]
     assert all("starlake/violating_rows" not in e.metadata for e in result.get_asset_check_evaluations())
 
 
@@ -136,7 +136,7 @@ def test_rejected_rows_of_a_warehouse_have_their_reason(
     program = write_program(tmp_path / "bin", dsn=postgres.dsn, expectations={"s.a": "blank('name')"}, tasks={}, rejected=True)
     people.write("datasets/stage/s/a1.csv", "id,name\n1,x\n2,reject\n3,\n")
     result = run(people, instance, "loads_s", executor=ShellExecutor(starlake_path=str(program)), samples=5)
-    found = metadata(result)["s_a"]
+    found = read_metadata(result)["s_a"]
     assert found["starlake/sample"].splitlines() == ["| id | name |", "| --- | --- |", "| 1 | x |", "| 3 |  |"]
     assert found["starlake/rejected_sample"].splitlines()[2:] == ["| invalid row 2,reject | a1.csv |"]
     checks = {e.check_name: e.metadata for e in result.get_asset_check_evaluations()}
@@ -209,15 +209,15 @@ def test_rows_are_read_however_busy_the_machine_is(
 
     monkeypatch.setattr(table_rows, "WAIT", 0.0)
     people.write("datasets/stage/s/a1.csv", FILE)
-    assert "starlake/sample" in metadata(run(people, instance, "loads_s", samples=1))["s_a"]
-    columns = metadata(run(people, instance, "tasks_k"))["k_n"]["dagster/column_schema"].columns
+    assert "starlake/sample" in read_metadata(run(people, instance, "loads_s", samples=1))["s_a"]
+    columns = read_metadata(run(people, instance, "tasks_k"))["k_n"]["dagster/column_schema"].columns
     assert [c.type for c in columns] == ["varchar", "varchar", "bigint"]
 
 
 def test_tasks_without_attributes_show_their_real_columns_and_how_they_change(people: ProjectFolder, instance: dg.DagsterInstance) -> None:
     people.write("datasets/stage/s/a1.csv", FILE)
     run(people, instance, "loads_s")
-    first = metadata(run(people, instance, "tasks_k"))["k_n"]
+    first = read_metadata(run(people, instance, "tasks_k"))["k_n"]
     assert [(c.name, c.type) for c in first["dagster/column_schema"].columns] == [
         ("id", "varchar"),
         ("contact", "varchar"),
@@ -228,6 +228,6 @@ def test_tasks_without_attributes_show_their_real_columns_and_how_they_change(pe
     people.write("metadata/transform/k/n.sql", "select id, length(name)::varchar as n, 1 as added, upper(mail) as contact from s.a\n")
     with duckdb.connect(str(people.root / "x.db")) as connection:
         connection.execute("drop table k.n")
-    second = metadata(run(people, instance, "tasks_k"))["k_n"]
+    second = read_metadata(run(people, instance, "tasks_k"))["k_n"]
     assert second["starlake/columns_changed"] == "added: added (integer); changed: n (bigint -> varchar)"
-    assert "starlake/columns_changed" not in metadata(run(people, instance, "tasks_k"))["k_n"]
+    assert "starlake/columns_changed" not in read_metadata(run(people, instance, "tasks_k"))["k_n"]

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from cloud_run_server import CloudRunServer
-from contract import Behavior, Limit, Seen, a_command
+from contract import Behavior, Limit, Seen, build_command
 from program import Program
 
 from starlake_dagster_components.commands import Command
@@ -14,7 +14,7 @@ from starlake_dagster_components.executors.cloud_run import CloudRunExecutor
 QUICK = {"poll_interval": 0.05, "log_interval": 0.1, "log_settle": 0.05, "start_settle": 0.6, "cancel_timeout": 30.0}
 
 
-def an_executor(server: CloudRunServer, **fields: Any) -> CloudRunExecutor:
+def connect_executor(server: CloudRunServer, **fields: Any) -> CloudRunExecutor:
     """Return an executor whose calls go to a server on loopback."""
     values = {"job_name": "starlake", "project_id": "shop", "logs": "none", **QUICK, **fields}
     return CloudRunExecutor(api_endpoint=server.address, insecure=True, **values)
@@ -35,10 +35,10 @@ class CloudRunHarness:
         self.program.behave(behavior)
 
     def executor(self, *, env: Mapping[str, str] | None = None, timeout: float | None = None) -> CloudRunExecutor:
-        return an_executor(self.server, env=dict(env or {}), timeout=timeout, **{"logs": "follow", **self.fields})
+        return connect_executor(self.server, env=dict(env or {}), timeout=timeout, **{"logs": "follow", **self.fields})
 
     def command(self, **changes: Any) -> Command:
-        return a_command(**changes)
+        return build_command(**changes)
 
     def seen(self) -> list[Seen]:
         return self.program.seen()
@@ -52,12 +52,12 @@ EFFECT = 'echo "$STEP" >> "$EFFECTS"; sleep "${LASTS:-0}"; exit "${CODE:-0}"'
 """A command that leaves a line in a file: how often it ran is counted by effect."""
 
 
-def counted(effects: Path) -> list[str]:
+def list_effects(effects: Path) -> list[str]:
     """Return the lines that EFFECT left."""
     return effects.read_text().split() if effects.exists() else []
 
 
-def effect(effects: Path, step: str = "orders", **environment: Any) -> Command:
+def build_effect(effects: Path, step: str = "orders", **environment: Any) -> Command:
     """Return a command for a job with EFFECT."""
     values = {"STEP": step, "EFFECTS": str(effects), **{k: str(v) for k, v in environment.items()}}
     return Command("load", ("--domains", "sales", "--tables", step), "/project", environment=values)

@@ -29,7 +29,7 @@ class Fault:
 Faults = Callable[[str, Any], Fault | None]
 
 
-def some(
+def draw_faults(
     share: float,
     seed: int,
     *,

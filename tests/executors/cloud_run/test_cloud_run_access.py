@@ -10,9 +10,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from cloud_run_harness import SHELL, an_executor
+from cloud_run_harness import SHELL, connect_executor
 from cloud_run_server import CloudRunServer
-from contract import Watched, a_command
+from contract import Watched, build_command
 from google.auth import impersonated_credentials
 from grpc import StatusCode
 from injected_faults import Fault
@@ -31,7 +31,7 @@ sys.meta_path.insert(0, Reject())
 """
 
 
-def python(code: str, *rejected: str, **environment: str) -> str:
+def run_python(code: str, *rejected: str, **environment: str) -> str:
     """Run code in a fresh interpreter in which some modules are not installed."""
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT.format(rejected=rejected) + code],
@@ -60,19 +60,19 @@ except StarlakeError as error:
 
 def test_importing_needs_no_google_and_does_not_import_it() -> None:
     code = "import starlake_dagster_components.executors.cloud_run as c; c.CloudRunExecutor(); print('ok')"
-    assert python(code, "google", "grpc", "requests") == "ok\n"
-    loaded = python(code + "; print([m for m in sys.modules if m.split('.')[0] in ('grpc',) or m.startswith('google.cloud')])")
+    assert run_python(code, "google", "grpc", "requests") == "ok\n"
+    loaded = run_python(code + "; print([m for m in sys.modules if m.split('.')[0] in ('grpc',) or m.startswith('google.cloud')])")
     assert "google.cloud" not in loaded
 
 
 def test_without_the_sdk_the_error_says_what_to_install() -> None:
-    said = python(RUN, "google.cloud.run_v2")
+    said = run_python(RUN, "google.cloud.run_v2")
     assert said.startswith("MissingDependency ")
     assert "install starlake-dagster-components with the extra 'cloud-run'" in said
 
 
 def test_without_credentials_the_error_says_how_to_get_some(tmp_path: Path) -> None:
-    said = python(RUN, HOME=str(tmp_path), CLOUDSDK_CONFIG=str(tmp_path), GOOGLE_APPLICATION_CREDENTIALS="")
+    said = run_python(RUN, HOME=str(tmp_path), CLOUDSDK_CONFIG=str(tmp_path), GOOGLE_APPLICATION_CREDENTIALS="")
     assert said.startswith("CommandError ")
     assert "gcloud auth application-default login" in said
     assert "GOOGLE_APPLICATION_CREDENTIALS" in said
@@ -114,14 +114,14 @@ def test_credentials_that_are_rejected_are_not_tried_again(watched_server: Cloud
     message = "Getting metadata from plugin failed with error: RefreshError('Reauthentication is needed')"
     watched_server.faults = lambda method, request: Fault(code=StatusCode.UNAVAILABLE, message=message)
     with pytest.raises(CommandError, match="gcloud auth application-default login") as error:
-        an_executor(watched_server).run(a_command(), Watched().invocation(run_id="rejected"))
+        connect_executor(watched_server).run(build_command(), Watched().invocation(run_id="rejected"))
     assert not error.value.retry
     assert watched_server.calls["ListExecutions"] == 1
 
 
 def test_an_emulator_needs_its_address() -> None:
     with pytest.raises(CommandError, match="api_endpoint"):
-        CloudRunExecutor(job_name="starlake", project_id="shop", insecure=True).run(a_command(), Watched().invocation(run_id="none"))
+        CloudRunExecutor(job_name="starlake", project_id="shop", insecure=True).run(build_command(), Watched().invocation(run_id="none"))
 
 
 @pytest.fixture
@@ -182,9 +182,9 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
 
 
 def test_a_sentinel_in_cloud_storage_says_not_ready(watched_server: CloudRunServer, bucket: Bucket) -> None:
-    executor = an_executor(watched_server, not_ready_folder="gs://shop-lake/not ready/")
+    executor = connect_executor(watched_server, not_ready_folder="gs://shop-lake/not ready/")
     invocation = Watched().invocation(run_id="gs", step_key="sales")
-    assert not executor.run(a_command(verb="preload"), invocation).not_ready
+    assert not executor.run(build_command(verb="preload"), invocation).not_ready
     args = watched_server.all()[0].args
     uri = args[args.index("--notReadySentinel") + 1]
     assert uri.startswith("gs://shop-lake/not ready/")
@@ -193,7 +193,7 @@ def test_a_sentinel_in_cloud_storage_says_not_ready(watched_server: CloudRunServ
 
     watched_server.add_job(command=[*SHELL, "exit 0", "sh"])
     bucket.answers = [503, 200]
-    result = executor.run(a_command(verb="preload"), Watched().invocation(run_id="gs", step_key="other"))
+    result = executor.run(build_command(verb="preload"), Watched().invocation(run_id="gs", step_key="other"))
     assert (result.not_ready, result.exit_code) == (True, 0)
     assert [method for method, _ in bucket.calls[1:]] == ["GET", "GET", "DELETE"]
 
@@ -201,6 +201,6 @@ def test_a_sentinel_in_cloud_storage_says_not_ready(watched_server: CloudRunServ
 def test_a_sentinel_that_cannot_be_read_is_an_error(watched_server: CloudRunServer, bucket: Bucket) -> None:
     bucket.answers = [403]
     with pytest.raises(CommandError, match=r"storage\.objects\.list"):
-        an_executor(watched_server, not_ready_folder="gs://shop-lake/x").run(
-            a_command(verb="preload"), Watched().invocation(run_id="gs", step_key="denied")
+        connect_executor(watched_server, not_ready_folder="gs://shop-lake/x").run(
+            build_command(verb="preload"), Watched().invocation(run_id="gs", step_key="denied")
         )

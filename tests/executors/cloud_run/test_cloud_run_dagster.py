@@ -11,9 +11,9 @@ from pathlib import Path
 import dagster as dg
 import duckdb
 import pytest
-from cloud_run_harness import EFFECT, SHELL, an_executor, counted
+from cloud_run_harness import EFFECT, SHELL, connect_executor, list_effects
 from cloud_run_server import CloudRunServer
-from contract import until
+from contract import wait_until
 from dagster_home import make_home
 
 from starlake_dagster_components.cli.results import RunResult
@@ -80,25 +80,27 @@ def server(project: Path) -> Iterator[CloudRunServer]:
         yield server
 
 
-def results(runs: list[RunResult]) -> dict[str, str]:
+def list_results(runs: list[RunResult]) -> dict[str, str]:
     return {asset.key: asset.status for run in runs for asset in run.assets}
 
 
 @pytest.mark.slow
 def test_a_project_is_loaded_and_transformed(project: Path, server: CloudRunServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DAGSTER_HOME", raising=False)
-    settings = Settings(executor=an_executor(server, job_name=None, root=str(project), logs="follow", not_ready_folder=str(project.parent)))
+    settings = Settings(
+        executor=connect_executor(server, job_name=None, root=str(project), logs="follow", not_ready_folder=str(project.parent))
+    )
 
     nothing = run_headless(project, settings, job="load_sales")
     assert [run.success for run in nothing] == [True]
-    assert results(nothing) == {"sales": "skipped", "sales_orders": "skipped"}
+    assert list_results(nothing) == {"sales": "skipped", "sales_orders": "skipped"}
 
     incoming = project / "datasets" / "incoming" / "sales"
     incoming.mkdir(parents=True, exist_ok=True)
     (incoming / "orders-1.csv").write_text("id;amount\n1;2.5\n2;4\n", encoding="utf-8")
     runs = run_headless(project, settings)
     assert [run.error for run in runs] == [None, None]
-    assert results(runs) == {"sales": "done", "sales_orders": "done", "kpi_total": "done"}
+    assert list_results(runs) == {"sales": "done", "sales_orders": "done", "kpi_total": "done"}
     assert next(a.loaded for run in runs for a in run.assets if a.key == "sales_orders") == 2
     assert [e.args[0] for e in server.all()] == ["preload", "preload", "stage", "load", "transform"]
     assert all(e.exit_code == 0 for e in server.all())
@@ -115,11 +117,11 @@ def test_the_example_is_loaded_and_transformed(tmp_path: Path, monkeypatch: pyte
     shutil.copytree(min(p for p in (example / "batches").iterdir() if p.is_dir()), root / "datasets")
     with CloudRunServer() as server:
         server.add_job(cwd=str(root))
-        executor = an_executor(server, root=str(root), logs="follow", not_ready_folder=str(tmp_path), poll_interval=0.2)
+        executor = connect_executor(server, root=str(root), logs="follow", not_ready_folder=str(tmp_path), poll_interval=0.2)
         runs = run_headless(root, Settings(executor=executor))
         assert {run.job: run.error for run in runs} == {run.job: None for run in runs}
-        assert set(results(runs).values()) == {"done"}
-        assert len(server.all()) == server.calls["RunJob"] > len(results(runs))
+        assert set(list_results(runs).values()) == {"done"}
+        assert len(server.all()) == server.calls["RunJob"] > len(list_results(runs))
 
 
 def write_tasks(root: Path, names: list[str]) -> None:
@@ -140,9 +142,9 @@ def test_many_steps_of_one_run_wait_at_the_same_time(tmp_path: Path, monkeypatch
     write_tasks(root, names)
     with CloudRunServer() as server:
         server.add_job(command=[*SHELL, f'STEP="$3"; {EFFECT}', "sh"], environment={"EFFECTS": str(effects), "LASTS": "0.5"})
-        (run,) = run_headless(root, Settings(executor=an_executor(server), max_concurrent=6))
+        (run,) = run_headless(root, Settings(executor=connect_executor(server), max_concurrent=6))
     assert run.success, run.error
-    assert sorted(counted(effects)) == [f"kpi.{name}" for name in names]
+    assert sorted(list_effects(effects)) == [f"kpi.{name}" for name in names]
     assert 1 < server.most_running <= 6
 
 
@@ -189,7 +191,7 @@ def test_a_run_whose_process_died_is_continued_without_running_a_command_twice(t
             "GRPC_VERBOSITY": "NONE",
         }
         process = subprocess.Popen([sys.executable, str(script)], env=environment, stderr=subprocess.DEVNULL, start_new_session=True)
-        until(lambda: len(counted(effects)) >= 3, 120)
+        wait_until(lambda: len(list_effects(effects)) >= 3, 120)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         with dg.DagsterInstance.from_config(str(home)) as instance:
@@ -197,4 +199,4 @@ def test_a_run_whose_process_died_is_continued_without_running_a_command_twice(t
         arguments = [sys.executable, str(script), lost]
         done = subprocess.run(arguments, env=environment, capture_output=True, text=True, timeout=180, check=False)
         assert done.stdout == "success\n", done.stderr[-3000:]
-    assert sorted(counted(effects)) == [f"kpi.{name}" for name in names]
+    assert sorted(list_effects(effects)) == [f"kpi.{name}" for name in names]

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 
 import pytest
-from cloud_run_harness import SHELL, an_executor
+from cloud_run_harness import SHELL, connect_executor
 from cloud_run_server import CloudRunServer, shorten_log_waits
-from contract import Watched, a_command
+from contract import Watched, build_command
 from google.cloud.logging_v2.types import LogEntry
 from google.protobuf.struct_pb2 import Struct
 from grpc import StatusCode
@@ -29,7 +29,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[CloudRunServer]:
 def run(server: CloudRunServer, script: str, verb: str = "transform", **fields: object) -> tuple[Watched, CommandResult]:
     server.add_job(command=[*SHELL, script, "sh"])
     watched = Watched()
-    result = an_executor(server, **{"logs": "tail", **fields}).run(a_command(verb=verb), watched.invocation(run_id=server.address))
+    result = connect_executor(server, **{"logs": "tail", **fields}).run(build_command(verb=verb), watched.invocation(run_id=server.address))
     return watched, result
 
 
@@ -69,20 +69,20 @@ def test_followed_lines_are_complete_when_some_queries_fail(server: CloudRunServ
     assert result.tail[-1] == "line 6"
 
 
-def lines(**fields: object) -> list[log_queries.Line]:
+def split_entry(**fields: object) -> list[log_queries.Line]:
     return list(log_queries._split_entry(LogEntry.pb(LogEntry(insert_id="i", **fields))))
 
 
 def test_structured_entries_have_a_level_and_a_message() -> None:
     payload = Struct()
     payload.update({"message": "disk full", "code": 3})
-    (line,) = lines(json_payload=payload, severity=500)
+    (line,) = split_entry(json_payload=payload, severity=500)
     assert (line.level, line.text) == ("error", "disk full")
     other = Struct()
     other.update({"code": 3})
-    assert lines(json_payload=other)[0].text == '{"code": 3.0}'
-    assert [(x.level, x.text) for x in lines(text_payload="a\nb")] == [(None, "a"), (None, "b")]
-    assert [lines(text_payload="x", severity=s)[0].level for s in (0, 100, 200, 300, 400, 600)] == [
+    assert split_entry(json_payload=other)[0].text == '{"code": 3.0}'
+    assert [(x.level, x.text) for x in split_entry(text_payload="a\nb")] == [(None, "a"), (None, "b")]
+    assert [split_entry(text_payload="x", severity=s)[0].level for s in (0, 100, 200, 300, 400, 600)] == [
         None,
         "debug",
         "info",
@@ -103,28 +103,28 @@ TABLES = tuple(LoadTable(name, "sales", "SALES", name, f"{name}.*") for name in 
 @pytest.mark.parametrize("how", ["tail", "follow"])
 def test_results_of_the_tables_of_a_load_are_found_in_its_whole_output(server: CloudRunServer, how: str) -> None:
     server.add_job(command=[*SHELL, f"{LOAD}\necho 'ERROR Some tables failed to be loaded' >&2; exit 1", "sh"])
-    command = a_command(verb="load", tables=TABLES)
-    result = an_executor(server, logs=how, tail_lines=5).run(command, Watched().invocation(run_id=server.address))
+    command = build_command(verb="load", tables=TABLES)
+    result = connect_executor(server, logs=how, tail_lines=5).run(command, Watched().invocation(run_id=server.address))
     assert {name: found.outcome for name, found in result.tables.items()} == {"orders": "loaded", "clients": "failed", "items": "loaded"}
 
 
 def test_results_of_the_tables_of_a_killed_load_are_not_guessed(server: CloudRunServer) -> None:
     server.add_job(command=[*SHELL, f"{LOAD}\nkill -9 $$", "sh"])
-    command = a_command(verb="load", tables=TABLES)
-    result = an_executor(server, logs="tail").run(command, Watched().invocation(run_id=server.address))
+    command = build_command(verb="load", tables=TABLES)
+    result = connect_executor(server, logs="tail").run(command, Watched().invocation(run_id=server.address))
     assert {name: found.outcome for name, found in result.tables.items()} == {"orders": "loaded", "clients": "unknown", "items": "unknown"}
 
 
 def test_without_logs_nothing_is_known_of_the_tables(server: CloudRunServer) -> None:
     server.add_job(command=[*SHELL, f"{LOAD}\nexit 1", "sh"])
-    command = a_command(verb="load", tables=TABLES)
+    command = build_command(verb="load", tables=TABLES)
     for fields in ({"logs": "none"}, {"logs": "tail", "tail_lines": 0}):
-        result = an_executor(server, **fields).run(command, Watched().invocation(run_id=f"{server.address}-{fields}"))
+        result = connect_executor(server, **fields).run(command, Watched().invocation(run_id=f"{server.address}-{fields}"))
         assert result.tables == {}
 
 
 def test_a_task_that_cloud_run_has_repeated_says_nothing_of_the_tables(server: CloudRunServer) -> None:
     server.add_job(command=[*SHELL, f"{LOAD}\necho 'Some tables failed to be loaded'; exit 1", "sh"], max_retries=1)
-    command = a_command(verb="load", tables=TABLES)
-    result = an_executor(server, logs="tail").run(command, Watched().invocation(run_id=server.address))
+    command = build_command(verb="load", tables=TABLES)
+    result = connect_executor(server, logs="tail").run(command, Watched().invocation(run_id=server.address))
     assert result.tables == {}

@@ -16,20 +16,20 @@ from starlake_dagster_components.project.model import DagConfig, Origin
 JOB = {"cloud_run_job_name": "starlake"}
 
 
-def target(executor: CloudRunExecutor | None = None, **options: str) -> Target:
+def resolve(executor: CloudRunExecutor | None = None, **options: str) -> Target:
     return resolve_target(executor or CloudRunExecutor(), {**JOB, **options}, default_interval=10.0)
 
 
-def messages(executor: CloudRunExecutor | None = None, **options: str) -> list[str]:
+def list_messages(executor: CloudRunExecutor | None = None, **options: str) -> list[str]:
     return [str(p) for p in check_options(executor or CloudRunExecutor(), options, lambda key: Location("metadata/dags/load.sl.yml", 7))]
 
 
 def test_only_the_job_s_name_is_needed() -> None:
-    assert target() == Target(project=None, region="europe-west1", job="starlake", service_account=None, interval=10.0)
+    assert resolve() == Target(project=None, region="europe-west1", job="starlake", service_account=None, interval=10.0)
 
 
 def test_every_option_has_its_place() -> None:
-    got = target(
+    got = resolve(
         cloud_run_project_id="lake-1",
         cloud_run_job_region="us-east1",
         cloud_run_service_account="sl@lake-1.iam.gserviceaccount.com",
@@ -39,9 +39,9 @@ def test_every_option_has_its_place() -> None:
 
 
 def test_the_older_name_of_the_region_counts_and_the_newer_one_overrides_it() -> None:
-    assert target(cloud_run_region="us-east1").region == "us-east1"
-    assert target(cloud_run_region="us-east1", cloud_run_job_region="us-west1").region == "us-west1"
-    (warning,) = messages(**JOB, cloud_run_region="us-east1", cloud_run_job_region="us-west1")
+    assert resolve(cloud_run_region="us-east1").region == "us-east1"
+    assert resolve(cloud_run_region="us-east1", cloud_run_job_region="us-west1").region == "us-west1"
+    (warning,) = list_messages(**JOB, cloud_run_region="us-east1", cloud_run_job_region="us-west1")
     assert "warning: cloud_run_region 'us-east1' is overridden by cloud_run_job_region 'us-west1'" in warning
 
 
@@ -53,7 +53,7 @@ def test_yaml_fields_take_precedence() -> None:
         "cloud_run_async_poke_interval": "45",
         "cloud_run_async": "False",
     }
-    assert target(executor, **options) == Target("p-yaml-1", "us-west1", "mine", "a@b.c", 3.0)
+    assert resolve(executor, **options) == Target("p-yaml-1", "us-west1", "mine", "a@b.c", 3.0)
 
 
 def test_a_full_job_name_says_project_and_region() -> None:
@@ -65,7 +65,7 @@ def test_a_full_job_name_says_project_and_region() -> None:
 
 @pytest.mark.parametrize(("asynchronous", "interval"), [("True", 30.0), ("False", 2.0), ("", 2.0)])
 def test_a_synchronous_job_is_looked_at_often(asynchronous: str, interval: float) -> None:
-    assert target(cloud_run_async=asynchronous, cloud_run_async_poke_interval="30").interval == interval
+    assert resolve(cloud_run_async=asynchronous, cloud_run_async_poke_interval="30").interval == interval
 
 
 def test_retry_on_failure_is_one_more_attempt_after_the_delay() -> None:
@@ -78,12 +78,12 @@ def test_retry_on_failure_is_one_more_attempt_after_the_delay() -> None:
 
 
 def test_a_missing_job_name_is_an_error_with_its_place_and_the_way_out() -> None:
-    (message,) = messages()
+    (message,) = list_messages()
     assert message.startswith("metadata/dags/load.sl.yml:7: ")
     assert "set cloud_run_job_name in the options of this DAG config, or job_name in the component's executor" in message
-    (similar,) = messages(cloud_run_jobname="sl")
+    (similar,) = list_messages(cloud_run_jobname="sl")
     assert "is 'cloud_run_jobname' a misspelling of it?" in similar
-    assert messages(CloudRunExecutor(job_name="starlake")) == []
+    assert list_messages(CloudRunExecutor(job_name="starlake")) == []
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_a_missing_job_name_is_an_error_with_its_place_and_the_way_out() -> None
     ],
 )
 def test_values_that_cannot_be_used_are_errors(options: dict[str, str], needle: str) -> None:
-    (message,) = messages(**options)
+    (message,) = list_messages(**options)
     assert needle in message
     with pytest.raises(CommandError) as error:
         resolve_target(CloudRunExecutor(), options, default_interval=10)

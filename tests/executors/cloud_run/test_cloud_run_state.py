@@ -124,7 +124,9 @@ def test_the_project_s_folder_is_replaced_as_a_whole(text: str, expected: str) -
     assert relocate_paths(text, "/work/shop", None) == text
 
 
-def one(attempt: int, *, run: int = 0, finished: bool = True, succeeded: bool = False, at: float = 0.0) -> tuple[int, int, ExecutionState]:
+def build_attempt(
+    attempt: int, *, run: int = 0, finished: bool = True, succeeded: bool = False, at: float = 0.0
+) -> tuple[int, int, ExecutionState]:
     name = f"{NAME}-{run}-{attempt}-{at:g}"
     return run, attempt, ExecutionState(name, created=at, finished=finished, succeeded=succeeded)
 
@@ -137,18 +139,18 @@ DONE = {"succeeded": True}
     ("matches", "chosen", "others"),
     [
         ([], None, []),
-        ([one(0, at=1)], None, []),  # failed: try again
-        ([one(0, at=1, **RUNS)], 0, []),  # lost: take over
-        ([one(0, at=1, **DONE)], 0, []),  # lost after its end
-        ([one(1, at=1)], 0, []),  # this very attempt, whatever it is
-        ([one(0, at=1, **DONE), one(1, at=2)], 1, []),
-        ([one(0, at=1, **RUNS), one(1, at=2, **RUNS)], 1, [0]),
-        ([one(1, at=1, **RUNS), one(1, at=2, **RUNS)], 0, [1]),
-        ([one(1, at=1), one(1, at=2, **DONE)], 1, []),
-        ([one(0, at=1), one(0, at=2, **RUNS)], 1, []),
-        ([one(0, run=1, at=1, **RUNS)], 0, []),
-        ([one(0, run=2, at=1, **DONE), one(0, run=1, at=2, **DONE)], 1, []),
-        ([one(1, run=1, at=1, **RUNS)], 0, []),  # the same number of attempt, but of another run
+        ([build_attempt(0, at=1)], None, []),  # failed: try again
+        ([build_attempt(0, at=1, **RUNS)], 0, []),  # lost: take over
+        ([build_attempt(0, at=1, **DONE)], 0, []),  # lost after its end
+        ([build_attempt(1, at=1)], 0, []),  # this very attempt, whatever it is
+        ([build_attempt(0, at=1, **DONE), build_attempt(1, at=2)], 1, []),
+        ([build_attempt(0, at=1, **RUNS), build_attempt(1, at=2, **RUNS)], 1, [0]),
+        ([build_attempt(1, at=1, **RUNS), build_attempt(1, at=2, **RUNS)], 0, [1]),
+        ([build_attempt(1, at=1), build_attempt(1, at=2, **DONE)], 1, []),
+        ([build_attempt(0, at=1), build_attempt(0, at=2, **RUNS)], 1, []),
+        ([build_attempt(0, run=1, at=1, **RUNS)], 0, []),
+        ([build_attempt(0, run=2, at=1, **DONE), build_attempt(0, run=1, at=2, **DONE)], 1, []),
+        ([build_attempt(1, run=1, at=1, **RUNS)], 0, []),  # the same number of attempt, but of another run
     ],
 )
 def test_choice_of_the_execution_to_continue(matches: Any, chosen: int | None, others: list[int]) -> None:
@@ -160,6 +162,6 @@ def test_choice_of_the_execution_to_continue(matches: Any, chosen: int | None, o
 
 def test_a_success_that_is_known_or_stale_is_not_used() -> None:
     command = CommandId("run", "step", "load-1", 0, 1)
-    done = [one(0, at=1, succeeded=True)]
+    done = [build_attempt(0, at=1, succeeded=True)]
     assert choose_execution(done, command, may_be_lost=lambda s: False, stale=lambda s: False) == (None, ())
     assert choose_execution(done, command, may_be_lost=lambda s: True, stale=lambda s: True) == (None, ())

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import grpc
 import pytest
-from cloud_run_harness import EFFECT, SHELL, an_executor, counted, effect
+from cloud_run_harness import EFFECT, SHELL, build_effect, connect_executor, list_effects
 from cloud_run_server import CloudRunServer
-from contract import Watched, until
+from contract import Watched, wait_until
 from injected_faults import Fault
 
 from starlake_dagster_components.errors import CommandCanceled
@@ -62,7 +62,7 @@ def run_of(effects: Path) -> str:
     return effects.parent.name
 
 
-def invocation(effects: Path, watched: Watched | None = None, **changes: object) -> Invocation:
+def build_invocation(effects: Path, watched: Watched | None = None, **changes: object) -> Invocation:
     return (watched or Watched()).invocation(**{"run_id": run_of(effects), **changes})
 
 
@@ -80,7 +80,7 @@ class Process:
         return True
 
     def wait(self) -> None:
-        until(lambda: not self.runs(), 60)
+        wait_until(lambda: not self.runs(), 60)
 
     def kill(self) -> None:
         with contextlib.suppress(ProcessLookupError):
@@ -125,17 +125,17 @@ def retry(
     server: CloudRunServer, effects: Path, *, attempt: int = 1, watched: Watched | None = None, **environment: object
 ) -> CommandResult:
     """Run the command of ``worker`` again, in this process."""
-    command = effect(effects, "orders", **{"LASTS": 0.5, "CODE": 0, **environment})
-    return an_executor(server).run(command, invocation(effects, watched, step_key="orders", attempt=attempt))
+    command = build_effect(effects, "orders", **{"LASTS": 0.5, "CODE": 0, **environment})
+    return connect_executor(server).run(command, build_invocation(effects, watched, step_key="orders", attempt=attempt))
 
 
 def test_the_next_attempt_takes_over_what_runs(server: CloudRunServer, effects: Path, worker: Worker) -> None:
     process = worker(lasts=1.5)
-    until(lambda: counted(effects))
+    wait_until(lambda: list_effects(effects))
     process.kill()
     watched = Watched()
     assert retry(server, effects, watched=watched, LASTS=1.5).exit_code == 0
-    assert counted(effects) == ["orders"]
+    assert list_effects(effects) == ["orders"]
     assert len(server.all()) == 1
     assert any("taking over" in text for text in watched.texts)
     assert watched.reported["starlake/cloud_run_execution"] == server.all()[0].short
@@ -143,40 +143,40 @@ def test_the_next_attempt_takes_over_what_runs(server: CloudRunServer, effects: 
 
 def test_the_next_attempt_takes_the_result_of_what_succeeded_meanwhile(server: CloudRunServer, effects: Path, worker: Worker) -> None:
     process = worker(lasts=0.5)
-    until(lambda: counted(effects))
+    wait_until(lambda: list_effects(effects))
     process.kill()
-    until(lambda: not server.running)
+    wait_until(lambda: not server.running)
     assert retry(server, effects).exit_code == 0
-    assert counted(effects) == ["orders"]
+    assert list_effects(effects) == ["orders"]
 
 
 def test_the_next_attempt_starts_another_execution_after_a_failed_one(server: CloudRunServer, effects: Path, worker: Worker) -> None:
     process = worker(lasts=0.1, code=4)
-    until(lambda: counted(effects))
+    wait_until(lambda: list_effects(effects))
     process.kill()
-    until(lambda: not server.running)
+    wait_until(lambda: not server.running)
     assert retry(server, effects).exit_code == 0
-    assert counted(effects) == ["orders", "orders"]
+    assert list_effects(effects) == ["orders", "orders"]
 
 
 def test_the_same_attempt_again_takes_the_result_whatever_it_is(server: CloudRunServer, effects: Path, worker: Worker) -> None:
     process = worker(lasts=0.1, code=4)
-    until(lambda: counted(effects))
+    wait_until(lambda: list_effects(effects))
     process.kill()
-    until(lambda: not server.running)
+    wait_until(lambda: not server.running)
     assert retry(server, effects, attempt=0).exit_code == 4
-    assert counted(effects) == ["orders"]
+    assert list_effects(effects) == ["orders"]
 
 
 def test_a_worker_that_died_while_it_was_starting_has_started_once(server: CloudRunServer, effects: Path, worker: Worker) -> None:
     """The request has been sent when its sender dies, and the API executes it a little later."""
     server.faults = lambda method, request: Fault(before=0.3) if method == "RunJob" and server.calls["RunJob"] == 1 else None
     process = worker(lasts=0.2)
-    until(lambda: server.calls["RunJob"])
+    wait_until(lambda: server.calls["RunJob"])
     process.kill()
     assert not server.all()
     assert retry(server, effects).exit_code == 0
-    assert counted(effects) == ["orders"]
+    assert list_effects(effects) == ["orders"]
     assert server.calls["RunJob"] == 1
 
 
@@ -185,48 +185,53 @@ def test_a_worker_that_died_before_it_started_anything_has_started_nothing(serve
         Fault(before=2.0) if method == "ListExecutions" and server.calls["ListExecutions"] == 1 else None
     )
     process = worker()
-    until(lambda: server.calls["ListExecutions"])
+    wait_until(lambda: server.calls["ListExecutions"])
     process.kill()
     assert retry(server, effects).exit_code == 0
-    assert counted(effects) == ["orders"]
+    assert list_effects(effects) == ["orders"]
 
 
 def test_an_attempt_after_one_that_ended_here_runs_the_command_again(server: CloudRunServer, effects: Path) -> None:
     """The step failed after its command had succeeded, and is retried."""
-    executor = an_executor(server)
+    executor = connect_executor(server)
     for attempt in range(2):
-        executor.run(effect(effects), invocation(effects, step_key="again", attempt=attempt))
-    assert counted(effects) == ["orders", "orders"]
+        executor.run(build_effect(effects), build_invocation(effects, step_key="again", attempt=attempt))
+    assert list_effects(effects) == ["orders", "orders"]
 
 
 def test_equal_commands_of_one_attempt_are_executions_of_their_own(server: CloudRunServer, effects: Path) -> None:
     """A preload is repeated until files arrive."""
-    executor = an_executor(server)
+    executor = connect_executor(server)
     for _ in range(3):
-        executor.run(effect(effects), invocation(effects, step_key="polling"))
-    assert counted(effects) == ["orders"] * 3
+        executor.run(build_effect(effects), build_invocation(effects, step_key="polling"))
+    assert list_effects(effects) == ["orders"] * 3
 
 
 def test_a_continued_run_takes_over_what_its_predecessor_left_running(server: CloudRunServer, effects: Path, worker: Worker) -> None:
     process = worker(lasts=1.5)
-    until(lambda: counted(effects))
+    wait_until(lambda: list_effects(effects))
     process.kill()
-    command = effect(effects, "orders", LASTS=1.5, CODE=0)
-    continued = invocation(effects, run_id=f"{run_of(effects)}-2", step_key="orders", earlier_runs=(run_of(effects),))
-    assert an_executor(server).run(command, continued).exit_code == 0
-    assert counted(effects) == ["orders"]
+    command = build_effect(effects, "orders", LASTS=1.5, CODE=0)
+    continued = build_invocation(effects, run_id=f"{run_of(effects)}-2", step_key="orders", earlier_runs=(run_of(effects),))
+    assert connect_executor(server).run(command, continued).exit_code == 0
+    assert list_effects(effects) == ["orders"]
 
 
 def test_an_unrelated_run_starts_its_own(server: CloudRunServer, effects: Path, worker: Worker) -> None:
     process = worker(lasts=0.1)
     process.wait()
-    assert an_executor(server).run(effect(effects), invocation(effects, run_id=f"{run_of(effects)}-2", step_key="orders")).exit_code == 0
-    assert counted(effects) == ["orders", "orders"]
+    assert (
+        connect_executor(server)
+        .run(build_effect(effects), build_invocation(effects, run_id=f"{run_of(effects)}-2", step_key="orders"))
+        .exit_code
+        == 0
+    )
+    assert list_effects(effects) == ["orders", "orders"]
 
 
 def test_canceling_the_retry_cancels_what_the_lost_worker_had_started(server: CloudRunServer, effects: Path, worker: Worker) -> None:
     process = worker(lasts=60)
-    until(lambda: counted(effects))
+    wait_until(lambda: list_effects(effects))
     process.kill()
     watched = Watched()
     watched.canceled.set()
@@ -238,10 +243,10 @@ def test_canceling_the_retry_cancels_what_the_lost_worker_had_started(server: Cl
 def test_only_one_of_two_executions_of_a_command_continues(server: CloudRunServer, effects: Path, worker: Worker) -> None:
     """The API executes a start long after all clients have given up."""
     process = worker(lasts=3)
-    until(lambda: counted(effects))
+    wait_until(lambda: list_effects(effects))
     process.kill()
     server.run_job(server.requests[0], None)
-    until(lambda: len(counted(effects)) == 2)
+    wait_until(lambda: len(list_effects(effects)) == 2)
     watched = Watched()
     assert retry(server, effects, watched=watched, LASTS=3).exit_code == 0
     first, second = server.all()
@@ -256,24 +261,24 @@ def test_an_execution_is_found_behind_many_others(effects: Path, shuffled: bool)
         server.add_job(command=[*SHELL, EFFECT, "sh"])
         lost = lambda method, request: Fault(code=grpc.StatusCode.UNAVAILABLE, lost=True) if method == "RunJob" else None  # noqa: E731
         server.faults = lost
-        executor = an_executor(server)
+        executor = connect_executor(server)
         for number in range(10):
-            executor.run(effect(effects, f"t{number}"), invocation(effects, step_key=f"t{number}"))
+            executor.run(build_effect(effects, f"t{number}"), build_invocation(effects, step_key=f"t{number}"))
         assert server.calls["RunJob"] == 10
-        assert len(counted(effects)) == 10
+        assert len(list_effects(effects)) == 10
 
 
 def test_a_listing_ends_where_the_run_began(effects: Path) -> None:
     with CloudRunServer(page_size=5) as server:
         server.add_job(command=[*SHELL, EFFECT, "sh"])
-        executor = an_executor(server)
+        executor = connect_executor(server)
         for number in range(25):
-            executor.run(effect(effects, f"t{number}"), invocation(effects, step_key=f"t{number}"))
+            executor.run(build_effect(effects, f"t{number}"), build_invocation(effects, step_key=f"t{number}"))
         for execution in server.all():
             execution.created -= 7200
         before = server.calls["ListExecutions"]
         since = datetime.now(timezone.utc) - timedelta(hours=1)
-        executor.run(effect(effects, "last"), invocation(effects, step_key="last", since=since))
+        executor.run(build_effect(effects, "last"), build_invocation(effects, step_key="last", since=since))
         assert server.calls["ListExecutions"] - before == 1
 
 
@@ -285,7 +290,7 @@ def test_kills_at_odd_moments_run_every_command_once(server: CloudRunServer, eff
         process = worker(step=f"t{number}", lasts=0.5)
         time.sleep(delay)
         process.kill()
-        command = effect(effects, f"t{number}", LASTS=0.5, CODE=0)
-        result = an_executor(server).run(command, invocation(effects, step_key=f"t{number}", attempt=1))
+        command = build_effect(effects, f"t{number}", LASTS=0.5, CODE=0)
+        result = connect_executor(server).run(command, build_invocation(effects, step_key=f"t{number}", attempt=1))
         assert result.exit_code == 0
-    assert sorted(counted(effects)) == [f"t{number}" for number in range(len(delays))]
+    assert sorted(list_effects(effects)) == [f"t{number}" for number in range(len(delays))]

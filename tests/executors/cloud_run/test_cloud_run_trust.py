@@ -8,9 +8,9 @@ from typing import Any
 
 import grpc
 import pytest
-from cloud_run_harness import SHELL, an_executor, counted, effect
+from cloud_run_harness import SHELL, build_effect, connect_executor, list_effects
 from cloud_run_server import CloudRunServer, shorten_log_waits
-from contract import Watched, a_command, until
+from contract import Watched, build_command, wait_until
 from injected_faults import Fault
 from pydantic import ValidationError
 from test_cloud_run_access import Bucket
@@ -37,13 +37,13 @@ def effects(tmp_path: Path) -> Path:
 
 def run_together(server: CloudRunServer, count: int, **fields: Any) -> tuple[list[CommandResult], list[Watched]]:
     """Run loads that end at about the same time."""
-    executor = an_executor(server, **fields)
+    executor = connect_executor(server, **fields)
     watched = [Watched() for _ in range(count)]
     results: dict[int, CommandResult] = {}
 
     def run(number: int) -> None:
         invocation = watched[number].invocation(run_id=server.address, step_key=f"load{number}")
-        results[number] = executor.run(a_command(verb="load", arguments=("--tables", f"t{number}")), invocation)
+        results[number] = executor.run(build_command(verb="load", arguments=("--tables", f"t{number}")), invocation)
 
     threads = [threading.Thread(target=run, args=(number,)) for number in range(count)]
     for thread in threads:
@@ -119,20 +119,20 @@ def bucket() -> Iterator[Bucket]:
     bucket.server.server_close()
 
 
-def preload(server: CloudRunServer, bucket: Bucket, step: str) -> CommandResult:
+def run_preload(server: CloudRunServer, bucket: Bucket, step: str) -> CommandResult:
     server.add_job(command=[*SHELL, "exit 0", "sh"])
-    executor = an_executor(server, not_ready_folder="gs://lake/sentinels", storage_endpoint=f"127.0.0.1:{bucket.server.server_port}")
-    return executor.run(a_command(verb="preload"), Watched().invocation(run_id=server.address, step_key=step))
+    executor = connect_executor(server, not_ready_folder="gs://lake/sentinels", storage_endpoint=f"127.0.0.1:{bucket.server.server_port}")
+    return executor.run(build_command(verb="preload"), Watched().invocation(run_id=server.address, step_key=step))
 
 
 def test_an_absent_sentinel_is_read_without_the_right_to_list(server: CloudRunServer, bucket: Bucket) -> None:
     """In this case, storage answers 403 for missing objects."""
     bucket.answers = [403]
     bucket.permissions = ["storage.objects.get"]
-    assert not preload(server, bucket, "sales").not_ready
+    assert not run_preload(server, bucket, "sales").not_ready
     assert "testPermissions" in bucket.calls[1][1]
     bucket.answers = [200]
-    assert preload(server, bucket, "other").not_ready
+    assert run_preload(server, bucket, "other").not_ready
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def test_missing_permissions_are_reported(server: CloudRunServer, bucket: Bucket
     bucket.answers = [403]
     bucket.permissions = permissions
     with pytest.raises(CommandError, match=expected) as raised:
-        preload(server, bucket, "sales")
+        run_preload(server, bucket, "sales")
     assert not raised.value.retry
 
 
@@ -161,9 +161,9 @@ def test_a_permission_that_is_missing_for_a_moment_ends_nothing(server: CloudRun
         Fault(code=grpc.StatusCode.PERMISSION_DENIED) if method == "GetExecution" and next(denied, False) else None
     )
     watched = Watched()
-    result = an_executor(server).run(effect(effects), watched.invocation(run_id=server.address))
+    result = connect_executor(server).run(build_effect(effects), watched.invocation(run_id=server.address))
     assert result.exit_code == 0
-    assert counted(effects) == ["orders"]
+    assert list_effects(effects) == ["orders"]
     assert server.calls["CancelExecution"] == 0
     assert any("PERMISSION_DENIED" in text and "retrying" in text for text in watched.texts)
 
@@ -173,8 +173,8 @@ def test_a_permission_that_stays_away_is_an_error(server: CloudRunServer, effect
     server.add_job(command=[*SHELL, "sleep 60", "sh"])
     server.faults = lambda method, request: Fault(code=grpc.StatusCode.PERMISSION_DENIED) if method == "GetExecution" else None
     with pytest.raises(CommandError, match="not allowed to follow"):
-        an_executor(server).run(effect(effects), Watched().invocation(run_id=server.address))
-    until(lambda: not server.running)
+        connect_executor(server).run(build_effect(effects), Watched().invocation(run_id=server.address))
+    wait_until(lambda: not server.running)
 
 
 # --------------------------------------------------------------------------------------------------------- other clouds

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
-from contract import ExecutorContract, Limit, Watched, a_command
-from program import alive
-from test_executor_shell import ShellHarness, cancel_when, pids, script, starts_children
+from contract import ExecutorContract, Limit, Watched, build_command
+from program import is_alive
+from test_executor_shell import ShellHarness, cancel_when, list_pids, starts_children, write_script
 
 from starlake_dagster_components.errors import CommandCanceled, CommandError, MissingDependency
 from starlake_dagster_components.executors.base import StarlakeExecutor
@@ -36,29 +36,29 @@ def watched() -> Watched:
 
 
 def run(program: str, watched: Watched, project: Path, executor: DagsterShellExecutor | None = None) -> object:
-    command = a_command(project=str(project), program=program)
+    command = build_command(project=str(project), program=program)
     return (executor or DagsterShellExecutor(grace_period=5)).run(command, watched.invocation())
 
 
 def test_only_the_program_s_own_lines_are_shown(tmp_path: Path, watched: Watched) -> None:
-    run(script(tmp_path, "print('one')\nprint('two')"), watched, tmp_path)
+    run(write_script(tmp_path, "print('one')\nprint('two')"), watched, tmp_path)
     assert watched.texts[1:] == ["one", "two"]
 
 
 def test_canceling_ends_the_children_too(tmp_path: Path, watched: Watched) -> None:
-    program = script(tmp_path, starts_children("time.sleep(600)") + "time.sleep(600)")
-    canceler = cancel_when(watched, lambda: len(pids(tmp_path)) == 2)
+    program = write_script(tmp_path, starts_children("time.sleep(600)") + "time.sleep(600)")
+    canceler = cancel_when(watched, lambda: len(list_pids(tmp_path)) == 2)
     with pytest.raises(CommandCanceled):
         run(program, watched, tmp_path)
     canceler.join()
-    assert [alive(pid) for pid in pids(tmp_path)] == [False, False]
+    assert [is_alive(pid) for pid in list_pids(tmp_path)] == [False, False]
 
 
 def test_children_that_outlive_the_program_are_ended(tmp_path: Path, watched: Watched) -> None:
-    program = script(tmp_path, starts_children("time.sleep(600)") + "print('done')")
+    program = write_script(tmp_path, starts_children("time.sleep(600)") + "print('done')")
     run(program, watched, tmp_path)
     assert watched.texts[1] == "done"
-    assert [alive(pid) for pid in pids(tmp_path)] == [False, False]
+    assert [is_alive(pid) for pid in list_pids(tmp_path)] == [False, False]
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def unreaped() -> Iterator[None]:
 @pytest.mark.usefixtures("unreaped")
 @pytest.mark.filterwarnings(r"ignore:subprocess \d+ is still running:ResourceWarning")
 def test_an_interruption_from_within_ends_the_processes(tmp_path: Path, watched: Watched) -> None:
-    program = script(tmp_path, starts_children("time.sleep(600)") + "print('started', flush=True)\ntime.sleep(600)")
+    program = write_script(tmp_path, starts_children("time.sleep(600)") + "print('started', flush=True)\ntime.sleep(600)")
 
     def interrupt(line: str) -> None:
         if line == "started":
@@ -80,23 +80,23 @@ def test_an_interruption_from_within_ends_the_processes(tmp_path: Path, watched:
     watched.on_line = interrupt
     with pytest.raises(KeyboardInterrupt):
         run(program, watched, tmp_path)
-    assert [alive(pid) for pid in pids(tmp_path)] == [False, False]
+    assert [is_alive(pid) for pid in list_pids(tmp_path)] == [False, False]
 
 
 @pytest.mark.usefixtures("unreaped")
 @pytest.mark.filterwarnings(r"ignore:subprocess \d+ is still running:ResourceWarning")
 def test_bytes_that_are_not_text_name_the_executor_that_can_read_them(tmp_path: Path, watched: Watched) -> None:
-    program = script(
+    program = write_script(
         tmp_path,
         "import os, time\nopen('pid-%d' % os.getpid(), 'w').close()\nos.write(1, b'\\xe9\\n' * 9999)\ntime.sleep(600)",
     )
     with pytest.raises(CommandError, match="type: shell"):
         run(program, watched, tmp_path)
-    assert [alive(pid) for pid in pids(tmp_path)] == [False]
+    assert [is_alive(pid) for pid in list_pids(tmp_path)] == [False]
 
 
 def test_a_missing_package_gives_the_command_that_installs_it(tmp_path: Path, watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
-    program = script(tmp_path, "")
+    program = write_script(tmp_path, "")
     monkeypatch.setitem(sys.modules, "dagster_shell", None)
     with pytest.raises(MissingDependency, match=r"pip install --no-deps dagster-shell"):
         run(program, watched, tmp_path)

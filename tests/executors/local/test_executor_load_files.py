@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from contract import Behavior, Watched, a_command, until
+from contract import Behavior, Watched, build_command, wait_until
 from program import Program
 
 from starlake_dagster_components.cancellation_event import Canceled
@@ -106,7 +106,7 @@ class Shop:
             "audit": Audit(database, "audit", "run-1.orders"),
             "target": Target(database, "sales", "orders"),
         }
-        return a_command(**{**values, **changes})
+        return build_command(**{**values, **changes})
 
     def load(self, attempt: int = 0, **changes: Any) -> CommandResult:
         return ShellExecutor(grace_period=5).run(self.command(**changes), self.watched.invocation(attempt=attempt))
@@ -290,7 +290,7 @@ def test_a_load_of_the_same_table_waits_and_does_not_take_the_other_s_files(shop
     results: list[CommandResult] = []
     thread = threading.Thread(target=lambda: results.append(ShellExecutor().run(command, first.invocation())))
     thread.start()
-    until((shop.root / "moved").exists)
+    wait_until((shop.root / "moved").exists)
     shop.put("orders-2.csv", "2")
     assert shop.load().exit_code == 0
     thread.join()
@@ -351,7 +351,7 @@ def test_folders_that_do_not_exist_yet_are_not_a_problem(tmp_path: Path) -> None
     program = Program(tmp_path / "bin")
     program.behave(Behavior())
     files = LoadFiles(str(tmp_path / "no/stage"), str(tmp_path / "no/ingesting"), (".*",), str(tmp_path / "no/archive"))
-    command = a_command(verb="load", project=str(tmp_path), program=str(program.path), files=files)
+    command = build_command(verb="load", project=str(tmp_path), program=str(program.path), files=files)
     assert ShellExecutor().run(command, Watched().invocation()).exit_code == 0
     assert not (tmp_path / "no").exists()
 
@@ -374,7 +374,7 @@ def test_a_load_whose_worker_was_killed_keeps_its_file_until_it_has_ended(shop: 
     shop.put("orders-1.csv", "1")
     worker = multiprocessing.get_context("spawn").Process(target=_load_with, args=(str(shop.root), str(orphan)))
     worker.start()
-    until((shop.root / "moved").exists)
+    wait_until((shop.root / "moved").exists)
     worker.kill()
     worker.join()
     assert shop.names("ingesting") == ["orders-1.csv"]

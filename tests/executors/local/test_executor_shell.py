@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from contract import Behavior, ExecutorContract, Limit, Seen, Watched, a_command, everything, until
-from program import Program, alive
+from contract import Behavior, ExecutorContract, Limit, Seen, Watched, build_command, collect_text, wait_until
+from program import Program, is_alive
 
 from starlake_dagster_components.commands import Command, LoadTable
 from starlake_dagster_components.errors import CommandCanceled, CommandError, CommandTimeout
@@ -35,7 +35,7 @@ class ShellHarness:
         return ShellExecutor(env=dict(env or {}), timeout=timeout, grace_period=5)
 
     def command(self, **changes: Any) -> Command:
-        return a_command(**{"project": str(self.project), "program": str(self.program.path), **changes})
+        return build_command(**{"project": str(self.project), "program": str(self.program.path), **changes})
 
     def seen(self) -> list[Seen]:
         return self.program.seen()
@@ -50,7 +50,7 @@ class TestShellContract(ExecutorContract):
         return ShellHarness(tmp_path)
 
 
-def script(folder: Path, text: str, name: str = "starlake", interpreter: str = f"{sys.executable} -IS") -> str:
+def write_script(folder: Path, text: str, name: str = "starlake", interpreter: str = f"{sys.executable} -IS") -> str:
     """Write an executable script; returns its path."""
     path = folder / name
     path.write_text(f"#!{interpreter}\n{text}", encoding="utf-8")
@@ -59,7 +59,7 @@ def script(folder: Path, text: str, name: str = "starlake", interpreter: str = f
 
 
 def run(program: str, watched: Watched, project: Path, *, executor: ShellExecutor | None = None, **changes: Any) -> Any:
-    command = a_command(project=str(project), program=program, **changes)
+    command = build_command(project=str(project), program=program, **changes)
     return (executor or ShellExecutor(grace_period=5)).run(command, watched.invocation())
 
 
@@ -72,7 +72,7 @@ def watched() -> Watched:
 
 
 def test_the_project_is_working_directory_and_sl_root(tmp_path: Path, watched: Watched) -> None:
-    program = script(tmp_path, "import os\nprint(os.getcwd())\nprint(os.environ['SL_ROOT'])")
+    program = write_script(tmp_path, "import os\nprint(os.getcwd())\nprint(os.environ['SL_ROOT'])")
     project = tmp_path / "projet été"
     project.mkdir()
     run(program, watched, project, environment={"SL_ROOT": "/in/an/image"})
@@ -81,18 +81,18 @@ def test_the_project_is_working_directory_and_sl_root(tmp_path: Path, watched: W
 
 def test_a_relative_path_is_relative_to_the_project(tmp_path: Path, watched: Watched) -> None:
     (tmp_path / "bin").mkdir()
-    script(tmp_path / "bin", "print('here')")
+    write_script(tmp_path / "bin", "print('here')")
     assert "here" in run("bin/starlake", watched, tmp_path).tail
 
 
 def test_a_name_is_looked_for_on_the_path_that_the_command_sees(tmp_path: Path, watched: Watched) -> None:
-    script(tmp_path, "print('found')", name="starlake-test-name")
+    write_script(tmp_path, "print('found')", name="starlake-test-name")
     executor = ShellExecutor(env={"PATH": f"{tmp_path}:{os.environ['PATH']}"})
     assert "found" in run("starlake-test-name", watched, tmp_path, executor=executor).tail
 
 
 def test_the_executor_s_path_overrides_the_dag_option(tmp_path: Path, watched: Watched) -> None:
-    executor = ShellExecutor(starlake_path=script(tmp_path, "print('the executor says so')"))
+    executor = ShellExecutor(starlake_path=write_script(tmp_path, "print('the executor says so')"))
     assert "the executor says so" in run("/no/such/program", watched, tmp_path, executor=executor).tail
 
 
@@ -115,13 +115,13 @@ def test_a_missing_program_says_which_setting_to_change(tmp_path: Path, watched:
 
 
 def test_a_program_without_its_interpreter_is_an_error(tmp_path: Path, watched: Watched) -> None:
-    program = script(tmp_path, "", interpreter="/no/such/interpreter")
+    program = write_script(tmp_path, "", interpreter="/no/such/interpreter")
     with pytest.raises(CommandError, match="interpreter"):
         run(program, watched, tmp_path)
 
 
 def test_a_project_that_vanished_is_an_error(tmp_path: Path, watched: Watched) -> None:
-    program = script(tmp_path, "")
+    program = write_script(tmp_path, "")
     with pytest.raises(CommandError, match="gone does not exist"):
         run(program, watched, tmp_path / "gone")
 
@@ -146,7 +146,7 @@ for line in (
     print(line, file=sys.stderr)
 sys.exit(1)
 """
-    result = run(script(tmp_path, text), watched, tmp_path)
+    result = run(write_script(tmp_path, text), watched, tmp_path)
     levels = [level for level, line in watched.lines[1:]]
     assert levels == ["info", "warning", "error", "debug", "error", "info", "info", "error", "info", "info"]
     assert result.reason == "Conversion Error Original Line: bad;Bob"
@@ -155,21 +155,21 @@ sys.exit(1)
 @pytest.mark.parametrize("layout", ["26/11/22 10:00:00 ERROR Main: {}", "10:00:00.123 [main] ERROR ai.starlake.job.Main$ - {}"])
 def test_a_program_that_only_logged_an_error_gives_that_as_its_reason(tmp_path: Path, watched: Watched, layout: str) -> None:
     text = f"import sys\nprint({layout.format('s.t - first')!r})\nprint({layout.format('second')!r})\nsys.exit(1)"
-    assert run(script(tmp_path, text), watched, tmp_path).reason == "s.t - first"
+    assert run(write_script(tmp_path, text), watched, tmp_path).reason == "s.t - first"
 
 
 def test_carriage_returns_end_lines_and_a_missing_line_end_does_not_matter(tmp_path: Path, watched: Watched) -> None:
-    program = script(tmp_path, r"import os; os.write(1, b'10%\r50%\r100%\r\n\r\n   \nend')")
+    program = write_script(tmp_path, r"import os; os.write(1, b'10%\r50%\r100%\r\n\r\n   \nend')")
     assert run(program, watched, tmp_path).tail == ("10%", "50%", "100%", "end")
 
 
 def test_characters_cut_between_two_writes_are_whole(tmp_path: Path, watched: Watched) -> None:
-    program = script(tmp_path, "import os, time\nfor b in 'größe €\\n'.encode():\n    os.write(1, bytes([b])); time.sleep(0.01)")
+    program = write_script(tmp_path, "import os, time\nfor b in 'größe €\\n'.encode():\n    os.write(1, bytes([b])); time.sleep(0.01)")
     assert run(program, watched, tmp_path).tail == ("größe €",)
 
 
 def test_a_very_long_line_is_shortened(tmp_path: Path, watched: Watched) -> None:
-    program = script(tmp_path, "import sys\nsys.stdout.write('x' * 20_000_000)\nprint()\nprint('end')")
+    program = write_script(tmp_path, "import sys\nsys.stdout.write('x' * 20_000_000)\nprint()\nprint('end')")
     result = run(program, watched, tmp_path)
     assert result.tail[-1] == "end"
     assert result.tail[-2].endswith("... (20000000 bytes)")
@@ -178,7 +178,7 @@ def test_a_very_long_line_is_shortened(tmp_path: Path, watched: Watched) -> None
 
 @pytest.mark.slow
 def test_a_hundred_megabytes_of_output_need_little_memory(tmp_path: Path) -> None:
-    program = script(tmp_path, "import os\nline = b'y' * 99 + b'\\n'\nfor i in range(1000):\n    os.write(1, line * 1000)")
+    program = write_script(tmp_path, "import os\nline = b'y' * 99 + b'\\n'\nfor i in range(1000):\n    os.write(1, line * 1000)")
     measure = f"""
 import resource
 from starlake_dagster_components.cancellation_event import Canceled
@@ -205,7 +205,7 @@ def test_counts_of_the_summary_are_read_where_there_is_no_line_for_machines(tmp_
         "Load summary:\nInput records: 120\nAccepted: 118\nRejected: -3\nData successfully loaded from file:/a/x-1.csv\n\tfile:/a/x-2.csv\n"
         "\n"
     )
-    result = run(script(tmp_path, f"print({text!r})"), watched, tmp_path)
+    result = run(write_script(tmp_path, f"print({text!r})"), watched, tmp_path)
     assert result.counters is not None
     assert (result.counters.input, result.counters.accepted, result.counters.rejected) == (120, 118, None)
     assert result.counters.files == ("file:/a/x-1.csv", "file:/a/x-2.csv")
@@ -215,27 +215,27 @@ def test_counts_of_the_summary_are_read_where_there_is_no_line_for_machines(tmp_
 def test_growth_of_a_replaced_table_is_not_a_count(tmp_path: Path, watched: Watched, appends: bool, count: int | None) -> None:
     text = 'IngestionCounters:{"inputCount":6,"acceptedCount":6,"rejectedCount":-1,"paths":["file:/a/x-1.csv"],"jobid":",j"}'
     table = LoadTable("x", "sales", "sales", "x", "x.*", appends=appends)
-    result = run(script(tmp_path, f"print({text!r})"), watched, tmp_path, verb="load", tables=(table,))
+    result = run(write_script(tmp_path, f"print({text!r})"), watched, tmp_path, verb="load", tables=(table,))
     assert (result.counters.input, result.counters.accepted) == (count, count)
 
 
 def test_secrets_are_hidden_wherever_they_came_from(tmp_path: Path, watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("API_TOKEN", "from-the-process")
-    program = script(
+    program = write_script(
         tmp_path,
         "import os, sys\nfor k in ('API_TOKEN', 'MY_SECRET', 'PRIVATE_KEY'): print(os.environ[k])\nprint(sys.argv)\n"
         "print('jdbc:postgresql://bob:hunter2@db/x')\nsys.exit(1)",
     )
     executor = ShellExecutor(env={"MY_SECRET": "from-the-executor", "PRIVATE_KEY": "-----BEGIN\nline-two-of-it\nEND-----"})
     result = run(program, watched, tmp_path, executor=executor, arguments=("--options", "x=1,DB_PASSWORD=from-the-options"))
-    shown = everything(watched, result)
+    shown = collect_text(watched, result)
     for secret in ("from-the-process", "from-the-executor", "line-two-of-it", "from-the-options", "hunter2"):
         assert secret not in shown
     assert "jdbc:postgresql://bob:***@db/x" in shown
 
 
 def test_caveats_are_logged_as_warnings(tmp_path: Path, watched: Watched) -> None:
-    run(script(tmp_path, ""), watched, tmp_path, caveats=("mail is stored in clear text",))
+    run(write_script(tmp_path, ""), watched, tmp_path, caveats=("mail is stored in clear text",))
     assert watched.lines[0] == ("warning", "mail is stored in clear text")
 
 
@@ -245,7 +245,7 @@ def test_caveats_are_logged_as_warnings(tmp_path: Path, watched: Watched) -> Non
 CHILD = f"subprocess.Popen([{sys.executable!r}, '-IS', '-c', {{code!r}}]{{more}})"
 
 
-def pids(folder: Path) -> list[int]:
+def list_pids(folder: Path) -> list[int]:
     return [int(p.name.removeprefix("pid-")) for p in folder.glob("pid-*")]
 
 
@@ -261,7 +261,7 @@ IGNORES = "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
 
 def cancel_when(watched: Watched, condition: Any) -> threading.Thread:
     def wait() -> None:
-        until(condition)
+        wait_until(condition)
         watched.canceled.set()
 
     thread = threading.Thread(target=wait)
@@ -270,21 +270,21 @@ def cancel_when(watched: Watched, condition: Any) -> threading.Thread:
 
 
 def test_canceling_ends_the_children_too(tmp_path: Path, watched: Watched) -> None:
-    program = script(tmp_path, starts_children("time.sleep(600)") + "time.sleep(600)")
-    canceler = cancel_when(watched, lambda: len(pids(tmp_path)) == 2)
+    program = write_script(tmp_path, starts_children("time.sleep(600)") + "time.sleep(600)")
+    canceler = cancel_when(watched, lambda: len(list_pids(tmp_path)) == 2)
     with pytest.raises(CommandCanceled):
         run(program, watched, tmp_path)
     canceler.join()
-    assert [alive(pid) for pid in pids(tmp_path)] == [False, False]
+    assert [is_alive(pid) for pid in list_pids(tmp_path)] == [False, False]
 
 
 def test_processes_that_ignore_sigterm_are_killed_after_the_grace_period(tmp_path: Path, watched: Watched) -> None:
-    program = script(tmp_path, starts_children(IGNORES + "time.sleep(600)") + IGNORES + "time.sleep(600)")
-    canceler = cancel_when(watched, lambda: len(pids(tmp_path)) == 2)
+    program = write_script(tmp_path, starts_children(IGNORES + "time.sleep(600)") + IGNORES + "time.sleep(600)")
+    canceler = cancel_when(watched, lambda: len(list_pids(tmp_path)) == 2)
     with pytest.raises(CommandCanceled):
         run(program, watched, tmp_path, executor=ShellExecutor(grace_period=0.5))
     canceler.join()
-    assert [alive(pid) for pid in pids(tmp_path)] == [False, False]
+    assert [is_alive(pid) for pid in list_pids(tmp_path)] == [False, False]
     assert any("SIGKILL" in line for line in watched.texts)
 
 
@@ -296,54 +296,54 @@ def test_output_after_sigterm_is_read(tmp_path: Path, watched: Watched) -> None:
     )
     watched.on_line = lambda line: watched.canceled.set() if line == "ready" else None
     with pytest.raises(CommandCanceled):
-        run(script(tmp_path, text), watched, tmp_path)
+        run(write_script(tmp_path, text), watched, tmp_path)
     assert "goodbye" in watched.texts
 
 
 def test_children_that_outlive_the_program_are_ended(tmp_path: Path, watched: Watched) -> None:
-    program = script(tmp_path, starts_children("time.sleep(600)") + "print('done')")
+    program = write_script(tmp_path, starts_children("time.sleep(600)") + "print('done')")
     result = run(program, watched, tmp_path)
     assert result.exit_code == 0
-    assert [alive(pid) for pid in pids(tmp_path)] == [False, False]
+    assert [is_alive(pid) for pid in list_pids(tmp_path)] == [False, False]
     assert any("left processes behind" in line for line in watched.texts)
 
 
 def test_children_without_standard_output_are_ended_as_well(tmp_path: Path, watched: Watched) -> None:
     more = ", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL"
-    program = script(tmp_path, starts_children("time.sleep(600)", more) + "print('done')")
+    program = write_script(tmp_path, starts_children("time.sleep(600)", more) + "print('done')")
     assert run(program, watched, tmp_path).exit_code == 0
-    assert [alive(pid) for pid in pids(tmp_path)] == [False, False]
+    assert [is_alive(pid) for pid in list_pids(tmp_path)] == [False, False]
 
 
 def test_a_daemon_that_keeps_standard_output_open_is_not_waited_for(tmp_path: Path, watched: Watched) -> None:
-    program = script(tmp_path, starts_children("time.sleep(600)", ", start_new_session=True") + "print('done')")
+    program = write_script(tmp_path, starts_children("time.sleep(600)", ", start_new_session=True") + "print('done')")
     try:
         result = run(program, watched, tmp_path)
         assert (result.exit_code, result.tail[-1]) == (0, "done")
     finally:
-        for pid in pids(tmp_path):
-            if alive(pid):
+        for pid in list_pids(tmp_path):
+            if is_alive(pid):
                 os.kill(pid, signal.SIGKILL)
 
 
 def test_a_daemon_that_floods_standard_output_is_not_waited_for(tmp_path: Path, watched: Watched) -> None:
     flood = "while True:\n    try: os.write(1, b'z\\n')\n    except OSError: break"
-    program = script(tmp_path, starts_children(flood, ", start_new_session=True") + "print('done')")
+    program = write_script(tmp_path, starts_children(flood, ", start_new_session=True") + "print('done')")
     try:
         assert run(program, watched, tmp_path).exit_code == 0
     finally:
-        for pid in pids(tmp_path):
-            if alive(pid):
+        for pid in list_pids(tmp_path):
+            if is_alive(pid):
                 os.kill(pid, signal.SIGKILL)
 
 
 def test_a_program_that_closes_its_output_is_waited_for(tmp_path: Path, watched: Watched) -> None:
-    program = script(tmp_path, "import os, time, sys\nos.close(1); os.close(2)\ntime.sleep(0.5)\nos._exit(7)")
+    program = write_script(tmp_path, "import os, time, sys\nos.close(1); os.close(2)\ntime.sleep(0.5)\nos._exit(7)")
     assert run(program, watched, tmp_path).exit_code == 7
 
 
 def test_a_program_that_was_killed_says_by_what(tmp_path: Path, watched: Watched) -> None:
-    result = run(script(tmp_path, "import os\nos.kill(os.getpid(), 9)"), watched, tmp_path)
+    result = run(write_script(tmp_path, "import os\nos.kill(os.getpid(), 9)"), watched, tmp_path)
     assert result.exit_code == 137
     assert result.reason is not None
     assert "SIGKILL" in result.reason
@@ -351,7 +351,7 @@ def test_a_program_that_was_killed_says_by_what(tmp_path: Path, watched: Watched
 
 def test_a_time_limit_names_its_setting(tmp_path: Path, watched: Watched) -> None:
     with pytest.raises(CommandTimeout, match=r"longer than 0.3 seconds .* 'timeout'"):
-        run(script(tmp_path, "import time\ntime.sleep(600)"), watched, tmp_path, executor=ShellExecutor(timeout=0.3))
+        run(write_script(tmp_path, "import time\ntime.sleep(600)"), watched, tmp_path, executor=ShellExecutor(timeout=0.3))
 
 
 class Interrupt(BaseException):
@@ -360,7 +360,7 @@ class Interrupt(BaseException):
 
 @pytest.mark.parametrize("interrupt", [Interrupt, KeyboardInterrupt, SystemExit])
 def test_an_interruption_from_within_ends_the_processes(tmp_path: Path, watched: Watched, interrupt: type[BaseException]) -> None:
-    program = script(tmp_path, starts_children("time.sleep(600)") + "print('started', flush=True)\ntime.sleep(600)")
+    program = write_script(tmp_path, starts_children("time.sleep(600)") + "print('started', flush=True)\ntime.sleep(600)")
 
     def raise_it(line: str) -> None:
         if line == "started":
@@ -369,11 +369,11 @@ def test_an_interruption_from_within_ends_the_processes(tmp_path: Path, watched:
     watched.on_line = raise_it
     with pytest.raises(interrupt):
         run(program, watched, tmp_path)
-    assert [alive(pid) for pid in pids(tmp_path)] == [False, False]
+    assert [is_alive(pid) for pid in list_pids(tmp_path)] == [False, False]
 
 
 def test_a_log_that_fails_does_not_keep_processes_alive(tmp_path: Path, watched: Watched) -> None:
-    program = script(tmp_path, starts_children("time.sleep(600)") + "print('started', flush=True)\ntime.sleep(600)")
+    program = write_script(tmp_path, starts_children("time.sleep(600)") + "print('started', flush=True)\ntime.sleep(600)")
 
     def fail(line: str) -> None:
         if not line.startswith("running "):
@@ -382,12 +382,12 @@ def test_a_log_that_fails_does_not_keep_processes_alive(tmp_path: Path, watched:
     watched.on_line = fail
     with pytest.raises(RuntimeError, match="full"):
         run(program, watched, tmp_path)
-    assert [alive(pid) for pid in pids(tmp_path)] == [False, False]
+    assert [is_alive(pid) for pid in list_pids(tmp_path)] == [False, False]
 
 
 def test_ctrl_c_in_the_terminal_of_a_run_ends_the_command(tmp_path: Path) -> None:
     """A real SIGINT to a real process that runs the executor in its main thread, as ``dagster job execute`` does."""
-    program = script(tmp_path, starts_children("time.sleep(600)") + "time.sleep(600)")
+    program = write_script(tmp_path, starts_children("time.sleep(600)") + "time.sleep(600)")
     code = f"""
 import signal
 from starlake_dagster_components.cancellation_event import Canceled
@@ -399,11 +399,11 @@ command = Command("transform", (), {str(tmp_path)!r}, program={program!r})
 ShellExecutor().run(command, Invocation(log=lambda level, line: None, canceled=Canceled()))
 """
     runner = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE)
-    until(lambda: len(pids(tmp_path)) == 2)
+    wait_until(lambda: len(list_pids(tmp_path)) == 2)
     runner.send_signal(signal.SIGINT)
     _, errors = runner.communicate(timeout=60)
     assert b"KeyboardInterrupt" in errors
-    assert [alive(pid) for pid in pids(tmp_path)] == [False, False]
+    assert [is_alive(pid) for pid in list_pids(tmp_path)] == [False, False]
 
 
 # ------------------------------------------------------------------------------------------------------------- preload
@@ -424,7 +424,7 @@ def test_an_older_starlake_without_sentinel_says_not_ready_by_its_exit_code(
     tmp_path: Path, watched: Watched, code: int, not_ready: bool
 ) -> None:
     executor = ShellExecutor()
-    program = script(tmp_path, OLD_STARLAKE.format(code=code))
+    program = write_script(tmp_path, OLD_STARLAKE.format(code=code))
     for _ in range(2):
         result = run(program, watched, tmp_path, executor=executor, verb="preload", arguments=("--domain", "sales", "--tables", "orders"))
         assert result.not_ready is not_ready
@@ -436,7 +436,7 @@ def test_an_older_starlake_that_breaks_is_a_failure(tmp_path: Path, watched: Wat
     text = text.replace(
         "print('no file'", "print('Exception in thread \"main\" java.lang.Exception: no directory', file=sys.stderr); print('no file'"
     )
-    result = run(script(tmp_path, text), watched, tmp_path, verb="preload", arguments=("--domain", "sales"))
+    result = run(write_script(tmp_path, text), watched, tmp_path, verb="preload", arguments=("--domain", "sales"))
     assert (result.exit_code, result.not_ready) == (1, False)
     assert str(result.reason).startswith("no directory")
 

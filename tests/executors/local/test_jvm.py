@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from contract import Watched, until
+from contract import Watched, wait_until
 from java_program import JavaProgram, find_jdks
 from pydantic import ValidationError
 
@@ -75,7 +75,7 @@ def find_made(folder: Path) -> list[Path]:
 def warm(program: JavaProgram, watched: Watched, kept: Path, **environment: str) -> Path:
     """Run once and wait for the archive."""
     assert run(program, watched, None, **environment).exit_code == 0
-    until(lambda: find_made(kept))
+    wait_until(lambda: find_made(kept))
     return find_made(kept)[0]
 
 
@@ -127,7 +127,7 @@ def _truncate(path: Path) -> None:
     os.truncate(path, 20_000)
 
 
-def _scribble(path: Path) -> None:
+def _overwrite_pages(path: Path) -> None:
     size = path.stat().st_size
     path.chmod(0o600)
     with open(path, "r+b") as file:
@@ -136,7 +136,7 @@ def _scribble(path: Path) -> None:
             file.write(b"\xff" * 64)
 
 
-def _empty(path: Path) -> None:
+def _make_empty(path: Path) -> None:
     path.unlink()
     path.touch()
 
@@ -146,11 +146,11 @@ def _replace_by_another(path: Path) -> None:
     path.write_bytes(os.urandom(path.with_name(f"{path.name}.json").stat().st_size))
 
 
-def _let_others_write(path: Path) -> None:
+def _allow_others_to_write(path: Path) -> None:
     path.chmod(0o666)
 
 
-@pytest.mark.parametrize("damage", [_truncate, _scribble, _empty, _replace_by_another, _let_others_write, Path.unlink])
+@pytest.mark.parametrize("damage", [_truncate, _overwrite_pages, _make_empty, _replace_by_another, _allow_others_to_write, Path.unlink])
 def test_a_damaged_archive_is_not_used_and_made_again(
     damage: Callable[[Path], None], java: JavaProgram, watched: Watched, kept: Path, tmp_path: Path
 ) -> None:
@@ -183,7 +183,7 @@ def test_another_starlake_has_another_archive(java: JavaProgram, watched: Watche
     os.utime(java.jar, (1_700_000_000, 1_700_000_000))
     watched.lines.clear()
     assert read_sources(java, watched, tmp_path) == {"jar"}
-    until(lambda: len(find_made(kept)) == 2)
+    wait_until(lambda: len(find_made(kept)) == 2)
     assert read_sources(java, watched, tmp_path) == {"archive"}
     assert {level for level, _ in watched.lines} == {"info"}
 
@@ -211,7 +211,7 @@ def test_ten_processes_make_one_archive(java: JavaProgram, kept: Path, tmp_path:
     ]
     said = [process.communicate(timeout=300)[0] for process in processes]
     assert said == ["|".join(["0", *EXPECTED]) + "\n" + "|".join(["0", *EXPECTED]) + "\n"] * 10
-    until(lambda: find_made(kept))
+    wait_until(lambda: find_made(kept))
     samples = [line for line in (tmp_path / "runs").read_text(encoding="utf-8").splitlines() if line != str(java.folder)]
     assert len(samples) == 1
     assert [path.name for path in kept.iterdir() if path.name.startswith(".")] == []

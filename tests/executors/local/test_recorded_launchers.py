@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from contract import Watched
-from program import alive
+from program import is_alive
 from starlake_double import HANGING
 from starlake_playback import Loader, Mode, Program
 from test_recorded_starlake import EXECUTORS, Shop, deliver, load_recording
@@ -84,7 +84,7 @@ def test_a_jvm_that_ignores_sigterm(tmp_path: Path, loader: Loader, audit: str, 
     result = shop.load()
     assert "the run was canceled" in str(result.reason)
     assert any("after SIGTERM: SIGKILL" in text for text in shop.watched.texts)
-    assert [pid for pid in find_processes(shop.program) if alive(pid)] == []
+    assert [pid for pid in find_processes(shop.program) if is_alive(pid)] == []
     assert shop.model.staged() == (["a1.csv", "a2.csv"] if moment == "before-insert" else ["a2.csv"])
     shop.model.check()
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from contract import Watched, a_command
+from contract import Watched, build_command
 
 from starlake_dagster_components.commands import Audit, Command, LoadTable, Target
 from starlake_dagster_components.executors.base import Counters, ExpectationResult
@@ -45,7 +45,9 @@ class Book:
             )
 
     def look(self, *expectations: str, log: Watched | None = None) -> Findings:
-        command = a_command(audit=Audit(self.path, "audit", "j"), expectations=expectations, target=Target(self.path, "sales", "Orders"))
+        command = build_command(
+            audit=Audit(self.path, "audit", "j"), expectations=expectations, target=Target(self.path, "sales", "Orders")
+        )
         return read_findings(command, (log or Watched()).log)
 
 
@@ -123,7 +125,7 @@ def test_the_query_of_a_view_is_not_run(book: Book) -> None:
 def test_nothing_is_known_without_tables_file_or_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     watched = Watched()
     path = str(tmp_path / "new.db")
-    command: Command = a_command(audit=Audit(path, "audit", "j"), expectations=("x()",), target=Target(path, "sales", "orders"))
+    command: Command = build_command(audit=Audit(path, "audit", "j"), expectations=("x()",), target=Target(path, "sales", "orders"))
     assert read_findings(command, watched.log) == Findings()
     assert not Path(path).exists(), "looking makes no file"
     duckdb.connect(path).close()
@@ -137,7 +139,7 @@ def test_a_file_that_cannot_be_read_is_reported_and_not_a_failure(tmp_path: Path
     path = tmp_path / "broken.db"
     path.write_text("this is no database at all" * 1000)
     watched = Watched()
-    command = a_command(audit=Audit(str(path), "audit", "j"))
+    command = build_command(audit=Audit(str(path), "audit", "j"))
     assert read_findings(command, watched.log) == Findings()
     assert "cannot read Starlake's audit" in watched.texts[0]
 
@@ -168,7 +170,7 @@ def test_each_table_of_a_load_has_its_own_findings_under_all_its_names(book: Boo
             connection.execute(
                 "insert into audit.expectations values ('j', '', 'sales', ?, now(), 'unique()', 'unique()', '', 0, '', ?)", [table, success]
             )
-    command = a_command(verb="load", audit=Audit(book.path, "audit", "j"), expectations=("unique()",), tables=tables)
+    command = build_command(verb="load", audit=Audit(book.path, "audit", "j"), expectations=("unique()",), tables=tables)
     found = read_findings(command, Watched().log).tables
     assert {t.name: found[t.name].count_rows(t) for t in tables} == {
         "orders": Counters(3, 3, None, ("o-1.csv",)),

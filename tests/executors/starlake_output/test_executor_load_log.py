@@ -17,7 +17,7 @@ INFO = "26/01/31 10:00:00 INFO IngestionWorkflow: "
 SOME_FAILED = "26/01/31 10:00:00 ERROR IngestionWorkflow: Some tables failed to be loaded"
 
 
-def tried(table: str, *files: str, loaded: bool = True) -> list[str]:
+def build_lines(table: str, *files: str, loaded: bool = True) -> list[str]:
     lines = []
     for file in files or (f"{table}.csv",):
         lines += ["Loading", "Format: DSV", f"File(s): file:/in/{file}", f"Table: SALES.{table}_v2"]
@@ -25,15 +25,15 @@ def tried(table: str, *files: str, loaded: bool = True) -> list[str]:
     return lines
 
 
-def resolved(*tables: str) -> list[str]:
+def build_resolved_lines(*tables: str) -> list[str]:
     return [f"{INFO}Ingest resolved file : {t}.csv as table sales.{t}" for t in tables]
 
 
-def outcomes(code: int, lines: Iterable[str], counters: Counters | None = None) -> dict[str, str]:
-    return {name: found.outcome for name, found in results(code, lines, counters).items()}
+def judge_outcomes(code: int, lines: Iterable[str], counters: Counters | None = None) -> dict[str, str]:
+    return {name: found.outcome for name, found in judge_results(code, lines, counters).items()}
 
 
-def results(code: int, lines: Iterable[str], counters: Counters | None = None) -> dict[str, TableResult]:
+def judge_results(code: int, lines: Iterable[str], counters: Counters | None = None) -> dict[str, TableResult]:
     seen = LoadLines()
     for line in lines:
         seen.take(line)
@@ -41,63 +41,67 @@ def results(code: int, lines: Iterable[str], counters: Counters | None = None) -
 
 
 def test_a_load_of_all_tables_reports_those_that_failed() -> None:
-    lines = [*tried("clients"), *tried("orders", loaded=False), SOME_FAILED]
-    assert outcomes(1, lines) == {"orders": "failed", "clients": "loaded", "items": "loaded"}
+    lines = [*build_lines("clients"), *build_lines("orders", loaded=False), SOME_FAILED]
+    assert judge_outcomes(1, lines) == {"orders": "failed", "clients": "loaded", "items": "loaded"}
 
 
 def test_one_bad_file_of_several_fails_its_table() -> None:
     lines = [
-        *tried("orders", "o-1.csv"),
-        *tried("orders", "o-2.csv", loaded=False),
-        *tried("orders", "o-3.csv"),
-        *tried("items"),
+        *build_lines("orders", "o-1.csv"),
+        *build_lines("orders", "o-2.csv", loaded=False),
+        *build_lines("orders", "o-3.csv"),
+        *build_lines("items"),
         SOME_FAILED,
     ]
-    assert outcomes(1, lines) == {"orders": "failed", "clients": "loaded", "items": "loaded"}
+    assert judge_outcomes(1, lines) == {"orders": "failed", "clients": "loaded", "items": "loaded"}
 
 
 def test_a_killed_load_reports_the_tables_that_were_done() -> None:
     """Tables are loaded one after another. Whether the last one had more files is unknown."""
-    lines = [*resolved("orders"), *tried("orders"), *resolved("clients"), *tried("clients")]
-    assert outcomes(137, lines) == {"orders": "loaded", "clients": "unknown", "items": "open"}
-    assert outcomes(137, [*tried("orders"), *tried("clients")]) == {"orders": "loaded", "clients": "unknown", "items": "unknown"}
+    lines = [*build_resolved_lines("orders"), *build_lines("orders"), *build_resolved_lines("clients"), *build_lines("clients")]
+    assert judge_outcomes(137, lines) == {"orders": "loaded", "clients": "unknown", "items": "open"}
+    assert judge_outcomes(137, [*build_lines("orders"), *build_lines("clients")]) == {
+        "orders": "loaded",
+        "clients": "unknown",
+        "items": "unknown",
+    }
 
 
 def test_files_of_a_table_are_taken_before_it_is_announced() -> None:
-    lines = [f"{INFO}Watch Domain: sales", *resolved("orders"), *tried("orders"), *resolved("clients")]
-    assert outcomes(137, lines) == {"orders": "unknown", "clients": "unknown", "items": "open"}
+    lines = [f"{INFO}Watch Domain: sales", *build_resolved_lines("orders"), *build_lines("orders"), *build_resolved_lines("clients")]
+    assert judge_outcomes(137, lines) == {"orders": "unknown", "clients": "unknown", "items": "open"}
 
 
 def test_a_load_that_broke_did_not_reach_all_tables() -> None:
-    lines = [*tried("orders"), "ERROR Error during ingestion", SOME_FAILED]
-    assert outcomes(1, lines) == {"orders": "unknown", "clients": "unknown", "items": "unknown"}
+    lines = [*build_lines("orders"), "ERROR Error during ingestion", SOME_FAILED]
+    assert judge_outcomes(1, lines) == {"orders": "unknown", "clients": "unknown", "items": "unknown"}
 
 
 def test_without_an_archive_loaded_files_are_not_reported() -> None:
-    lines = [*tried("orders", loaded=False), *tried("clients", loaded=False), SOME_FAILED]
-    assert outcomes(1, lines) == {"orders": "unknown", "clients": "unknown", "items": "loaded"}
+    lines = [*build_lines("orders", loaded=False), *build_lines("clients", loaded=False), SOME_FAILED]
+    assert judge_outcomes(1, lines) == {"orders": "unknown", "clients": "unknown", "items": "loaded"}
 
 
 def test_an_output_that_mentions_no_table_has_no_outcomes() -> None:
-    assert set(outcomes(1, ["Error: Unknown option --tables"]).values()) == {"unknown"}
+    assert set(judge_outcomes(1, ["Error: Unknown option --tables"]).values()) == {"unknown"}
 
 
 @pytest.mark.parametrize("missing", ["Table: SALES.clients_v2", "File(s): file:/in/clients.csv", "both"])
 def test_logs_with_gaps_prove_neither_success_nor_failure(missing: str) -> None:
-    lines = [*resolved("orders", "clients"), *tried("orders", loaded=False), *tried("clients"), SOME_FAILED]
+    lines = [*build_resolved_lines("orders", "clients"), *build_lines("orders", loaded=False), *build_lines("clients"), SOME_FAILED]
     gone = [
         line
         for line in lines
         if line != missing and not ((missing == "both" and "clients_v2" in line) or (missing == "both" and "/clients.csv" in line))
     ]
     assert len(gone) < len(lines)
-    found = outcomes(1, gone)
+    found = judge_outcomes(1, gone)
     assert (found["orders"], found["clients"]) == ("unknown", "unknown")
 
 
 def test_sums_are_given_to_the_only_table_that_had_files() -> None:
     counters = Counters(7, 6, 1, ("file:/in/orders.csv",))
-    found = results(0, tried("orders"), counters)
+    found = judge_results(0, build_lines("orders"), counters)
     assert {name: (r.outcome, r.counters) for name, r in found.items()} == {
         "orders": ("loaded", counters),
         "clients": ("loaded", Counters(0, 0, 0)),
@@ -107,13 +111,13 @@ def test_sums_are_given_to_the_only_table_that_had_files() -> None:
 
 def test_sums_over_several_tables_are_not_the_counts_of_one() -> None:
     counters = Counters(7, 6, 1, ("file:/in/orders.csv", "file:/in/items.csv"))
-    found = results(0, [*tried("orders"), *tried("items")], counters)
+    found = judge_results(0, [*build_lines("orders"), *build_lines("items")], counters)
     assert found["orders"].counters == Counters(files=("file:/in/orders.csv",))
     assert found["clients"].counters == Counters(0, 0, 0)
 
 
 def test_the_end_of_an_output_alone_gives_no_counts() -> None:
-    found = results(0, tried("items"), Counters(7, 6, 1, ("file:/in/orders.csv", "file:/in/items.csv")))
+    found = judge_results(0, build_lines("items"), Counters(7, 6, 1, ("file:/in/orders.csv", "file:/in/items.csv")))
     assert {r.counters for r in found.values()} == {None}
 
 

@@ -31,11 +31,11 @@ def load_row(*files: str, table: str = "orders", success: bool = True, counts: t
     return AuditRow("sales", table, "LOAD", success, "", files, counts)
 
 
-def second_step(table: str = "orders", *, success: bool = True, message: str = "") -> AuditRow:
+def build_second_step(table: str = "orders", *, success: bool = True, message: str = "") -> AuditRow:
     return AuditRow("sales", table, "TRANSFORM", success, message)
 
 
-def places(before: str = "", staged: str = "", ingesting: str = "") -> Places:
+def build_places(before: str = "", staged: str = "", ingesting: str = "") -> Places:
     return Places(*({"orders": frozenset(names.split())} if names else {} for names in (before, staged, ingesting)))
 
 
@@ -47,32 +47,32 @@ def judge(
     return judge_tables(LOAD, ended, Findings(rows, tables=tables), at, fates or FileFates())["orders"]
 
 
-def said(outcome: Any, counters: Counters | None = None) -> dict[str, Any]:
+def expect(outcome: Any, counters: Counters | None = None) -> dict[str, Any]:
     return {"tables": {"orders": TableResult(outcome, counters)}}
 
 
-LOADED, FAILED = said("loaded"), said("failed")
+LOADED, FAILED = expect("loaded"), expect("failed")
 WHOLE = {"progress": "complete"}
 
 
 @pytest.mark.parametrize(
     ("result", "at", "outcome"),
     [
-        ({"exit_code": 0}, places("a"), "loaded"),
-        ({"exit_code": 0}, places("a", ingesting="a"), "failed"),
-        (LOADED, places("a"), "loaded"),
-        (LOADED, places("a", staged="a"), "loaded"),
-        (LOADED, places("a", ingesting="a"), "open"),
-        (FAILED, places("a", ingesting="a"), "failed"),
-        (FAILED, places("a"), "loaded"),
-        (WHOLE, places("a", ingesting="a"), "failed"),
-        ({}, places("a", ingesting="a"), "open"),
-        ({}, places("a", staged="a"), "open"),
-        (WHOLE, places("a", staged="a"), "loaded"),
-        ({}, places("a"), "loaded"),
-        ({}, places(), "loaded"),
-        ({"progress": "none"}, places(), "open"),
-        ({"progress": "none"}, places("a"), "loaded"),
+        ({"exit_code": 0}, build_places("a"), "loaded"),
+        ({"exit_code": 0}, build_places("a", ingesting="a"), "failed"),
+        (LOADED, build_places("a"), "loaded"),
+        (LOADED, build_places("a", staged="a"), "loaded"),
+        (LOADED, build_places("a", ingesting="a"), "open"),
+        (FAILED, build_places("a", ingesting="a"), "failed"),
+        (FAILED, build_places("a"), "loaded"),
+        (WHOLE, build_places("a", ingesting="a"), "failed"),
+        ({}, build_places("a", ingesting="a"), "open"),
+        ({}, build_places("a", staged="a"), "open"),
+        (WHOLE, build_places("a", staged="a"), "loaded"),
+        ({}, build_places("a"), "loaded"),
+        ({}, build_places(), "loaded"),
+        ({"progress": "none"}, build_places(), "open"),
+        ({"progress": "none"}, build_places("a"), "loaded"),
     ],
 )
 def test_the_places_of_files_decide_where_the_audit_says_nothing(result: dict[str, Any], at: Places, outcome: str) -> None:
@@ -80,51 +80,51 @@ def test_the_places_of_files_decide_where_the_audit_says_nothing(result: dict[st
 
 
 def test_files_that_are_gone_from_stage_are_those_that_were_loaded() -> None:
-    assert judge({}, places("b a")).counters == Counters(files=("a", "b"))
-    assert judge({}, places()).counters == NOTHING
-    assert judge(said("failed", Counters(2, 2, 0, ("a",))), places("a")).counters == Counters(2, 2, 0, ("a",))
+    assert judge({}, build_places("b a")).counters == Counters(files=("a", "b"))
+    assert judge({}, build_places()).counters == NOTHING
+    assert judge(expect("failed", Counters(2, 2, 0, ("a",))), build_places("a")).counters == Counters(2, 2, 0, ("a",))
 
 
 def test_files_that_are_left_are_not_counted() -> None:
-    found = judge(said("loaded", Counters(5, 5, 0, ("/in/a", "/in/b"))), places("a b", ingesting="b"))
+    found = judge(expect("loaded", Counters(5, 5, 0, ("/in/a", "/in/b"))), build_places("a b", ingesting="b"))
     assert found.counters == Counters(5, 5, 0, ("/in/a",))
-    assert judge({"exit_code": 0}, places("a", ingesting="b a")).reason == "the load left a, b in ingesting without loading them"
-    assert judge({"exit_code": 0}, places("a")).reason is None
-    assert judge({"exit_code": 0}, places("a", ingesting="a"), fates=FileFates(kept=frozenset("a"))).outcome == "loaded"
+    assert judge({"exit_code": 0}, build_places("a", ingesting="b a")).reason == "the load left a, b in ingesting without loading them"
+    assert judge({"exit_code": 0}, build_places("a")).reason is None
+    assert judge({"exit_code": 0}, build_places("a", ingesting="a"), fates=FileFates(kept=frozenset("a"))).outcome == "loaded"
 
 
 def test_the_audit_comes_before_the_output() -> None:
-    failed = second_step(success=False, message="no such column")
+    failed = build_second_step(success=False, message="no such column")
     noted = Findings((failed, load_row("a", success=True)), row_count=7)
-    found = judge({**LOADED, "exit_code": 0}, places("a"), noted)
+    found = judge({**LOADED, "exit_code": 0}, build_places("a"), noted)
     assert (found.outcome, found.row_count) == ("failed", 7)
     assert found.reason == "no such column (according to Starlake's audit, the second step of the load of sales.orders failed)"
-    counted = judge({**LOADED, "exit_code": 0}, places("a"), Findings((load_row("a", counts=(4, 3, 1)),)))
+    counted = judge({**LOADED, "exit_code": 0}, build_places("a"), Findings((load_row("a", counts=(4, 3, 1)),)))
     assert counted.counters == Counters(4, 3, 1, ("a",))
 
 
 def test_rows_of_other_tables_show_that_the_load_began() -> None:
     other = (load_row("items-1.csv", table="items"),)
-    assert judge({"progress": "none"}, places(), rows=other).outcome == "loaded"
-    assert judge({**LOADED, "exit_code": 0}, places(), rows=other).counters == NOTHING
-    assert judge({**LOADED, "exit_code": 0}, places("a"), rows=other).counters is None
-    assert judge({**LOADED, "exit_code": 0}, places()).counters is None
+    assert judge({"progress": "none"}, build_places(), rows=other).outcome == "loaded"
+    assert judge({**LOADED, "exit_code": 0}, build_places(), rows=other).counters == NOTHING
+    assert judge({**LOADED, "exit_code": 0}, build_places("a"), rows=other).counters is None
+    assert judge({**LOADED, "exit_code": 0}, build_places()).counters is None
 
 
 def test_one_table_needs_no_judgment() -> None:
     result = CommandResult(1, tables={"orders": TableResult("unknown")})
-    assert judge_tables(ONE, result, Findings(), places("a"), FileFates()) == result.tables
+    assert judge_tables(ONE, result, Findings(), build_places("a"), FileFates()) == result.tables
 
 
 def test_rows_that_are_in_the_table_although_the_load_failed() -> None:
     fates = FileFates(frozenset("a"), failed_in_table=frozenset("a"), reasons={"a": "2 Expectations failed", "b": "no file"})
     result = {**FAILED, "retry": True, "reason": "exit code 1"}
-    found = judge(result, places("a", ingesting="a"), fates=fates)
+    found = judge(result, build_places("a", ingesting="a"), fates=fates)
     assert (found.outcome, found.failed_in_table, found.retry, found.reason) == ("failed", True, False, "2 Expectations failed")
-    assert judge(result, places("a", ingesting="a")).retry
-    other = judge(result, places("a", ingesting="a"), fates=FileFates(reasons={"a": "no space", "b": "no file"}))
+    assert judge(result, build_places("a", ingesting="a")).retry
+    other = judge(result, build_places("a", ingesting="a"), fates=FileFates(reasons={"a": "no space", "b": "no file"}))
     assert (other.outcome, other.failed_in_table, other.reason) == ("failed", False, "no space")
-    assert judge(result, places("a", ingesting="a"), fates=FileFates(reasons={"b": "no file"})).reason == "exit code 1"
+    assert judge(result, build_places("a", ingesting="a"), fates=FileFates(reasons={"b": "no file"})).reason == "exit code 1"
 
 
 def test_why_a_load_failed_whose_rows_are_in_the_table() -> None:
@@ -167,9 +167,9 @@ def read_lines(*tried: tuple[str, bool], failures: tuple[str, ...] = ()) -> Load
 
 def test_files_of_the_audit() -> None:
     rows = (
-        second_step(),
+        build_second_step(),
         load_row("o-1.csv"),
-        second_step(success=False),
+        build_second_step(success=False),
         load_row("o-2.csv", counts=(0, 0, 0)),
         load_row("o-3.csv", success=False),
     )
@@ -179,24 +179,24 @@ def test_files_of_the_audit() -> None:
 
 
 def test_a_file_of_the_audit_that_is_still_in_ingesting_is_not_lost() -> None:
-    rows = (second_step(success=False), load_row("o-1.csv", counts=(0, 0, 0)))
+    rows = (build_second_step(success=False), load_row("o-1.csv", counts=(0, 0, 0)))
     assert judge_files(ONE, Findings(rows), None, ["o-1.csv"]) == FileFates()
 
 
 def test_names_with_quotes_are_found_in_the_audit() -> None:
     fates = judge_files(ONE, Findings((load_row("o-1-s.csv"),)), None, ["o-1's.csv"], ["o-2.csv"])
     assert fates.kept == names("o-1's.csv")
-    rows = (second_step(success=False), load_row("o-2-s.csv", counts=(0, 0, 0)))
+    rows = (build_second_step(success=False), load_row("o-2-s.csv", counts=(0, 0, 0)))
     assert judge_files(ONE, Findings(rows), None, [], ["o-2's.csv"]).lost == names("o-2's.csv")
 
 
 def test_expectations_that_fail_after_the_commit() -> None:
-    rows = (second_step(success=False, message=COMMITTED), load_row("o-1.csv", success=False))
+    rows = (build_second_step(success=False, message=COMMITTED), load_row("o-1.csv", success=False))
     fates = judge_files(ONE, Findings(rows), None, ["o-1.csv"])
     assert (fates.kept, fates.failed_in_table, fates.by_rows) == (names("o-1.csv"), names("o-1.csv"), True)
     killed = judge_files(ONE, Findings(rows), None, ["o-1.csv"], ended_by_itself=False)
     assert (killed.kept, killed.failed_in_table, killed.by_rows) == (names("o-1.csv"), names(), True)
-    good = judge_files(ONE, Findings((second_step(), load_row("o-1.csv"))), None, ["o-1.csv"])
+    good = judge_files(ONE, Findings((build_second_step(), load_row("o-1.csv"))), None, ["o-1.csv"])
     assert (good.kept, good.by_rows) == (names("o-1.csv"), False)
 
 
@@ -205,26 +205,26 @@ def test_expectations_that_fail_after_the_commit() -> None:
     [(["o-1.csv"], True, False), (["o-1.csv", "o-2.csv"], None, True), ([], None, False)],
 )
 def test_a_second_step_without_its_load_row(left: list[str], inside: bool | None, unclear: bool) -> None:
-    fates = judge_files(ONE, Findings((second_step(),)), None, left, ended_by_itself=False)
+    fates = judge_files(ONE, Findings((build_second_step(),)), None, left, ended_by_itself=False)
     assert fates.kept == (names(*left) if inside else names())
     assert fates.unclear == (names(*left) if unclear else names())
     assert fates.has_failed_in_table is unclear
 
 
 def test_a_second_step_that_failed_says_nothing_unless_it_had_committed() -> None:
-    assert judge_files(ONE, Findings((second_step(success=False),)), None, ["o-1.csv"]) == FileFates()
-    committed = Findings((second_step(success=False, message=COMMITTED),))
+    assert judge_files(ONE, Findings((build_second_step(success=False),)), None, ["o-1.csv"]) == FileFates()
+    committed = Findings((build_second_step(success=False, message=COMMITTED),))
     assert judge_files(ONE, committed, None, ["o-1.csv"]).kept == names("o-1.csv")
 
 
 def test_the_output_names_the_file_of_a_second_step() -> None:
     lines = read_lines(("o-1.csv", True), ("o-2.csv", False))
-    fates = judge_files(ONE, Findings((second_step(),)), lines, ["o-2.csv", "o-3.csv"], ended_by_itself=False)
+    fates = judge_files(ONE, Findings((build_second_step(),)), lines, ["o-2.csv", "o-3.csv"], ended_by_itself=False)
     assert (fates.kept, fates.unclear) == (names("o-2.csv"), names())
 
 
 def test_files_of_other_tables_are_not_those_of_a_second_step() -> None:
-    fates = judge_files(LOAD, Findings((second_step(),)), None, ["orders-1.csv", "items-1.csv"], ended_by_itself=False)
+    fates = judge_files(LOAD, Findings((build_second_step(),)), None, ["orders-1.csv", "items-1.csv"], ended_by_itself=False)
     assert fates.kept == names("orders-1.csv")
 
 
@@ -261,7 +261,7 @@ def test_a_table_that_has_grown_by_more_than_its_audit_says(change: dict[str, An
     assert (fates.kept, fates.unclear) == (names(*kept), names(*unclear))
 
 
-def failed_lines(*tried: tuple[str, bool], failures: tuple[str, ...]) -> LoadLines:
+def build_failed_lines(*tried: tuple[str, bool], failures: tuple[str, ...]) -> LoadLines:
     lines = read_lines(*tried)
     for failure in failures:
         lines.take(f"26/01/31 10:00:00 ERROR IngestionWorkflow: {failure}")
@@ -271,7 +271,7 @@ def failed_lines(*tried: tuple[str, bool], failures: tuple[str, ...]) -> LoadLin
 
 def test_exceptions_of_the_output_belong_to_the_files_that_are_left_in_their_order() -> None:
     tried = (("o-1.csv", False), ("o-2.csv", True), ("o-3.csv", False))
-    lines = failed_lines(*tried, failures=(COMMITTED, "java.io.IOException: no space"))
+    lines = build_failed_lines(*tried, failures=(COMMITTED, "java.io.IOException: no space"))
     fates = judge_files(ONE, Findings(), lines, ["o-1.csv", "o-3.csv"])
     assert (fates.kept, fates.failed_in_table) == (names("o-1.csv"), names("o-1.csv"))
     assert {file: reason.rpartition(": ")[2] for file, reason in fates.reasons.items()} == {
@@ -282,18 +282,18 @@ def test_exceptions_of_the_output_belong_to_the_files_that_are_left_in_their_ord
 
 @pytest.mark.parametrize(("failures", "kept"), [((COMMITTED, COMMITTED), ["o-1.csv"]), ((COMMITTED, "no space"), [])])
 def test_more_exceptions_than_files_count_only_if_they_agree(failures: tuple[str, ...], kept: list[str]) -> None:
-    fates = judge_files(ONE, Findings(), failed_lines(("o-1.csv", False), failures=failures), ["o-1.csv"])
+    fates = judge_files(ONE, Findings(), build_failed_lines(("o-1.csv", False), failures=failures), ["o-1.csv"])
     assert (fates.kept, list(fates.reasons)) == (names(*kept), kept)
 
 
 def test_the_audit_comes_before_the_exceptions_of_the_output() -> None:
-    lines = failed_lines(("o-1.csv", False), failures=(COMMITTED,))
-    rows = (second_step(success=False), load_row("o-1.csv", success=False, counts=(0, 0, 0)))
+    lines = build_failed_lines(("o-1.csv", False), failures=(COMMITTED,))
+    rows = (build_second_step(success=False), load_row("o-1.csv", success=False, counts=(0, 0, 0)))
     assert judge_files(ONE, Findings(rows), lines, ["o-1.csv"]).kept == names()
 
 
 def test_a_load_that_failed_in_both_steps_has_lost_nothing() -> None:
-    rows = (second_step(success=False), load_row("o-1.csv", success=False, counts=(0, 0, 0)))
+    rows = (build_second_step(success=False), load_row("o-1.csv", success=False, counts=(0, 0, 0)))
     assert judge_files(ONE, Findings(rows), None, [], ["o-1.csv"]).lost == names()
 
 
@@ -310,7 +310,7 @@ def test_the_fates_of_one_table() -> None:
     one = fates.select_table(["a", "c"], Findings())
     only = frozenset({"a"})
     assert one == FileFates(only, only, only, only, False, {"a": "why"})
-    assert fates.select_table([], Findings((second_step(success=False, message=COMMITTED), load_row("a")))).by_rows
+    assert fates.select_table([], Findings((build_second_step(success=False, message=COMMITTED), load_row("a")))).by_rows
 
 
 @pytest.mark.parametrize("why", [{"failed_in_table": frozenset("a")}, {"unclear": frozenset("a")}, {"by_rows": True}])

@@ -117,13 +117,13 @@ class QueryMaker:
         return text
 
 
-def parsed(sql: str, dialect: str) -> list[tuple[str, ...]]:
+def parse(sql: str, dialect: str) -> list[tuple[str, ...]]:
     statements = Statements(sql, dialect)
     assert not statements.failures
     return [found.parts for found in statements.found]
 
 
-def agreement(sql: str, dialect: str) -> str:
+def compare_searches(sql: str, dialect: str) -> str:
     """Return how the results of both searches compare: ``unsure``, ``invalid`` or ``same``. Fail if they differ."""
     try:
         quick = find_tables_quickly(sql, dialect)
@@ -146,7 +146,7 @@ def agreement(sql: str, dialect: str) -> str:
 @given(seed=st.integers(0, 10**9))
 def test_random_queries(dialect: str, seed: int) -> None:
     maker = QueryMaker(random.Random(seed), dialect)
-    agreement(maker.query(maker.rng.randint(0, 2)), dialect)
+    compare_searches(maker.query(maker.rng.randint(0, 2)), dialect)
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
@@ -170,12 +170,12 @@ def test_queries_with_words_taken_out_or_put_in(dialect: str, seed: int) -> None
             )
         if not words:
             return
-    agreement("".join(words), dialect)
+    compare_searches("".join(words), dialect)
 
 
 def test_most_random_queries_need_no_parser() -> None:
     rng = random.Random(7)
-    answers = [agreement(QueryMaker(rng, "duckdb").query(1), "duckdb") for _ in range(80)]
+    answers = [compare_searches(QueryMaker(rng, "duckdb").query(1), "duckdb") for _ in range(80)]
     assert answers.count("same") > 60
 
 
@@ -185,7 +185,7 @@ def test_corpus(shared) -> None:  # type: ignore[no-untyped-def]
         part = split_sections(file.read_text()).sql
         if part is None or "{{" in part.text:
             continue
-        answers += [agreement(part.text, dialect) for dialect in DIALECTS]
+        answers += [compare_searches(part.text, dialect) for dialect in DIALECTS]
     assert answers.count("same") > 150
 
 

@@ -25,17 +25,17 @@ def test_the_tokens_cover_the_whole_statement(sql: str, rules: TokenRules) -> No
     assert all(sql.startswith(token.text, token.start) and token.text for token in tokens)
 
 
-def _kinds(sql: str, rules: TokenRules) -> list[tuple[str, str]]:
+def _list_kinds(sql: str, rules: TokenRules) -> list[tuple[str, str]]:
     return [(token.kind, token.text) for token in tokenize_sql(sql, rules) if token.kind != "blank"]
 
 
 def test_quotes_and_comments() -> None:
-    assert _kinds("/* a /* b */ c */ x", DUCKDB) == [("comment", "/* a /* b */ c */"), ("word", "x")]
-    assert _kinds("/* a /* b */ c", STARLAKE) == [("comment", "/* a /* b */"), ("word", "c")]
-    assert _kinds("\"a--b\" 'c--d'", DUCKDB) == [("quoted", '"a--b"'), ("string", "'c--d'")]
-    assert _kinds('"a--b"', STARLAKE) == [("other", '"'), ("word", "a"), ("comment", '--b"')]
-    assert _kinds("[a b] [1]", ANY_DATABASE) == [("quoted", "[a b]"), ("other", "["), ("number", "1"), ("other", "]")]
-    assert _kinds("E'a\\'b' name'c'", DUCKDB) == [("string", "E'a\\'b'"), ("word", "name"), ("string", "'c'")]
+    assert _list_kinds("/* a /* b */ c */ x", DUCKDB) == [("comment", "/* a /* b */ c */"), ("word", "x")]
+    assert _list_kinds("/* a /* b */ c", STARLAKE) == [("comment", "/* a /* b */"), ("word", "c")]
+    assert _list_kinds("\"a--b\" 'c--d'", DUCKDB) == [("quoted", '"a--b"'), ("string", "'c--d'")]
+    assert _list_kinds('"a--b"', STARLAKE) == [("other", '"'), ("word", "a"), ("comment", '--b"')]
+    assert _list_kinds("[a b] [1]", ANY_DATABASE) == [("quoted", "[a b]"), ("other", "["), ("number", "1"), ("other", "]")]
+    assert _list_kinds("E'a\\'b' name'c'", DUCKDB) == [("string", "E'a\\'b'"), ("word", "name"), ("string", "'c'")]
 
 
 def test_statements_of_a_script() -> None:
