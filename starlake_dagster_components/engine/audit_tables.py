@@ -74,13 +74,8 @@ def write_rows(session: Session, database: Database, entries: Sequence[Entry], c
     if entries:
         _insert_rows(session, database, "audit", _AUDIT, [_make_values(session, entry) for entry in entries])
     if checked:
-        _insert_rows(
-            session,
-            database,
-            "expectations",
-            _EXPECTATIONS,
-            [_make_expectation_values(session, check, outcome) for check, outcome in checked],
-        )
+        rows = [_make_expectation_values(session, check, outcome) for check, outcome in checked]
+        _insert_rows(session, database, "expectations", _EXPECTATIONS, rows)
 
 
 def _insert_rows(

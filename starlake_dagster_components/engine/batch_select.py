@@ -25,13 +25,7 @@ def build_select(
     Values are converted first (trim, pattern, default, masking). Then come the scripts, which use the names in the file, and the table's
     filter, which uses the names in the table.
 
-    Args:
-        session: the session of the command.
-        table: the table.
-        attributes: its attributes.
-        source: how the file is read.
-        file: its path.
-        checked: columns that must have a value, although the table allows NULL.
+    ``checked`` are the columns that must have a value, although the table allows NULL.
     """
     in_file = [a for a in attributes if a.attribute.name in source.columns]
     made = {a.attribute.name: _build_value(session, table, a, source) for a in in_file}

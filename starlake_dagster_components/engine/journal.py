@@ -83,12 +83,7 @@ def archive_file(file: LoadedFile) -> Path | None:
 
 
 def count_added_bytes(file: LoadedFile, now: Path | None) -> int | None:
-    """Return the number of bytes by which a file has grown since it was loaded; None if it was not written to.
-
-    Args:
-        file: the file.
-        now: its current path.
-    """
+    """Return the number of bytes by which a file has grown since it was loaded; None if it was not written to."""
     identity = Identity.read(now) if now is not None else None
     if identity is None or file.identity.has_same_content(identity):
         return None
@@ -132,9 +127,7 @@ def recover_files(database: Database, unresolved: Path) -> list[Recovered]:
 
     A file that was written to after it was loaded is neither archived nor loaded again, but set aside.
 
-    Args:
-        database: the database.
-        unresolved: the area for files that are set aside.
+    ``unresolved`` is the area for files that are set aside.
     """
     if database.find_kind(_SCHEMA, _TABLE) is None:
         return []

@@ -162,14 +162,6 @@ def report_rejected_expectations(session: Session, table: Table, outcomes: Seque
 def report_rejected_order(session: Session, place: object, who: str, strategy: str, names: Sequence[str], existing: Sequence[str]) -> None:
     """Warn about rows whose columns are in a different order from those of their table, if Starlake writes by position.
 
-    Args:
-        session: the session of the command.
-        place: the location that defines the columns.
-        who: the table or task.
-        strategy: the type of the write strategy.
-        names: the columns of the rows.
-        existing: the columns of the table.
-
     Raises:
         NotSupported: the command is strict.
     """
@@ -180,12 +172,6 @@ def report_rejected_order(session: Session, place: object, who: str, strategy: s
 
 def report_rejected_structs(session: Session, table: Table, existing: Sequence[Column], wanted: Sequence[Column]) -> None:
     """Warn about structs that a table does not have yet, because Starlake does not add them.
-
-    Args:
-        session: the session of the command.
-        table: the table.
-        existing: its columns.
-        wanted: those of its attributes.
 
     Raises:
         NotSupported: the command is strict.

@@ -9,10 +9,12 @@ import duckdb
 from ..errors import Location
 from ..project.missing_files import find_missing_files
 from ..project.model import Project, Table, Task
-from ..project.sql.sections import SqlPart, SqlSections, strip_comments
+from ..project.sql.sections import SqlPart, SqlSections, render_task, strip_comments
+from ..project.templating import TemplateError
 from .database import Database
 from .duckdb_errors import explain_error
-from .engine_errors import SqlFailed
+from .engine_errors import BadSetting, SqlFailed
+from .session import Session
 from .sqltext import Statement, split_statements
 
 _TRANSACTIONS = frozenset({"BEGIN", "START", "COMMIT", "END", "ROLLBACK", "ABORT"})
@@ -48,13 +50,7 @@ class Script:
         return Location(self.origin.file, line), self._find_column(line, number, column)
 
     def indent(self, statement: str, offset: int, position: int | None) -> tuple[str, int | None]:
-        """Return a statement with the indentation of its lines in the file, and the position within it.
-
-        Args:
-            statement: a statement of the text.
-            offset: its offset in the text.
-            position: index in the statement; None if unknown.
-        """
+        """Return a statement with the indentation of its lines in the file, and the position within it."""
         if self.part.text[offset : offset + len(statement)] != statement:
             return statement, position
         first = self.part.text[:offset].count("\n") + 1
@@ -76,6 +72,18 @@ class Script:
         # Lines were trimmed, and comments and Jinja were replaced, so the column is right only if the rest of the line is as in the file.
         at = self.source[line - 1].find(text.strip()) if text.strip() else -1
         return at + column - (len(text) - len(text.lstrip())) if at >= 0 else 0
+
+
+def render_sections(session: Session, task: Task) -> SqlSections:
+    """Return the SQL of a task with the command's variables.
+
+    Raises:
+        BadSetting: a template cannot be rendered.
+    """
+    try:
+        return render_task(session.project, task, session.variables)
+    except TemplateError as error:
+        raise BadSetting(Location(task.sql_file, error.line) if task.sql_file else task.origin.locate(), str(error)) from error
 
 
 def run_script(database: Database, script: Script, hint: Hint = lambda name: "") -> None:

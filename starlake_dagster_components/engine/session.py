@@ -1,6 +1,6 @@
 """Define the session of a command: its project, variables, output and clock."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
@@ -168,29 +168,32 @@ def read_settings(project: Project, environ: Mapping[str, str]) -> Settings:
     """Return the settings of a command: from the file, or else from the command's environment, or else Starlake's defaults."""
     raw = project.application.raw
 
-    def get_switch(keys: Sequence[str], variable: str, default: bool) -> bool:
-        value: Any = raw
-        for key in keys:
-            value = value.get(key) if isinstance(value, Mapping) else None
-        if value is None or value == "":
-            value = environ.get(variable, "")
-        text = str(value).strip().lower()
-        return text in ("true", "yes", "on") if text else default
+    def get_switch(key: str, variable: str, default: bool) -> bool:
+        return read_switch(project, environ, key, variable, default=default)
 
     def get_text(key: str, variable: str, default: str) -> str:
         return str(raw.get(key) or environ.get(variable) or default)
 
     return Settings(
-        audit_active=get_switch(("audit", "active"), "SL_AUDIT_ACTIVE", True),
+        audit_active=get_switch("audit.active", "SL_AUDIT_ACTIVE", True),
         audit_domain=project.application.audit_domain,
-        expectations_active=get_switch(("expectations", "active"), "SL_EXPECTATIONS_ACTIVE", True),
-        expectations_fail_on_error=get_switch(("expectations", "failOnError"), "SL_EXPECTATIONS_FAIL_ON_ERROR", False),
-        archive=get_switch(("archive",), "SL_ARCHIVE", True),
-        grouped=get_switch(("grouped",), "SL_GROUPED", False),
+        expectations_active=get_switch("expectations.active", "SL_EXPECTATIONS_ACTIVE", True),
+        expectations_fail_on_error=get_switch("expectations.failOnError", "SL_EXPECTATIONS_FAIL_ON_ERROR", False),
+        archive=get_switch("archive", "SL_ARCHIVE", True),
+        grouped=get_switch("grouped", "SL_GROUPED", False),
         scd2_start=get_text("scd2StartTimestamp", "SL_SCD2_START_TIMESTAMP", "sl_start_ts"),
         scd2_end=get_text("scd2EndTimestamp", "SL_SCD2_END_TIMESTAMP", "sl_end_ts"),
         api="SL_API" in environ,
     )
+
+
+def read_switch(project: Project, environ: Mapping[str, str], key: str, variable: str, *, default: bool = False) -> bool:
+    """Return a switch of the application file, such as ``audit.active``, or else of the command's environment."""
+    value: Any = project.application.raw
+    for part in key.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    text = str(environ.get(variable, "") if value is None or value == "" else value).strip().lower()
+    return text in ("true", "yes", "on") if text else default
 
 
 def parse_scheduled_date(text: str | None, default: datetime, zone: str | None = None) -> datetime:

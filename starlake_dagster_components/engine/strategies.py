@@ -90,13 +90,6 @@ class Target:
         return f"{self.schema}.{self.name}"
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
-    """Row counts of a batch."""
-
-    rows: int
-
-
 def read_strategy(
     session: Session,
     written: WriteStrategy | None,
@@ -183,8 +176,8 @@ def check_columns(chosen: Strategy, columns: Sequence[str], who: str) -> None:
                 raise BadSetting(chosen.location, f"{who}: {describe_unknown(f'column in the {role} of {chosen.type},', name, columns)}")
 
 
-def write_batch(target: Target, chosen: Strategy, batch: str, columns: Sequence[str], *, truncate: bool = False) -> Written:
-    """Write a batch to an existing table that has the batch's columns.
+def write_batch(target: Target, chosen: Strategy, batch: str, columns: Sequence[str], *, truncate: bool = False) -> int:
+    """Write a batch to an existing table that has the batch's columns, and return its number of rows.
 
     Args:
         target: the table.
@@ -198,7 +191,7 @@ def write_batch(target: Target, chosen: Strategy, batch: str, columns: Sequence[
         if chosen.type == "OVERWRITE" or truncate:
             run.execute(f"TRUNCATE {target.sql}")
         names = quote_list(columns)
-        return Written(run.fetch_count(f"INSERT INTO {target.sql} ({names}) SELECT {names} FROM (\n{batch}\n) AS {STAGED}"))
+        return run.fetch_count(f"INSERT INTO {target.sql} ({names}) SELECT {names} FROM (\n{batch}\n) AS {STAGED}")
     staged = stage_batch(target, batch, columns)
     if truncate and chosen.template is None:
         run.execute(f"TRUNCATE {target.sql}")
@@ -209,7 +202,7 @@ def write_batch(target: Target, chosen: Strategy, batch: str, columns: Sequence[
         run.execute(f"DROP TABLE {_TABLE}")
     else:
         write_staged_batch(target, chosen, staged)
-    return Written(staged.rows)
+    return staged.rows
 
 
 STAGED = "starlake_dagster_batch"

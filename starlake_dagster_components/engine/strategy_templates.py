@@ -115,12 +115,6 @@ def find_folder(session: Session) -> Path:
 def find_template(session: Session, action: str, strategy: WriteStrategy, sink: Sink | None) -> StrategyTemplate | None:
     """Return the project's template for an action; None if it does not have one.
 
-    Args:
-        session: the session of the command.
-        action: ``create``, ``view`` or the type of a write strategy.
-        strategy: the write strategy that the template sees.
-        sink: the sink that it sees.
-
     Raises:
         BadSetting: the file cannot be read.
     """

@@ -11,8 +11,7 @@ from ..errors import CommandCanceled, EngineError, Location, StarlakeError
 from ..project.model import TableReference, Task, WriteStrategy
 from ..project.sinks import find_materialization
 from ..project.sql.references import find_dialect, find_references
-from ..project.sql.sections import SqlSections, render_task
-from ..project.templating import TemplateError
+from ..project.sql.sections import SqlSections
 from . import audit_tables as audit
 from . import ddl
 from .arguments import Arguments
@@ -22,7 +21,7 @@ from .expectations import TransactionLost, evaluate_expectations, raise_for_fail
 from .interactive_transform import show_rows
 from .rejected_by_starlake import report_rejected_order, report_rejected_sql
 from .result import ExpectationOutcome
-from .scripts import Script, make_failure, make_file_script, make_hint, reject_transactions, run_script, split_scripts
+from .scripts import Script, make_failure, make_file_script, make_hint, reject_transactions, render_sections, run_script, split_scripts
 from .session import Session, get_time
 from .sqltext import quote, quote_list, split_statements
 from .strategies import Strategy, Target, check_columns, read_strategy, stage_batch, write_batch, write_staged_batch
@@ -121,7 +120,7 @@ class _Work:
         _read_materialization(task)
         warn_about_unused_options(session, session.project.find_connection(task))
         self._path = session.find_database(task)
-        sections = self._render_sections()
+        sections = render_sections(session, task)
         references = self._find_references(sections)
         others = self._find_other_databases(references)
         failing: dict[str, str] = {}
@@ -142,16 +141,6 @@ class _Work:
                 except TransactionLost as lost:
                     failing[lost.expect] = lost.reason
         self._write_audit_elsewhere([self._entry], self.outcomes)
-
-    def _render_sections(self) -> SqlSections:
-        task = self._task
-        try:
-            return render_task(self._session.project, task, self._session.variables)
-        except TemplateError as error:
-            place = task.origin.locate()
-            if task.sql_file:
-                place = Location(task.sql_file, error.line)
-            raise BadSetting(place, str(error)) from error
 
     def _find_references(self, sections: SqlSections) -> Sequence[TableReference]:
         """Return the tables that the query reads, which may depend on the command's variables."""
@@ -360,7 +349,7 @@ class _Work:
             target.database.execute(f"TRUNCATE {target.sql}")
             write_staged_batch(target, chosen, staged)
             return staged.rows
-        return write_batch(target, chosen, query, names, truncate=truncate).rows
+        return write_batch(target, chosen, query, names, truncate=truncate)
 
     def _may_read_itself(self, target: Target, references: Sequence[TableReference]) -> bool:
         """Return whether the query may read the table that it fills. If so, emptying the table first would lose rows."""

@@ -7,7 +7,7 @@ from ..project.model import Connection, Project, Table, Task
 from .connection_options import list_ignored_options
 from .engine_errors import NotSupported
 from .rejected_by_starlake import report_rejected_audit, report_rejected_names, report_rejected_sink, report_rejected_types
-from .session import Session
+from .session import Session, read_switch
 
 
 def check_areas(project: Project) -> None:
@@ -44,7 +44,7 @@ def check_task(session: Session, task: Task) -> None:
         raise NotSupported(
             task.origin.locate("database"), f"task {task.full_name}: database '{task.database}' is not supported by the embedded engine"
         )
-    if _is_switched_on(session, "syncYamlWithDb", "SL_SYNC_YAML_WITH_DB") and task.extra.get("syncStrategy"):
+    if read_switch(project, session.environ, "syncYamlWithDb", "SL_SYNC_YAML_WITH_DB") and task.extra.get("syncStrategy"):
         raise NotSupported(
             task.origin.locate("syncStrategy"), f"task {task.full_name}: syncStrategy is not supported by the embedded engine"
         )
@@ -81,12 +81,6 @@ def _check_references(project: Project) -> None:
     if raw or (file is not None and "input" in project.get_path(file).read_text(encoding="utf-8")):
         place = Location(file) if file else project.application.origin.locate("refs")
         raise NotSupported(place, "refs, which replace table names in SQL, are not supported by the embedded engine")
-
-
-def _is_switched_on(session: Session, key: str, variable: str) -> bool:
-    value = session.project.application.raw.get(key)
-    text = str(session.environ.get(variable, "") if value is None else value)
-    return text.strip().lower() in ("true", "yes", "on")
 
 
 def _find_raw_connection(project: Project, connection: Connection | None) -> Mapping[str, object]:

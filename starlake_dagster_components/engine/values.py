@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from ..project.model import Attribute, Project, Table
 from . import privacy
 from . import type_patterns as patterns
-from .ddl import TypedAttribute
+from .ddl import TypedAttribute, get_nested_type
 from .engine_errors import BadSetting, NotSupported
 from .sqltext import quote, quote_literal
 
@@ -199,8 +199,6 @@ def _build_nested(project: Project, table: Table, attribute: Attribute, expressi
 
 
 def _build_struct(project: Project, table: Table, attribute: Attribute, expression: str, depth: int) -> str:
-    from .ddl import get_nested_type
-
     fields: list[str] = []
     for child in attribute.attributes:
         if child.ignore:

@@ -283,11 +283,11 @@ class Writer:
                 begin = f"INSERT INTO temp.{_GROUP}" if index else f"CREATE OR REPLACE TEMP TABLE {_GROUP} AS"
                 database.execute(f"{begin} {rows}")
             else:
-                accepted += write_batch(target, replace(chosen, type="APPEND") if index else chosen, batch, names).rows
+                accepted += write_batch(target, replace(chosen, type="APPEND") if index else chosen, batch, names)
             rejected += database.fetch_count(read.skipped) if read.skipped else 0
             filtered += database.fetch_count(f"SELECT count(*) FROM {read.relation}") if table.filter else 0
         if collected:
-            accepted = write_batch(target, chosen, f"SELECT {quote_list(names)} FROM temp.{_GROUP}", names).rows
+            accepted = write_batch(target, chosen, f"SELECT {quote_list(names)} FROM temp.{_GROUP}", names)
             database.execute(f"DROP TABLE temp.{_GROUP}")
         return _Counts((filtered if table.filter else accepted) + rejected, accepted, rejected)
 

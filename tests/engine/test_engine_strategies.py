@@ -83,7 +83,7 @@ def run(lent: Any, strategy: Strategy, drawn: list[list[Row]]) -> list[tuple[Any
     for batch in drawn:
         with database.begin_transaction():
             written = write_batch(target, strategy, select_of(batch), NAMES)
-        assert written.rows == len(batch)
+        assert written == len(batch)
     extra = ", sl_start_ts, sl_end_ts" if strategy.extra_columns else ""
     return database.fetch_rows(f"SELECT a, b, day(ts), part, n{extra} FROM memory.s.t ORDER BY n")
 

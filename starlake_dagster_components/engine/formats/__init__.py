@@ -44,12 +44,7 @@ def get_format(table: Table) -> str:
 def describe_source(session: Session, table: Table, attributes: Sequence[TypedAttribute], file: Path, scratch: Scratch) -> Source:
     """Return the source from which DuckDB reads a file of a table.
 
-    Args:
-        session: the session of the command.
-        table: the table.
-        attributes: its attributes.
-        file: the file.
-        scratch: holds a copy of the file if DuckDB cannot read the file itself.
+    ``scratch`` holds a copy of the file if DuckDB cannot read the file itself.
 
     Raises:
         NotSupported: the engine does not support the table's format.

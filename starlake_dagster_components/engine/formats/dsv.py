@@ -29,46 +29,10 @@ _MOST_COLUMNS = 10_000
 
 _NATIVE = {"iso8859-1": "latin-1", "utf-16": "utf-16"}
 _READ_AS_THEY_ARE = frozenset(
-    [
-        "VARCHAR",
-        "TEXT",
-        "STRING",
-        "CHAR",
-        "BPCHAR",
-        "BIGINT",
-        "INT8",
-        "LONG",
-        "INTEGER",
-        "INT",
-        "INT4",
-        "SIGNED",
-        "SMALLINT",
-        "INT2",
-        "SHORT",
-        "TINYINT",
-        "INT1",
-        "HUGEINT",
-        "UBIGINT",
-        "UINTEGER",
-        "USMALLINT",
-        "UTINYINT",
-        "UHUGEINT",
-        "DOUBLE",
-        "FLOAT8",
-        "FLOAT",
-        "FLOAT4",
-        "REAL",
-        "DECIMAL",
-        "NUMERIC",
-        "BOOLEAN",
-        "BOOL",
-        "LOGICAL",
-        "DATE",
-        "TIME",
-        "TIMESTAMP",
-        "DATETIME",
-        "UUID",
-    ]
+    {
+        *("VARCHAR", "DOUBLE", "FLOAT", "DECIMAL", "BOOLEAN", "DATE", "TIME", "TIMESTAMP", "UUID", "TINYINT", "SMALLINT", "INTEGER"),
+        *("BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "UHUGEINT"),
+    }
 )
 """Types whose bad values read_csv rejects. Those of others become NULL (times with a zone), so these are read as text and cast."""
 _rejects = itertools.count(1)
@@ -157,7 +121,7 @@ def _describe_source(reading: Reading, *, all_text: bool, readable: _Readable | 
 
 
 def _is_read_as_it_is(typed: TypedAttribute) -> bool:
-    return typed.definition is not None and "[" not in typed.type and typed.type.upper().split("(")[0].strip() in _READ_AS_THEY_ARE
+    return typed.definition is not None and re.sub(r"\(\d.*\)$", "", normalize_type(typed.type)) in _READ_AS_THEY_ARE
 
 
 def _has_zone(typed: TypedAttribute) -> bool:
@@ -251,10 +215,6 @@ def _check_character(table: Table, key: str, written: str | None, default: str) 
 
 def _find_columns(reading: Reading, first: _First | None) -> list[str]:
     """Return the names of the attributes in the order of a file's columns.
-
-    Args:
-        reading: the file.
-        first: its first record.
 
     Raises:
         BadFile: the file is empty, or its header lacks a column or contains an unknown one.

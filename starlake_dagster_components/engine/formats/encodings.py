@@ -75,10 +75,7 @@ def check_file(file: Path, codec: str, longest: int | None = None) -> None:
 
     It stops at the end of a truncated compressed file, and leaves out a last line that is longer than its buffer.
 
-    Args:
-        file: the file.
-        codec: its encoding.
-        longest: maximum number of characters in a line; None if the format does not have lines.
+    ``longest`` is the maximum number of characters in a line; None if the format does not have lines.
 
     Raises:
         BadFile: the compression does not match the file's name, or is damaged.
