@@ -105,3 +105,30 @@ def repeat_last_results(node: StarlakeNode, key: dg.AssetKey, instance: dg.Dagst
                     metadata={EVALUATED_IN: record.run_id, **last.metadata},
                 )
             break
+
+
+def report_last_results(node: StarlakeNode, key: dg.AssetKey, context: dg.AssetExecutionContext) -> None:
+    """Report the last result of each check of a table that this run will skip, because the pre-load found nothing.
+
+    Otherwise, Dagster would show the checks as skipped. The step of the pre-load cannot yield results of another step, so the results do
+    not belong to the run. Checks that this run does not include are left alone.
+
+    Args:
+        node: the table.
+        key: its asset key.
+        context: the step of the pre-load.
+    """
+    for result in repeat_last_results(node, key, context.instance):
+        check = dg.AssetCheckKey(key, str(result.check_name))
+        newest = context.instance.event_log_storage.get_asset_check_execution_history(check, limit=1)
+        if newest and newest[0].run_id == context.run.run_id:
+            context.instance.report_runless_asset_event(
+                dg.AssetCheckEvaluation(
+                    asset_key=key,
+                    check_name=check.name,
+                    passed=result.passed,
+                    metadata=result.metadata,
+                    severity=result.severity,
+                    description=result.description,
+                )
+            )

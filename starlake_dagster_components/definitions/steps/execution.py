@@ -32,7 +32,7 @@ from .command import (
     build_run_metadata,
     make_data_version,
 )
-from .empty_loads import report_empty_pre_load
+from .empty_loads import report_empty_pre_load, report_last_results
 from .load_tables import LoadSteps
 from .reexecution import find_done_before, report_kept_assets
 from .rows_of_steps import RowsOfSteps
@@ -90,6 +90,10 @@ class Steps:
                 yield from report_empty_pre_load(context, node.project, domain, pre_load.strategy, key)
                 if continues:
                     yield dg.MaterializeResult(asset_key=key, metadata={"starlake/tables": names, READY: False, **result.metadata})
+                    return
+                for table in tables:
+                    node_id = ("table", table.full_name)
+                    report_last_results(self._graph.nodes[node_id], self._graph.keys[node_id], context)
                 return
             context.log.info(f"{domain.name}: nothing new (strategy {pre_load.strategy}), but an earlier load left {', '.join(left)}")
         elif pre_load.strategy == "imported":

@@ -119,6 +119,43 @@ def test_a_load_without_a_file_keeps_the_last_results(folder: ProjectFolder, ins
     assert record.status.value == "FAILED"
 
 
+def read_check(instance: dg.DagsterInstance, name: str) -> tuple[str, Any]:
+    """Return the status that Dagster shows for a check of table t, and its metadata."""
+    key = dg.AssetCheckKey(dg.AssetKey("s_t"), name)
+    record = instance.event_log_storage.get_latest_asset_check_execution_by_key([key])[key]
+    event = record.event.dagster_event if record.event else None
+    return record.status.value, event.asset_check_evaluation_data.metadata if event and record.status.value != "PLANNED" else {}
+
+
+@pytest.mark.parametrize("batch", [False, True])
+def test_a_pre_load_that_finds_nothing_keeps_the_last_results(folder: ProjectFolder, instance: dg.DagsterInstance, batch: bool) -> None:
+    folder.write(
+        "metadata/dags/loads.sl.yml",
+        """
+        dag:
+          template: load/dagster__scheduled_table__shell.py.j2
+          filename: 'loads_{{domain}}.py'
+          options: {pre_load_strategy: imported}
+        """,
+    )
+    folder.write(
+        "metadata/load/s/_config.sl.yml", "load: {name: s, metadata: {withHeader: true, separator: ',', directory: '{{SL_ROOT}}/in'}}\n"
+    )
+    folder.write("in/t1.csv", "id,v\n,a\n")
+    first = run(folder, instance, "loads_s", batch=batch)
+    assert list_checks(first) == {"s_t.nulls_id": (FAILED, "ERROR"), "s_t.nulls_v": (PASSED, "WARN")}
+    for _ in range(2):
+        again = run(folder, instance, "loads_s", batch=batch)
+        assert again.success
+        assert not again.get_asset_materialization_events()
+        assert [read_check(instance, name)[0] for name in ("nulls_id", "nulls_v")] == ["FAILED", "SUCCEEDED"]
+        assert read_check(instance, "nulls_id")[1]["starlake/evaluated_in_run"].value == first.run_id
+    folder.write("in/t2.csv", "id,v\n1,a\n")
+    run(folder, instance, "loads_s", batch=batch)
+    assert read_check(instance, "nulls_v")[0] == "SUCCEEDED"
+    assert "starlake/evaluated_in_run" not in read_check(instance, "nulls_v")[1]
+
+
 class WithoutResults(DuckDBExecutor):
     """The engine, but the results of expectations are not known, as if Starlake's log and audit could not be read."""
 
