@@ -31,12 +31,12 @@ class Mask:
         # A shorter form may be part of a longer one.
         forms = {form for secret in found for form in list_forms(secret)}
         self._forms = tuple(sorted(forms, key=lambda form: (-len(form), form)))
-        self._pattern = re.compile("|".join(map(_build_pattern, self._forms))) if self._forms else None
+        self._pattern = re.compile("|".join(map(_build_pattern, self._forms)))
 
     def __call__(self, text: str) -> str:
         """Return the text with its secrets masked."""
         # Searching for plain substrings first is several times faster than the pattern, and most lines contain no secret.
-        if self._pattern is not None and any(form in text for form in self._forms):
+        if any(form in text for form in self._forms):
             text = self._pattern.sub(HIDDEN, text)
         return hide_patterns(text)
 

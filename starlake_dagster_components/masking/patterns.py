@@ -47,7 +47,7 @@ def find_in_patterns(text: str) -> Iterator[str]:
     """Yield the parts of a string that look like secrets."""
     for pattern in _choose_patterns(text):
         for match in pattern.finditer(text):
-            yield from (found.strip("'\"{}") for found in match.groups() if found)
+            yield match[1].strip("'\"{}")
 
 
 def _choose_patterns(text: str) -> Iterator[re.Pattern[str]]:
