@@ -1,11 +1,13 @@
 """``stage``: move the files in the incoming folder of a domain to its stage area. Starlake: IngestionWorkflow.stage."""
 
+import os
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import EngineError
 from ..full_disk import explain_full_disk
+from ..locks import hold_lock
 from ..project.model import Domain, Table
 from .areas import finish_moves, format_uri, have_same_content, list_files, make_folders, matches_table, show_path, take_file
 from .arguments import Arguments
@@ -37,7 +39,9 @@ def stage_files(session: Session, arguments: Arguments) -> list[Path]:
     moved: list[Path] = []
     for domain, tables in selected:
         if tables:
-            moved += _stage_domain(session, domain, tables)
+            folder = Path(session.project.root, get_incoming_folder(session, domain))
+            with hold_lock(f"files {os.path.realpath(folder)}", beside=folder, canceled=session.canceled, log=session.log):
+                moved += _stage_domain(session, domain, tables)
     return moved
 
 

@@ -3,10 +3,13 @@
 import errno
 import os
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from engine_help import Sandbox, make
+
+from starlake_dagster_components.project.reader import read_project
 
 ATTRIBUTES = "{ name: id, type: long }"
 
@@ -55,6 +58,16 @@ def test_the_same_file_again_is_the_same_file(box: Sandbox) -> None:
     box.run("stage")
     assert box.files("incoming") == []
     assert box.files("stage") == ["sales/orders-1.csv"]
+
+
+def test_commands_that_stage_at_the_same_time_share_the_files(box: Sandbox) -> None:
+    bring(box, *(f"orders-{number}.csv" for number in range(300)))
+    boxes = [Sandbox(box.root, project=read_project(box.root, environ=os.environ)) for _ in range(4)]
+    with ThreadPoolExecutor() as pool:
+        results = list(pool.map(lambda one: one.run("stage"), boxes))
+    assert sum(result.metadata.get("starlake/staged_files", 0) for result in results) == 300
+    assert len(box.files("stage")) == 300
+    assert box.files("incoming") == []
 
 
 def test_files_with_an_ack_wait_for_it(box: Sandbox) -> None:
