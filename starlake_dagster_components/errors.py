@@ -221,9 +221,9 @@ def cut_values(message: str) -> str:
 
 
 def join_names(names: Sequence[str], limit: int) -> str:
-    """Return names separated by commas; those beyond a limit are counted: ``a, b and 3 more``."""
+    """Return names separated by commas; those beyond a limit are counted: ``a, b, and 3 more``."""
     rest = len(names) - limit
-    return f"{', '.join(names[:limit])}{f' and {rest} more' if rest > 0 else ''}"
+    return f"{', '.join(names[:limit])}{f', and {rest} more' if rest > 0 else ''}"
 
 
 def suggest_name(name: str, known: Iterable[str]) -> str:

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import MissingDependency, StarlakeError
+from ..errors import MissingDependency, StarlakeError, join_names
 from ..lineage.inferred import NOTICE
 from . import warm_start
 
@@ -391,12 +391,8 @@ def _follow_changes(services: Services, watcher: Watcher, report: Callable[[str]
         if location not in changes:
             _reload_location(services, location, "the columns of its tasks were found", report)
     for location, files in changes.items():
-        _reload_location(services, location, f"{_list_files(files)} changed", report)
+        _reload_location(services, location, f"{join_names(files, 3)} changed", report)
         examine(location.root)
-
-
-def _list_files(files: Sequence[str]) -> str:
-    return ", ".join(files[:3]) + (f" and {len(files) - 3} more" if len(files) > 3 else "")
 
 
 def _reload_location(services: Services, location: Location, reason: str, report: Callable[[str], None]) -> None:

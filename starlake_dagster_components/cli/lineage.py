@@ -30,7 +30,7 @@ def select_columns(project: Project, name: str | None) -> list[NodeColumns]:
             if column is not None:
                 return _add_upstream(nodes, node, column)
     known = [n.name for n in nodes.values()] + [f"{n.name}.{c.name}" for n in nodes.values() for c in n.columns]
-    raise UnknownName(kind="table, task or column", name=name, known=known)
+    raise UnknownName(kind="table, task, or column", name=name, known=known)
 
 
 def _add_upstream(nodes: dict[tuple[str, str], NodeColumns], start: NodeColumns, column: str | None) -> list[NodeColumns]:

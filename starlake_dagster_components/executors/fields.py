@@ -12,7 +12,7 @@ def _convert_to_texts(value: Any) -> Any:
         return value
     for key in value:
         if not isinstance(key, str):
-            raise ValueError(f"the name {key!r} is not a string: put it in quotes (YAML reads on, off, yes and no as true and false)")
+            raise ValueError(f"the name {key!r} is not a string: put it in quotes (YAML reads on, off, yes, and no as true and false)")
     return {k: ("true" if v is True else "false" if v is False else str(v)) for k, v in value.items() if v is not None}
 
 

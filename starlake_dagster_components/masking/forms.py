@@ -1,4 +1,4 @@
-"""List the forms in which a secret may be written: verbatim, and as URLs, JSON, shells, SQL and XML encode it."""
+"""List the forms in which a secret may be written: verbatim, and as URLs, JSON, shells, SQL, and XML encode it."""
 
 import json
 import shlex

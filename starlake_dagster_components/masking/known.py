@@ -1,4 +1,4 @@
-"""Collect the secrets that this process knows: those of projects, their connections, DAG options and executors, and of the environment.
+"""Collect the secrets that this process knows: those of projects, their connections, DAG options, and executors, and of the environment.
 
 Objects that contain secrets are registered when they are read, which takes no time. They are searched for secrets when the first text is
 masked.
@@ -65,7 +65,7 @@ def mask_text(text: str) -> str:
 
 
 def mask_data(data: Any) -> Any:
-    """Return mappings, lists and strings with the known secrets masked. Other values are unchanged."""
+    """Return mappings, lists, and strings with the known secrets masked. Other values are unchanged."""
     mask = _build_mask(list_known_secrets())
 
     def hide(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Recognize the names of variables, options and keys whose values are secret."""
+"""Recognize the names of variables, options, and keys whose values are secret."""
 
 import re
 from collections.abc import Iterable

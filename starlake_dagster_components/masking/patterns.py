@@ -22,7 +22,7 @@ _PATTERNS: tuple[re.Pattern[str], ...] = (
 _NAMED: tuple[re.Pattern[str], ...] = (
     # --password x, --password=x
     re.compile(rf"(?<![\w-])--{_KEY}[\w.\-]{{0,100}}(?:\s+|=){_NOT_HIDDEN}(?!--){_VALUE}", re.IGNORECASE),
-    # password=x in query strings, JDBC options and command lines; sig=x in signed URLs
+    # password=x in query strings, JDBC options, and command lines; sig=x in signed URLs
     re.compile(rf"(?<![\w.\-])(?:{_KEY}[\w.\-]{{0,100}}|sig)\s*=\s*{_NOT_HIDDEN}{_VALUE}", re.IGNORECASE),
     # "password": "x", 'password': 'x', and in JSON within JSON
     re.compile(rf"[\"']{_KEY}\w{{0,100}}[\"']\s*:\s*(\"(?:[^\"\\]|\\.){{1,5000}}\"|'(?:[^'\\]|\\.){{1,5000}}')", re.IGNORECASE),

@@ -1,4 +1,4 @@
-"""Find the secrets in variables, options and other data."""
+"""Find the secrets in variables, options, and other data."""
 
 import json
 import re

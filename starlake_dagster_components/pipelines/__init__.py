@@ -1,1 +1,1 @@
-"""Plan a project: derive its pipelines, schedules and dependencies as data, without Dagster."""
+"""Plan a project: derive its pipelines, schedules, and dependencies as data, without Dagster."""

@@ -1,4 +1,4 @@
-"""Plan a project without the tables, tasks and DAG configs of broken files, and without the tasks that depend on them."""
+"""Plan a project without the tables, tasks, and DAG configs of broken files, and without the tasks that depend on them."""
 
 from collections.abc import Collection, Iterable, Set
 from dataclasses import replace
@@ -10,7 +10,7 @@ from .pipeline import Dependency, Pipeline, Plan
 from .plan import plan_project
 
 _FOLDERS = ("load", "transform", "external", "dags")
-"""Folders under ``metadata`` in which each file defines a table, task or job. Everything depends on the other folders."""
+"""Folders under ``metadata`` in which each file defines a table, task, or job. Everything depends on the other folders."""
 
 
 def can_leave_out(project: Project, file: str) -> bool:

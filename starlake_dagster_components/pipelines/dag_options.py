@@ -201,7 +201,7 @@ class OptionReader:
 
         Args:
             name: the option.
-            parse: converts the value; raises ValueError, OverflowError or KeyError if it is invalid.
+            parse: converts the value; raises ValueError, OverflowError, or KeyError if it is invalid.
             default: the default.
             expected: the valid values, for the message.
         """

@@ -1,4 +1,4 @@
-"""Find the orchestrator, kind and executor of a DAG template by its name or its includes. Templates are never executed."""
+"""Find the orchestrator, kind, and executor of a DAG template by its name or its includes. Templates are never executed."""
 
 import ast
 import re

@@ -1,4 +1,4 @@
-"""Render the ``filename``, ``comment`` and options of DAG configs with a DAG's variables."""
+"""Render the ``filename``, ``comment``, and options of DAG configs with a DAG's variables."""
 
 import json
 import re
@@ -36,7 +36,7 @@ class DagRenderer:
             config: the DAG config, whose ``sl_env_var`` may change ``SL_ROOT``.
             key: the key of the value, such as ``filename`` or ``options.tags``.
             text: the value as written.
-            variables: the variables of the DAG, such as ``domain``, ``table`` and ``schedule``.
+            variables: the variables of the DAG, such as ``domain``, ``table``, and ``schedule``.
         """
         if "{" not in text:
             return text.strip()

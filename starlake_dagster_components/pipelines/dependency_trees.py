@@ -22,7 +22,7 @@ def build_dependency_tree(plan: Plan, tasks: Iterable[str] | None = None) -> lis
     this order; None for all tasks, sorted by name.
 
     Returns:
-        Nodes with ``data``, ``children`` and ``task``. Keys are in Starlake's order, empty values are left out, and children are sorted by
+        Nodes with ``data``, ``children``, and ``task``. Keys are in Starlake's order, empty values are left out, and children are sorted by
         name. As in Starlake, load tables are named as in the SQL. A node that occurs in several places is one object.
 
     Raises:

@@ -37,6 +37,6 @@ def add_prefix(prefix: str, name: str) -> str:
 def build_schedule_name(schedule: str) -> str:
     """Return a schedule as a part of a job name: ``0 */2 * * *`` becomes ``0_x_2_x_x_x``.
 
-    dag-generate uses the cron itself in the names of transform files, but job names do not allow spaces, ``*`` and ``/``.
+    dag-generate uses the cron itself in the names of transform files, but job names do not allow spaces, ``*``, and ``/``.
     """
     return _OUTSIDE.sub("_", schedule.replace("*", "x"))

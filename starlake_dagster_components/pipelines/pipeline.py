@@ -1,4 +1,4 @@
-"""Define pipelines, schedules and dependencies: the content of the files that ``starlake dag-generate`` writes, as data."""
+"""Define pipelines, schedules, and dependencies: the content of the files that ``starlake dag-generate`` writes, as data."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -99,7 +99,7 @@ class Pipeline:
     kind: Kind
     dag_config: DagConfig
     executor: str
-    """The executor of the template: ``shell``, ``cloud_run``, ``dataproc`` or ``fargate``."""
+    """The executor of the template: ``shell``, ``cloud_run``, ``dataproc``, or ``fargate``."""
     filename: str
     """The rendered file name of the generated file."""
     comment: str = ""

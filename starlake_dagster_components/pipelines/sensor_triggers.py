@@ -83,7 +83,7 @@ def _order_postfix(text: str) -> list[tuple[str, str]]:
             waiting.append(token)
         operand_expected = kind in ("open", "operator")
     if operand_expected:
-        raise InvalidTrigger(f"'{text}': expected any, all or an expression of dataset names, and, or, parentheses")
+        raise InvalidTrigger(f"'{text}': expected any, all, or an expression of dataset names with and, or, and parentheses")
     _flush(waiting, output, lambda _: True)
     if waiting:
         raise InvalidTrigger(f"'{text}': unmatched opening parenthesis")

@@ -15,7 +15,7 @@ from .sensor_triggers import InvalidTrigger, parse_trigger
 def build_transform_pipelines(planning: Planning, members: Iterable[Member[Task]]) -> Iterator[Pipeline]:
     """Yield the pipelines of tasks, one per rendered file name.
 
-    Schedule, options and comment are those of the first task by name. If other tasks of the file differ, a warning is added.
+    Schedule, options, and comment are those of the first task by name. If other tasks of the file differ, a warning is added.
     """
     groups: dict[str, list[Member[Task]]] = {}
     for member in sorted(members, key=lambda m: m.node.full_name):

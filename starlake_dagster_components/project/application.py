@@ -179,7 +179,7 @@ def _read_connections(section: Section) -> Mapping[str, Connection]:
         connection.warn_about_unknown_keys(find_keys("connection"), f"connection '{name}'")
         kind = connection.get_name("type")
         if kind is None:
-            connection.reject_file("type", f"connection '{name}' needs a 'type', such as jdbc, bigquery or fs")
+            connection.reject_file("type", f"connection '{name}' needs a 'type', such as jdbc, bigquery, or fs")
         found[name] = Connection(
             name=name,
             type=(kind or "").lower(),

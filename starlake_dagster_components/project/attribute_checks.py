@@ -1,4 +1,4 @@
-"""Check attributes for repeated names, unknown types or privacy algorithms, and structs without fields. Starlake: SchemaInfo."""
+"""Check attributes for repeated names, unknown types, or privacy algorithms, and structs without fields. Starlake: SchemaInfo."""
 
 from collections.abc import Collection, Iterable, Mapping
 

@@ -82,7 +82,7 @@ def _read_position(item: Section) -> tuple[int, int] | None:
 
 
 def read_sink(parent: Section) -> Sink | None:
-    """Return the sink of a table, domain or task."""
+    """Return the sink of a table, domain, or task."""
     sink = parent.get_section("sink")
     if sink is None:
         return None
@@ -100,7 +100,7 @@ def read_sink(parent: Section) -> Sink | None:
 
 
 def read_write_strategy(parent: Section, own: OwnStrategies) -> WriteStrategy | None:
-    """Return the write strategy of a table, domain or task. An unknown type is an error, because rows would be lost.
+    """Return the write strategy of a table, domain, or task. An unknown type is an error, because rows would be lost.
 
     ``parent`` contains ``writeStrategy``, and ``own`` has the project's own strategies.
     """

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 Lookup = tuple[str, str]
-"""(kind, path) of a lookup. The kind is ``content``, ``folder``, ``kind``, ``real`` or ``glob``."""
+"""(kind, path) of a lookup. The kind is ``content``, ``folder``, ``kind``, ``real``, or ``glob``."""
 
 MAX_FILE_SIZE = 64_000_000
 """Size of the largest file that is read, in bytes."""

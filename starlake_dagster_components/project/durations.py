@@ -34,7 +34,7 @@ def parse_duration(text: str) -> timedelta:
     unit = _UNITS.get(match.group(2)) if match else None
     if match is None or unit is None:
         raise ValueError(
-            f"'{text}' is not a duration: expected a number and a unit of days, hours, minutes or seconds, such as '3 days', '2h', '30 min'"
+            f"'{text}' is not a duration: expected a number of days, hours, minutes, or seconds, such as '3 days', '2h', or '30 min'"
         )
     seconds = Decimal(match.group(1)) * unit
     if abs(seconds) > _LIMIT:

@@ -348,7 +348,7 @@ class Task:
 
     @property
     def sql_texts(self) -> tuple[str, ...]:
-        """The SQL, pre-SQL and post-SQL, as written."""
+        """The SQL, pre-SQL, and post-SQL, as written."""
         return (self.sql_text or "", *self.presql, *self.postsql)
 
     @property

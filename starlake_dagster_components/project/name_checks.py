@@ -1,4 +1,4 @@
-"""Check that Starlake's commands can use the names of domains, tables and tasks, and that the names are distinct in a database.
+"""Check that Starlake's commands can use the names of domains, tables, and tasks, and that the names are distinct in a database.
 
 Starlake: forceDomainPattern, forceTablePattern, forceJobPattern and forceTaskPattern of reference-general.conf.
 """

@@ -64,7 +64,7 @@ def _read_pattern(section: Section, key: str) -> re.Pattern[str] | None:
 
 
 def rewrite_name(references: Sequence[Reference], database: str | None, domain: str, table: str) -> tuple[str | None, str, str]:
-    """Return the database, domain and table that a task writes to: its own, changed by the first entry that matches them."""
+    """Return the database, domain, and table that a task writes to: its own, changed by the first entry that matches them."""
     for entry in references:
         if entry.domain is None or (entry.database is None) != (database is None):
             continue

@@ -19,7 +19,7 @@ class Type:
     """The type and the allowed values of a key.
 
     Attributes:
-        kind: a basic type, ``list``, ``map``, ``enum`` or ``object``.
+        kind: a basic type, ``list``, ``map``, ``enum``, or ``object``.
         of: the type of the items of a list or mapping.
         name: the name of the enumeration or kind of object.
     """

@@ -213,7 +213,7 @@ def substitute(text: str, variables: Mapping[str, Any]) -> str:
 
 
 def write_variable(value: Any) -> str:
-    """Return the text that Starlake inserts for a variable. Variables of write strategies can also be lists, maps and booleans."""
+    """Return the text that Starlake inserts for a variable. Variables of write strategies can also be lists, maps, and booleans."""
     if isinstance(value, str):
         return value
     from .jinja.values import format_value

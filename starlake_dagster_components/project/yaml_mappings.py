@@ -230,7 +230,7 @@ class Section:
         return found
 
     def get_choice(self, key: str, known: Collection[str], what: str, convert: Callable[[str], str] = str.upper) -> str | None:
-        """Return a converted string; None if it is absent, empty or blank. An unknown value is reported, but still returned.
+        """Return a converted string; None if it is absent, empty, or blank. An unknown value is reported, but still returned.
 
         Args:
             key: the key of the value.
@@ -281,7 +281,7 @@ def describe_value(value: Any) -> str:
 
 
 def format_scalar(value: Any) -> str | None:
-    """Return the string that Jackson makes of a scalar; None for null, lists and mappings."""
+    """Return the string that Jackson makes of a scalar; None for null, lists, and mappings."""
     if isinstance(value, str):
         return value
     if isinstance(value, bool):

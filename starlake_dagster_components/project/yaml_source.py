@@ -137,7 +137,7 @@ class YamlDocument:
     """A parsed YAML document.
 
     Attributes:
-        data: mappings as dict, sequences as list, scalars as str, bool, int, float or None. A number that is not in canonical
+        data: mappings as dict, sequences as list, scalars as str, bool, int, float, or None. A number that is not in canonical
             form (``007``, ``1.10``) stays a string, because Starlake uses it as written where it expects a string.
         lines: dotted key -> line. Keys below the root key do not include it.
         duplicates: (dotted key, line of the first, line of the second) of each repeated key, however often it is repeated.
@@ -291,7 +291,7 @@ class _Walk:
         if isinstance(node, yaml.ScalarNode):
             if not node.tag:
                 value = resolve_plain_value(node.value)
-                # Types, names and options repeat often.
+                # Types, names, and options repeat often.
                 return sys.intern(value) if value.__class__ is str and len(value) <= 40 else value
             if node.style in ("|", ">"):
                 self._document.blocks.add(path)

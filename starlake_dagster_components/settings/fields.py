@@ -118,7 +118,7 @@ class SharedSettings(BaseModel):
             examples=["auto", "sql", "metadata/deps.json"],
             options="read",
             check=lambda name, value: check_path(name, value) or "auto",
-            values="`auto`, `sql`, path or glob",
+            values="`auto`, `sql`, path, or glob",
         ),
     ] = "auto"
     timezone: Annotated[

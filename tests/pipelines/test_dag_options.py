@@ -72,7 +72,7 @@ def test_wrong_values_of_load_options(options: dict[str, str], said: str) -> Non
     [
         ({"run_dependencies_first": "yes"}, "option 'run_dependencies_first': 'yes' is not true or false"),
         ({"data_cycle": "sometimes", "data_cycle_enabled": "true"}, "option 'data_cycle': cron 'sometimes' has 1 field"),
-        ({"dataset_triggering_strategy": "a and"}, "option 'dataset_triggering_strategy': 'a and': expected any, all or an expression"),
+        ({"dataset_triggering_strategy": "a and"}, "option 'dataset_triggering_strategy': 'a and': expected any, all, or an expression"),
         ({"min_timedelta_between_runs": "x"}, "is not a number of seconds"),
     ],
 )

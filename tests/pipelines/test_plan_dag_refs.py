@@ -24,7 +24,7 @@ def test_an_unknown_dag_ref_is_one_error_at_its_place() -> None:
     made = plan(*(table(f"a.x{i}") for i in range(5)), table("b.y", dag_ref="loda"), dag("load", "l.py"), load="Load_")
     assert list_messages(made) == [
         "metadata/application.sl.yml:2: unknown DAG config 'Load_' (did you mean 'load'?): there is no dags/Load_.sl.yml; "
-        "needed by a.x0, a.x1, a.x2 and 2 more",
+        "needed by a.x0, a.x1, a.x2, and 2 more",
         "metadata/load/b/y.sl.yml:3: unknown DAG config 'loda' (did you mean 'load'?): there is no dags/loda.sl.yml; needed by b.y",
     ]
     assert {p.severity for p in made.problems} == {"error"}

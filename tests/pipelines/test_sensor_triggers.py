@@ -32,11 +32,11 @@ def test_and_binds_tighter_than_or() -> None:
     [
         ("a b", "'b' in 'a b': expected and, or"),
         ("and a", "'and' in 'and a': expected a dataset name"),
-        ("a or", "expected any, all or an expression"),
+        ("a or", "expected any, all, or an expression"),
         ("(a", "unmatched opening parenthesis"),
         ("a)", "unmatched closing parenthesis"),
         ("a ()", "'(' in 'a ()': expected and, or"),
-        ("", "expected any, all or an expression"),
+        ("", "expected any, all, or an expression"),
     ],
 )
 def test_invalid_input_is_explained(expression: str, said: str) -> None:

@@ -53,7 +53,7 @@ def test_advice_for_tables_without_a_dag_ref() -> None:
     assert describe(made) == ("2 assets have no job: a.x, a.y: no dagRef; set it to 'loads' in metadata/application.sl.yml (dagRef.load)")
     made = plan(*(task(f"k.t{i}") for i in range(5)), transform=None)
     assert describe(made) == (
-        "5 assets have no job: k.t0, k.t1, k.t2 and 2 more: no dagRef; write a DAG config with the template "
+        "5 assets have no job: k.t0, k.t1, k.t2, and 2 more: no dagRef; write a DAG config with the template "
         "'transform/dagster__scheduled_task__shell.py.j2' to metadata/dags, and set dagRef to its name in metadata/application.sl.yml "
         "(dagRef.transform)"
     )

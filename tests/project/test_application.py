@@ -91,7 +91,7 @@ def test_unknown_connections_are_problems_with_the_closest_known_name(folder: Pr
         "metadata/application.sl.yml:4: unknown connection 'other' (known: duckdb, pg)",
         "metadata/application.sl.yml:5: warning: unknown key 'conections' in application (did you mean 'connections'?); "
         "it is ignored here, and Starlake rejects the file",
-        "metadata/application.sl.yml:8: connection 'pg' needs a 'type', such as jdbc, bigquery or fs",
+        "metadata/application.sl.yml:8: connection 'pg' needs a 'type', such as jdbc, bigquery, or fs",
         "metadata/load/d/t.sl.yml:2: warning: unknown connection 'duk' (did you mean 'duckdb'?); loading into it fails",
         "metadata/transform/d/t.sl.yml:4: warning: unknown connection 'nope' (known: duckdb, pg); running the task fails",
         "metadata/transform/d/t.sl.yml:5: warning: unknown connection 'pgg' (did you mean 'pg'?); running the task fails",

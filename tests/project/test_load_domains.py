@@ -311,8 +311,8 @@ def test_values_of_the_wrong_kind_and_unknown_values(folder: ProjectFolder) -> N
         f"{where}:12: warning: unknown key 'sepparator' in metadata (did you mean 'separator'?); it is ignored here, "
         "and Starlake rejects the file",
         f"{where}:13: metadata.options.a: expected a string, found a list",
-        f"{where}:14: freshness warn: '1 week' is not a duration: expected a number and a unit of days, hours, minutes or seconds, "
-        "such as '3 days', '2h', '30 min'",
+        f"{where}:14: freshness warn: '1 week' is not a duration: expected a number of days, hours, minutes, or seconds, "
+        "such as '3 days', '2h', or '30 min'",
         f"{where}:14: warning: unknown key 'erorr' in freshness (did you mean 'error'?); it is ignored here, and Starlake rejects the file",
         f"{where}:15: startTs and endTs must be given together",
         f"{where}:15: unknown writeStrategy 'on' 'BOTH' (known: SOURCE_AND_TARGET, TARGET)",

@@ -265,9 +265,8 @@ def test_wrong_values_that_are_acted_on_are_errors(folder: ProjectFolder) -> Non
     project = read(folder)
     assert [text for text in list_messages(project) if "warning" not in text] == [
         "metadata/transform/d/t.sl.yml:5: writeStrategy SCD2 needs a 'key': the columns that identify a row",
-        "metadata/transform/d/t.sl.yml:6: freshness error: 'soon' is not a duration: expected a number and a unit of days, hours, "
-        "minutes or "
-        "seconds, such as '3 days', '2h', '30 min'",
+        "metadata/transform/d/t.sl.yml:6: freshness error: 'soon' is not a duration: expected a number of days, hours, minutes, "
+        "or seconds, such as '3 days', '2h', or '30 min'",
         "metadata/transform/d/t.sl.yml:7: taskTimeoutMs -1 is out of range: expected milliseconds",
         "metadata/transform/d/t.sl.yml:9: key 'schedule' appears twice, first on line 8",
     ]

@@ -83,7 +83,7 @@ def explain_failure(error: BaseException, *, doing: str, resource: str) -> Starl
     if name == "PERMISSION_DENIED":
         return CommandError(
             f"not allowed to {doing} {resource}: {detail}. Check that the account has run.jobs.run, run.jobs.runWithOverrides and "
-            "run.executions.get, .list and .cancel on the job (role roles/run.developer), that the Cloud Run Admin API is enabled in "
+            "run.executions.get, .list, and .cancel on the job (role roles/run.developer), that the Cloud Run Admin API is enabled in "
             f"project {project}, and that cloud_run_service_account, if set, may be impersonated (roles/iam.serviceAccountTokenCreator)",
             retry=False,
         )

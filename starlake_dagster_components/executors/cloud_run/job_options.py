@@ -123,7 +123,7 @@ def check_options(executor: "CloudRunExecutor", options: Mapping[str, str], wher
     elif not _JOB.match(name) and not _FULL_JOB.match(name):
         report(
             JOB_NAME,
-            f"{JOB_NAME} '{name}' is neither a job name (lowercase letters, digits and -) nor projects/P/locations/R/jobs/NAME",
+            f"{JOB_NAME} '{name}' is neither a job name (lowercase letters, digits, and -) nor projects/P/locations/R/jobs/NAME",
         )
     check(PROJECT_ID, _read_text(options, PROJECT_ID), executor.project_id, _PROJECT, "a Google Cloud project id")
     for key in (REGION, JOB_REGION):

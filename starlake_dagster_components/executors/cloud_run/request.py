@@ -20,7 +20,7 @@ COMMAND_ID = "STARLAKE_DAGSTER_COMMAND_ID"
 
 @dataclass(frozen=True, slots=True)
 class CommandId:
-    """Identifies the command, attempt and step that an execution runs.
+    """Identifies the command, attempt, and step that an execution runs.
 
     Attributes:
         run_id, step_key: Dagster's run and step.

@@ -72,12 +72,12 @@ def _check_absent(uri: str, connection: Connection) -> None:
     if allowed is not None and "storage.objects.get" not in allowed:
         raise CommandError(
             f"the sentinel {uri} cannot be read (HTTP 403): the account lacks storage.objects.get on the bucket (and should have "
-            ".list and .delete: roles/storage.objectUser)",
+            ".list, and .delete: roles/storage.objectUser)",
             retry=False,
         )
     raise CommandError(
         f"it is not known whether the sentinel {uri} exists: Cloud Storage returns 403, as for a missing object if the account "
-        "lacks storage.objects.list. The account needs storage.objects.get, .list and .delete on the bucket (roles/storage.objectUser)",
+        "lacks storage.objects.list. The account needs storage.objects.get, .list, and .delete on the bucket (roles/storage.objectUser)",
         retry=False,
     )
 
@@ -121,5 +121,5 @@ def _send_request(method: str, uri: str, connection: Connection) -> int:
         if status not in (408, 429) and status < 500:
             break
     raise CommandError(
-        f"the sentinel {uri} cannot be read ({problem}): the account needs storage.objects.get, .list and .delete on the bucket"
+        f"the sentinel {uri} cannot be read ({problem}): the account needs storage.objects.get, .list, and .delete on the bucket"
     )

@@ -1,4 +1,4 @@
-"""Limit the time, the loop iterations and the output of a template, which is a program that anyone with access to the project can write."""
+"""Limit the time, loop iterations, and output of a template, which is a program that anyone with access to the project can write."""
 
 import time
 from dataclasses import dataclass, field

@@ -1,7 +1,7 @@
-"""Make Jinja2 follow Jinjava's rules, by rewriting the expressions, conditions and loops of parsed templates.
+"""Make Jinja2 follow Jinjava's rules, by rewriting the expressions, conditions, and loops of parsed templates.
 
 Jinja2 parses and compiles the templates, and runs them in its sandbox, with a budget. The other modules of this folder implement
-Jinjava's operators, filters, tests and ``{{ }}``.
+Jinjava's operators, filters, tests, and ``{{ }}``.
 """
 
 import re

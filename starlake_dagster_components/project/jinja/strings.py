@@ -1,4 +1,4 @@
-"""The methods of strings, lists and maps in Jinjava: those of Java's String and Jinjava's PyList and PyMap."""
+"""The methods of strings, lists, and maps in Jinjava: those of Java's String and Jinjava's PyList and PyMap."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -176,7 +176,7 @@ MAP_METHODS: Mapping[str, Callable[..., Any]] = {
 
 
 def find_method(value: Any, name: str) -> Callable[..., Any] | None:
-    """Return a method of a string, list or map, bound to the value; None if there is no such method."""
+    """Return a method of a string, list, or map, bound to the value; None if there is no such method."""
     if isinstance(value, str):
         method = STRING_METHODS.get(name)
     elif isinstance(value, (list, tuple)):

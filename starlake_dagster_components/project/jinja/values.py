@@ -1,4 +1,4 @@
-"""Evaluate Jinjava's expressions: truth, printing, arithmetic and comparison.
+"""Evaluate Jinjava's expressions: truth, printing, arithmetic, and comparison.
 
 Jinjava: ObjectTruthValue, TruthyTypeConverter, AdditionOperator, TruncDivOperator, PowerOfOperator, CollectionMembershipOperator;
 JUEL: TypeConverterImpl, NumberOperations, BooleanOperations. None represents Java's null and undefined names, int Long, float
@@ -313,7 +313,7 @@ def is_less(left: Any, right: Any) -> bool:
 
 
 def compare(operator: str, left: Any, right: Any) -> bool:
-    """Return the result of a comparison. An ordering of null is false. ``operator`` is Jinja2's name, such as ``eq``, ``lt`` or ``in``."""
+    """Return the result of a comparison. An ordering of null is false. ``operator`` is Jinja2's name, such as ``eq``, ``lt``, or ``in``."""
     if operator in ("eq", "ne"):
         return is_equal(left, right) == (operator == "eq")
     if operator in ("in", "notin"):
@@ -332,7 +332,7 @@ def compare(operator: str, left: Any, right: Any) -> bool:
 
 
 def contains(container: Any, value: Any) -> bool:
-    """Return whether a string, list or map contains a value. The value is first converted to the type of the first item."""
+    """Return whether a string, list, or map contains a value. The value is first converted to the type of the first item."""
     if isinstance(container, str):
         return format_value(value) in container
     if isinstance(container, (list, tuple, Mapping)):

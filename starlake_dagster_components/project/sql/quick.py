@@ -1,6 +1,6 @@
 """Find the tables that a plain query reads, without a syntax tree and about ten times faster than by parsing.
 
-Most tasks are a single query: SELECT with joins, subqueries and common table expressions. This module knows only this grammar, and
+Most tasks are a single query: SELECT with joins, subqueries, and common table expressions. This module knows only this grammar, and
 raises :class:`Unparsable` at anything else. If it returns a result, the result equals the parser's. The tests compare the two on
 real and on generated SQL.
 """
@@ -13,7 +13,7 @@ from .found_tables import COLUMNS_IN_FROM, Found, Unparsable, is_table_name
 
 _DOUBLE_QUOTED_NAMES = frozenset(("", "duckdb", "postgres", "redshift", "snowflake"))
 _BACKTICKED_NAMES = frozenset(("bigquery", "spark", "databricks"))
-# Backslashes, dollar signs and at signs change the meaning of a literal or a name. A hash may begin a comment, a semicolon a statement.
+# Backslashes, dollar signs, and at signs change the meaning of a literal or a name. A hash may begin a comment, a semicolon a statement.
 _UNUSUAL = re.compile(r"[\\$@#;]|'''|\"\"\"")
 _TOKEN = re.compile(
     r"""--[^\n]*|/\*[\s\S]*?\*/|'(?:[^']|'')*'|"(?:[^"]|"")*"|`[^`]*`|[^\W\d]\w*|\d[\w.]*|[-+*/%<>=!|&^~:?]+?(?=--|/\*)|[-+*/%<>=!|&^~:?]+|\S"""

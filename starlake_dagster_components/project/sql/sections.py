@@ -90,7 +90,7 @@ def split_sections(text: str, lines: Sequence[int] = ()) -> SqlSections:
 
 
 def strip_comments(part: SqlPart) -> SqlPart:
-    """Return SQL without comments, blank lines and a trailing semicolon. Starlake: SqlCommentStripper."""
+    """Return SQL without comments, blank lines, and a trailing semicolon. Starlake: SqlCommentStripper."""
     text = _remove_comments(part.text) if "--" in part.text or "/*" in part.text else part.text
     kept = []
     lines = []

@@ -117,7 +117,7 @@ def _shorten_error(error: BaseException) -> str:
     if text.startswith("Error tokenizing"):
         # The rest of the message is an excerpt of the SQL, cut anywhere.
         cause = str(error.__cause__ or "").split("\n", 1)[0]
-        return cause[:200] if cause.startswith("Missing ") else "a quote, a comment or a character cannot be read"
+        return cause[:200] if cause.startswith("Missing ") else "a quote, a comment, or a character cannot be read"
     text = _TOKEN_IN_MESSAGE.sub(r"'\1'", text)
     text = _CLASS_IN_MESSAGE.sub("something is missing", text)
     return text[:200] if text and not _INNER_NAME.search(text) else "it is not valid SQL"

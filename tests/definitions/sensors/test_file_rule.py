@@ -142,7 +142,7 @@ def test_the_same_tick_again_asks_for_the_same_run() -> None:
 
 def test_long_lists_are_counted() -> None:
     decision, _ = decide_load([build_file(f"{n}.csv") for n in range(9)], FileMemory(), NOW)
-    assert expect_reason(decision) == "Waiting until 0.csv, 1.csv, 2.csv, 3.csv, 4.csv and 4 more no longer change"
+    assert expect_reason(decision) == "Waiting until 0.csv, 1.csv, 2.csv, 3.csv, 4.csv, and 4 more no longer change"
 
 
 @pytest.mark.parametrize("files", [0, 3, 2000])

@@ -24,7 +24,7 @@ def _read_jvm(value: Any) -> Any:
         return {"archive": "off", "compiler": "full"}
     if isinstance(value, (Mapping, JvmSettings)):
         return value
-    raise ValueError(f"expected auto, off or a mapping (archive, compiler, options), not {value!r}")
+    raise ValueError(f"expected auto, off, or a mapping (archive, compiler, options), not {value!r}")
 
 
 class JvmSettings(dg.Model):
