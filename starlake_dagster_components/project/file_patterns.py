@@ -43,7 +43,7 @@ def compile_pattern(java_regex: str) -> re.Pattern[str]:
         place = f" at position {error.pos + 1}" if error.pos is not None else ""
         raise ValueError(f"'{java_regex}' is not a regular expression: {error.msg}{place}") from error
     except (RecursionError, OverflowError) as error:
-        raise ValueError(f"'{java_regex}' is too complicated for a regular expression") from error
+        raise ValueError(f"the regular expression '{java_regex}' is too complicated") from error
 
 
 def compile_file_pattern(pattern: str) -> re.Pattern[str]:

@@ -305,7 +305,7 @@ class _Execution:
         """Report steps that did not end in time; their threads end with the process."""
         keys = sorted(self._running)
         yield self._build_engine_event(
-            f"{len(keys)} step{'s' if len(keys) != 1 else ''} did not end within {self._options.cancel_grace_seconds:g}s after being "
+            f"{len(keys)} step{'s' if len(keys) != 1 else ''} did not end within {self._options.cancel_grace_seconds:g} s after being "
             f"canceled and may leave something running behind: {', '.join(keys)}",
             EngineEventData.interrupted(keys),
         )
@@ -313,7 +313,7 @@ class _Execution:
             running.abandoned = True
             if running.started and not running.settled:
                 yield from self._report_canceled_step(
-                    running, f"the step did not end within {self._options.cancel_grace_seconds:g}s after it was canceled"
+                    running, f"the step did not end within {self._options.cancel_grace_seconds:g} s after it was canceled"
                 )
         self._running.clear()
 

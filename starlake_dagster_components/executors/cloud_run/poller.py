@@ -63,7 +63,7 @@ class Watch:
             self.wake.set()
 
     def fail(self, error: StarlakeError) -> None:
-        """Record that it can no longer be followed."""
+        """Record that the execution can no longer be followed."""
         self.error = error
         self.wake.set()
 
