@@ -95,7 +95,7 @@ def test_step_that_ignores_its_cancellation(instance: dg.DagsterInstance, work: 
     assert instance.get_run_by_id(run.run_id).status == dg.DagsterRunStatus.CANCELED
     events = list_events(instance, run.run_id)
     assert any(
-        kind == "ENGINE_EVENT" and "1 step did not end within 1s" in text and "ignores_everything" in text for _, kind, text in events
+        kind == "ENGINE_EVENT" and "1 step did not end within 1 s" in text and "ignores_everything" in text for _, kind, text in events
     )
     assert ("ignores_everything", "STEP_FAILURE") in {(step, kind) for step, kind, _ in events}
 
