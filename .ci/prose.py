@@ -58,6 +58,9 @@ PAGE_WORDING = {
     r"\bthere (?:is|are) not an?\b": "a sentence about the thing that exists, or without 'there'",
     r"\b(?:circles)\b": "cycles",
     r"\btexts\b": "strings",
+    r"\bswitch(?:ed|es|ing)? (?:on|off)\b": "turn on, turn off",
+    r"\bwith file and line\b": "with the file and line",
+    r"\bwhatever\b": "regardless of",
 }
 """The same, for pages only. In code, some of these words are names."""
 
