@@ -67,6 +67,20 @@ def test_secrets_that_are_registered_again_replace_earlier_ones(known: str) -> N
     assert mask_text(f"{known} new-456 third-789") == f"{known} *** ***"
 
 
+def test_what_is_registered_after_the_first_text_counts_too(known: str) -> None:
+    assert mask_text(f"{known} new-456 55-66") == "*** new-456 55-66"
+    register_secrets("/other", "variables", {"API_TOKEN": "new-456", "PIN": "55-66"})
+    assert mask_text(f"{known} new-456 55-66") == "*** *** 55-66"
+    register_secret_names("/other", ["pin"])
+    assert mask_text(f"{known} new-456 55-66") == "*** *** ***"
+
+
+def test_forgotten_names_are_not_secret_anymore() -> None:
+    register_secret_names("/project", ["pin"])
+    forget_secrets()
+    assert build_mask({"PIN": "55-66"})("55-66") == "55-66"
+
+
 def test_bytes_hold_a_secret_or_not(known: str) -> None:
     register_secrets("/project", "words", {"DB_PASSWORD": "orders"})
     assert holds_secrets(f"x{known}y".encode())
