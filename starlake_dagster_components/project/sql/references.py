@@ -164,7 +164,7 @@ def find_references(
 
 _MAX_PARSED = 200_000
 _MISSING_TABLE = re.compile(
-    r"\b(FROM|JOIN|INTO)\s+(?:WHERE|ON|USING|GROUP|ORDER|HAVING|LIMIT|JOIN|LEFT|INNER|UNION|[,;)]|\Z)", re.IGNORECASE
+    r"\b(FROM|JOIN|INTO)(?:\s+(?:WHERE|ON|USING|GROUP|ORDER|HAVING|LIMIT|JOIN|LEFT|INNER|UNION)|\s*(?:[,;)]|\Z))", re.IGNORECASE
 )
 _EXPLAIN = re.compile(
     r"\A((?:\s|--[^\n]*\n|/\*(?:[^*]|\*(?!/))*\*/)*)EXPLAIN\b(?:\s+(?:ANALYZE|VERBOSE|EXTENDED|FORMATTED|CODEGEN|COST|PLAN\s+FOR|USING\s+\w+)\b)*(?:\s*\([^()]*\)(?=\s*(?:SELECT|WITH|FROM)\b))?",

@@ -119,6 +119,7 @@ def _shorten_error(error: BaseException) -> str:
         cause = str(error.__cause__ or "").split("\n", 1)[0]
         return cause[:200] if cause.startswith("Missing ") else "a quote, a comment, or a character cannot be read"
     text = _TOKEN_IN_MESSAGE.sub(r"'\1'", text)
+    text = text.replace("'SENTINEL'", "the end of the statement")
     text = _CLASS_IN_MESSAGE.sub("something is missing", text)
     return text[:200] if text and not _INNER_NAME.search(text) else "it is not valid SQL"
 

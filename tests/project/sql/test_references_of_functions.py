@@ -46,6 +46,24 @@ def test_tables(dialect: str, sql: str, tables: list[str]) -> None:
             "were found by a scan: x.y",
         ),
         (
+            "select 1;\nselect *\nfrom ; select 2",
+            [],
+            "x.sql:3: warning: the statement cannot be parsed as duckdb SQL (no table after FROM: is a variable empty?); "
+            "a scan found no tables",
+        ),
+        (
+            "select a from x.y join",
+            ["x.y"],
+            "x.sql:1: warning: the statement cannot be parsed as duckdb SQL (no table after JOIN: is a variable empty?); "
+            "tables were found by a scan: x.y",
+        ),
+        (
+            "create table",
+            [],
+            "x.sql:1: warning: the statement cannot be parsed as duckdb SQL (Expected table name but got the end of the statement); "
+            "a scan found no tables",
+        ),
+        (
             "select 1 from a.b\n/* open",
             ["a.b"],
             "x.sql:2: warning: the comment that begins here is not closed: the rest of the SQL is part of it",
