@@ -6,15 +6,7 @@ Planning does not import Dagster. The messages of these checks name the field. D
 import re
 from dataclasses import dataclass
 
-MACROS = {
-    "@midnight": "0 0 * * *",
-    "@hourly": "0 * * * *",
-    "@daily": "0 0 * * *",
-    "@weekly": "0 0 * * 0",
-    "@monthly": "0 0 1 * *",
-    "@yearly": "0 0 1 1 *",
-    "@annually": "0 0 1 1 *",
-}
+MACROS = frozenset(("@midnight", "@hourly", "@daily", "@weekly", "@monthly", "@yearly", "@annually"))
 
 _MONTHS = {name: n for n, name in enumerate(("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"), 1)}
 _DAYS = {name: n for n, name in enumerate(("sun", "mon", "tue", "wed", "thu", "fri", "sat"))}

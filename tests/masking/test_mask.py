@@ -67,7 +67,7 @@ def test_secrets_that_are_registered_again_replace_earlier_ones(known: str) -> N
     assert mask_text(f"{known} new-456 third-789") == f"{known} *** ***"
 
 
-def test_what_is_registered_after_the_first_text_counts_too(known: str) -> None:
+def test_secrets_that_are_registered_after_the_first_text_count_too(known: str) -> None:
     assert mask_text(f"{known} new-456 55-66") == "*** new-456 55-66"
     register_secrets("/other", "variables", {"API_TOKEN": "new-456", "PIN": "55-66"})
     assert mask_text(f"{known} new-456 55-66") == "*** *** 55-66"
