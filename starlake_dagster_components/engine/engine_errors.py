@@ -33,20 +33,20 @@ class NotFound(EngineError):
     """The command names something that does not exist in the project."""
 
 
-class NotSupported(EngineError):
+class _LocatedError(EngineError):
+    """An error at a location in the project."""
+
+    def __init__(self, location: Location | None, message: str) -> None:
+        self.location = location
+        super().__init__(f"{location}: {message}" if location else message)
+
+
+class NotSupported(_LocatedError):
     """A key of the project requests something that the engine does not support."""
 
-    def __init__(self, location: Location | None, message: str) -> None:
-        self.location = location
-        super().__init__(f"{location}: {message}" if location else message)
 
-
-class BadSetting(EngineError):
+class BadSetting(_LocatedError):
     """The value of a key of the project cannot work."""
-
-    def __init__(self, location: Location | None, message: str) -> None:
-        self.location = location
-        super().__init__(f"{location}: {message}" if location else message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +72,8 @@ class BadValue:
         where = f"line {self.line}: " if self.line else ""
         if not self.column:
             return f"{where}{self.expected}" + (f": {self.text}" if self.text else "")
-        value = "no value" if self.value is None else f"'{self.value}'"
-        return (
-            f"{where}column '{self.column}': {value} is not {self.expected}"
-            if self.value is not None
-            else (f"{where}column '{self.column}': {value}, but it is required")
-        )
+        reason = "no value, but it is required" if self.value is None else f"'{self.value}' is not {self.expected}"
+        return f"{where}column '{self.column}': {reason}"
 
 
 class BadFile(EngineError):

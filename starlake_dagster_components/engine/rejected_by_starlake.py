@@ -1,7 +1,7 @@
 """Report parts of a project that the engine accepts, but Starlake's command line rejects.
 
 Observed with Starlake 1.8.2: its SQL parser (JSQLParser) supports fewer statements than DuckDB, and its native loader does not quote column
-names.
+names. Each function warns once. If the command is strict, it raises NotSupported instead.
 """
 
 import functools
@@ -52,21 +52,13 @@ def _drop_texts(query: str) -> str:
 
 
 def report_rejected_sql(session: Session, place: object, name: str, query: str, keyword: str) -> None:
-    """Warn about the parts of a task's query that Starlake rejects.
-
-    Raises:
-        NotSupported: the command is strict.
-    """
+    """Warn about the parts of a task's query that Starlake rejects."""
     for found in list_rejected_sql(query, keyword):
         session.report_rejected(f"{place}: task {name}: Starlake does not run {found}")
 
 
 def report_rejected_names(session: Session, table: Table) -> None:
-    """Warn about attributes that Starlake's loader cannot write.
-
-    Raises:
-        NotSupported: the command is strict.
-    """
+    """Warn about attributes that Starlake's loader cannot write."""
     names = list(dict.fromkeys(_list_rejected_names(table.attributes)))
     if names:
         shown = shorten_names([f"'{name}'" for name in names])
@@ -78,9 +70,6 @@ def report_rejected_types(session: Session, table: Table) -> None:
     """Warn about the project's own types that have no mapping to DuckDB, or have values that DuckDB does not recognize.
 
     Starlake: TableAttribute.ddlMapping.
-
-    Raises:
-        NotSupported: the command is strict.
     """
     known = session.project.types
     used = [known[name] for name in dict.fromkeys(_list_types(table.attributes)) if name in known]
@@ -119,11 +108,7 @@ def _list_types(attributes: Sequence[Attribute]) -> Iterator[str]:
 
 
 def report_rejected_sink(session: Session, task: Task) -> None:
-    """Warn about a task whose sink names a connection other than the one on which the task runs.
-
-    Raises:
-        NotSupported: the command is strict.
-    """
+    """Warn about a task whose sink names a connection other than the one on which the task runs."""
     application = session.project.application
     sink = task.sink.connection_ref if task.sink else None
     if sink and sink != (task.connection_ref or application.transform_connection_ref or application.connection_ref):
@@ -132,11 +117,7 @@ def report_rejected_sink(session: Session, task: Task) -> None:
 
 
 def report_rejected_audit(session: Session, table: Table) -> None:
-    """Warn about a load whose audit the project's own template ``append`` cannot write.
-
-    Raises:
-        NotSupported: the command is strict.
-    """
+    """Warn about a load whose audit the project's own template ``append`` cannot write."""
     failure = find_template_failure(session)
     if failure is not None:
         session.report_rejected(
@@ -145,11 +126,7 @@ def report_rejected_audit(session: Session, table: Table) -> None:
 
 
 def report_rejected_expectations(session: Session, table: Table, outcomes: Sequence[ExpectationOutcome]) -> None:
-    """Warn about expectations of a load that are not met. Starlake fails even if they have ``failOnError: false``.
-
-    Raises:
-        NotSupported: the command is strict.
-    """
+    """Warn about expectations of a load that are not met. Starlake fails even if they have ``failOnError: false``."""
     if not session.settings.expectations_fail_on_error:
         return
     places = {expectation.expect: expectation.origin.locate() for expectation in table.expectations}
@@ -160,22 +137,14 @@ def report_rejected_expectations(session: Session, table: Table, outcomes: Seque
 
 
 def report_rejected_order(session: Session, place: object, who: str, strategy: str, names: Sequence[str], existing: Sequence[str]) -> None:
-    """Warn about rows whose columns are in a different order from those of their table, if Starlake writes by position.
-
-    Raises:
-        NotSupported: the command is strict.
-    """
+    """Warn about rows whose columns are in a different order from those of their table, if Starlake writes by position."""
     if strategy in _BY_POSITION and [name.lower() for name in names] != [name.lower() for name in existing]:
         shown = shorten_names(existing)
         session.report_rejected(f"{place}: {who}: Starlake writes by position with {strategy}, and the table's columns are {shown}")
 
 
 def report_rejected_structs(session: Session, table: Table, existing: Sequence[Column], wanted: Sequence[Column]) -> None:
-    """Warn about structs that a table does not have yet, because Starlake does not add them.
-
-    Raises:
-        NotSupported: the command is strict.
-    """
+    """Warn about structs that a table does not have yet, because Starlake does not add them."""
     there = {column.name.lower() for column in existing}
     added = [column.name for column in wanted if column.name.lower() not in there and column.type.startswith("STRUCT(")]
     if added:
@@ -196,9 +165,6 @@ def report_rejected_dsv(session: Session, table: Table, absent: Sequence[str], c
         table: the table.
         absent: attributes without a column in the file.
         codec: the file's encoding; an empty string if all its bytes are ASCII.
-
-    Raises:
-        NotSupported: the command is strict.
     """
     metadata = table.metadata
     if absent:
@@ -210,11 +176,7 @@ def report_rejected_dsv(session: Session, table: Table, absent: Sequence[str], c
 
 
 def report_rejected_file(session: Session, table: Table, found: str) -> None:
-    """Warn once per table about a kind of file that Starlake's loader does not read.
-
-    Raises:
-        NotSupported: the command is strict.
-    """
+    """Warn once per table about a kind of file that Starlake's loader does not read."""
     session.report_rejected(f"{table.origin.locate()}: {table.full_name}: Starlake does not load {found}")
 
 
