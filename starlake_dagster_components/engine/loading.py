@@ -119,12 +119,12 @@ def _load_database(session: Session, arguments: Arguments, path: Path, domains: 
         if not any(_has_files(session, domain, tables) for domain, tables in domains):
             loads.finished.extend(table.full_name for _, tables in domains for table in tables)
             return
-    warn_about_unused_options(session, session.project.find_connection(domains[0][1][0]))
+    connection = session.project.find_connection(domains[0][1][0])
+    warn_about_unused_options(session, connection)
     entries: list[audit.Entry] = []
     checks: list[audit.Checks] = []
     names = ", ".join(f"{domain.name}.{table.name}" for domain, tables in domains for table in tables)
     try:
-        connection = session.project.find_connection(domains[0][1][0])
         setup = session.set_up(connection)
         if setup.read_only:
             raise DatabaseReadOnly(f"{setup.read_only}: connection '{setup.name}' is read-only")

@@ -23,10 +23,7 @@ def check_areas(project: Project) -> None:
 
 def check_table(session: Session, table: Table) -> None:
     """Raise an error for settings of a load table that the engine does not support, and warn about those without effect on DuckDB."""
-    if table.database:
-        raise NotSupported(
-            table.origin.locate("database"), f"{table.full_name}: database '{table.database}' is not supported by the embedded engine"
-        )
+    _reject_database(table, table.full_name)
     report_rejected_names(session, table)
     report_rejected_types(session, table)
     report_rejected_audit(session, table)
@@ -40,10 +37,7 @@ def check_task(session: Session, task: Task) -> None:
         raise NotSupported(
             task.origin.locate(), f"task {task.full_name} is Python ({task.python_file}): the embedded engine runs SQL tasks only"
         )
-    if task.database:
-        raise NotSupported(
-            task.origin.locate("database"), f"task {task.full_name}: database '{task.database}' is not supported by the embedded engine"
-        )
+    _reject_database(task, f"task {task.full_name}")
     if read_switch(project, session.environ, "syncYamlWithDb", "SL_SYNC_YAML_WITH_DB") and task.extra.get("syncStrategy"):
         raise NotSupported(
             task.origin.locate("syncStrategy"), f"task {task.full_name}: syncStrategy is not supported by the embedded engine"
@@ -58,6 +52,12 @@ def check_task(session: Session, task: Task) -> None:
     _check_references(project)
     report_rejected_sink(session, task)
     _warn_about_ineffective(session, task)
+
+
+def _reject_database(node: Table | Task, name: str) -> None:
+    if node.database:
+        reason = f"{name}: database '{node.database}' is not supported by the embedded engine"
+        raise NotSupported(node.origin.locate("database"), reason)
 
 
 def warn_about_unused_options(session: Session, connection: Connection | None) -> None:

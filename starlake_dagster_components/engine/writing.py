@@ -107,15 +107,6 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
-class _Counts:
-    """Row counts of a group of files."""
-
-    read: int
-    accepted: int
-    rejected: int
-
-
-@dataclass(frozen=True, slots=True)
 class _Prepared:
     """A table that is ready to be loaded."""
 
@@ -244,16 +235,13 @@ class Writer:
                 if not prepared.strategy.needs_whole_batch:
                     # NULLs that the table itself rejects. Rows that another row of the batch replaces are never written to it.
                     checked &= {c.name.lower() for c in existing if c.nullable}
-                counts = self._write_rows(group, target, checked, scratch)
+                loaded = self._write_rows(group, target, checked, scratch)
                 self._run_scripts(table.postsql, table, "postsql")
                 outcomes = evaluate_expectations(session, database, table.final_full_name, table.expectations, failing)
                 raise_for_failed(outcomes)
                 report_rejected_expectations(session, table, outcomes)
                 appended = prepared.strategy.type == "APPEND" and not prepared.has_own_sql
-                rows = before + counts.accepted if appended else database.fetch_count(f"SELECT count(*) FROM {target.sql}")
-                loaded = TableLoad(
-                    table.full_name, counts.read, counts.accepted, counts.rejected, tuple(format_uri(f) for f in group.files), (), rows
-                )
+                rows = before + loaded.accepted if appended else database.fetch_count(f"SELECT count(*) FROM {target.sql}")
                 self._write_audit(group, entry, rows - before, outcomes)
                 files = self._record_files(group, identities)
                 _check_unchanged(group.files, identities)
@@ -263,9 +251,9 @@ class Writer:
         self._loads.expectations.extend(outcomes)
         if not prepared.has_own_sql:
             self._last = _Loaded(prepared, existing, rows)
-        return loaded, files
+        return replace(loaded, row_count=rows), files
 
-    def _write_rows(self, group: Group, target: Target, checked: Collection[str], scratch: Scratch) -> "_Counts":
+    def _write_rows(self, group: Group, target: Target, checked: Collection[str], scratch: Scratch) -> TableLoad:
         """Write the rows of a group's files, one file after the other, so that memory usage does not depend on their number."""
         session, database, table = self._session, self._database, group.table
         prepared = self._prepare(group)
@@ -289,7 +277,8 @@ class Writer:
         if collected:
             accepted = write_batch(target, chosen, f"SELECT {quote_list(names)} FROM temp.{_GROUP}", names)
             database.execute(f"DROP TABLE temp.{_GROUP}")
-        return _Counts((filtered if table.filter else accepted) + rejected, accepted, rejected)
+        read_rows = (filtered if table.filter else accepted) + rejected
+        return TableLoad(table.full_name, read_rows, accepted, rejected, tuple(format_uri(file) for file in group.files))
 
     def _prepare(self, group: Group) -> _Prepared:
         table = group.table
