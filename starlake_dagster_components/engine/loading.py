@@ -136,7 +136,7 @@ def _load_database(session: Session, arguments: Arguments, path: Path, domains: 
             unfinished = [one.file for one in stuck]
             writer = Writer(session, database, loads, entries, checks, unfinished, archived=not arguments.in_place)
             try:
-                for group in _form_groups(session, arguments, domains, {one.path.name for one in stuck}):
+                for group in _form_groups(session, arguments, domains, {(one.path.parent.name, one.path.name) for one in stuck}):
                     session.check_canceled()
                     writer.load_group(group)
             finally:
@@ -181,11 +181,11 @@ def _set_unresolved_aside(session: Session, domain: Domain) -> None:
 
 
 def _form_groups(
-    session: Session, arguments: Arguments, domains: Sequence[tuple[Domain, list[Table]]], stuck: Collection[str]
+    session: Session, arguments: Arguments, domains: Sequence[tuple[Domain, list[Table]]], stuck: Collection[tuple[str, str]]
 ) -> Iterator[Group]:
     """Move the files to load to the ingesting area, and yield them in the order in which they are loaded.
 
-    ``stuck`` are the names of loaded files that cannot be moved. New files of these names wait until they are.
+    ``stuck`` are the domains and names of loaded files that cannot be moved. New files of these names wait until they are.
     """
     areas = session.project.areas
     for domain, tables in domains:
@@ -195,7 +195,7 @@ def _form_groups(
                 yield from _split_files(session, table, [f for f in files if matches_table(f.name, table)])
             continue
         left, staged = (
-            _sort_by_table([file for file in list_files(Path(area, domain.name)) if file.name not in stuck], tables)
+            _sort_by_table([file for file in list_files(Path(area, domain.name)) if (domain.name, file.name) not in stuck], tables)
             for area in (areas.ingesting, areas.stage)
         )
         for table in tables:

@@ -208,11 +208,11 @@ def test_a_file_that_cannot_be_archived_is_not_loaded_again(box: Sandbox, monkey
 
 def test_a_loaded_file_that_cannot_be_archived_does_not_hold_up_others(box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     def reject(source: Path, target: Path) -> None:
-        if source.name == "orders.csv":
+        if source.name == "orders.csv" and source.parent.name == "sales":
             raise OSError(28, "No space left on device", str(target))
         move_file(source, target)
 
-    box.table("sales", "orders", ID_NAME).table("sales", "zones", ID_NAME)
+    box.table("sales", "orders", ID_NAME).table("sales", "zones", ID_NAME).table("shop", "orders", ID_NAME)
     with monkeypatch.context() as patch:
         patch.setattr("starlake_dagster_components.engine.journal.move_file", reject)
         box.load("sales", {"orders.csv": "id;name\n1;a\n"}, check=False)
@@ -229,10 +229,13 @@ def test_a_loaded_file_that_cannot_be_archived_does_not_hold_up_others(box: Sand
             assert result.failures["sales.orders"].retry
             assert box.rows("select id from sales.orders") == [(1,)]
         assert box.rows("select id from sales.zones order by id") == [(2,), (3,)]
+        box.stage("shop", {"orders.csv": "id;name\n4;d\n"})
+        assert list(box.run("load", check=False).failures) == ["sales.orders"]
+        assert box.rows("select id from shop.orders") == [(4,)]
         assert box.files("stage") == ["sales/orders.csv"]
     box.load("sales")
     assert box.rows("select id from sales.orders order by id") == [(1,), (2,)]
-    assert box.files("archive") == ["sales/orders.csv", "sales/orders~2.csv", "sales/zones2.csv", "sales/zones3.csv"]
+    assert box.files("archive") == ["sales/orders.csv", "sales/orders~2.csv", "sales/zones2.csv", "sales/zones3.csv", "shop/orders.csv"]
 
 
 def test_files_are_deleted_when_there_is_no_archive(box: Sandbox) -> None:
