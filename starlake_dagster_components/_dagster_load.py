@@ -11,13 +11,13 @@ logger = logging.getLogger("starlake_dagster_components")
 
 
 def pass_to_runs(key: str, value: str) -> None:
-    """Store a value that the processes of runs read with :func:`find_passed_value`. Only while a code server loads a code location."""
+    """Store a value that the processes of runs read with :func:`find_passed_value`. Outside of a code server, this has no effect."""
     context = _get_context()
     try:
         if is_code_server():
             context.add_to_pending_reconstruction_metadata(key, value)
     except AttributeError as error:
-        logger.debug("runs cannot be given the plan of this load: %s", error)
+        logger.debug("the plan of this load cannot be passed to runs: %s", error)
 
 
 def is_code_server() -> bool:

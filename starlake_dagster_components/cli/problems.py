@@ -12,7 +12,7 @@ from .output import echo
 
 
 def list_errors(problems: Sequence[Problem]) -> list[Problem]:
-    """Return the problems that are errors, which prevent the definitions from loading."""
+    """Return the errors, which prevent the definitions from loading."""
     return [p for p in problems if p.severity == "error"]
 
 

@@ -12,7 +12,7 @@ from ..settings import Settings
 from .batches import Batch, build_batches, index_batches
 from .checks import build_asset_check_specs
 from .graph import AssetGraph, NodeId
-from .names import make_op_name
+from .names import build_op_name
 from .nodes import StarlakeNode
 from .op_attributes import find_op_attributes
 from .partitioned_specs import BACKFILL
@@ -36,7 +36,7 @@ def build_assets(graph: AssetGraph, bodies: Bodies, settings: Settings) -> list[
             if batch.members[0].node is node:
                 assets.append(_build_batch_asset(batch, graph, bodies, settings))
         elif node.type != "external":
-            assets.append(_build_asset(node, spec, make_op_name(spec.key, jobs), bodies, settings))
+            assets.append(_build_asset(node, spec, build_op_name(spec.key, jobs), bodies, settings))
         elif graph.by_key[spec.key] is node:
             assets.append(spec)
     return assets
@@ -76,7 +76,7 @@ def _build_backfill_policy(spec: dg.AssetSpec, settings: Settings) -> dg.Backfil
 
 def _group_batches(graph: AssetGraph, jobs: frozenset[str], settings: Settings) -> Mapping[NodeId, Batch]:
     """Return the batch of each table that is loaded together with others."""
-    ops = {make_op_name(spec.key, jobs) for spec in graph.specs.values()}
+    ops = {build_op_name(spec.key, jobs) for spec in graph.specs.values()}
     return index_batches(build_batches(graph, lambda name: name in jobs or name in ops, settings.name_prefix))
 
 

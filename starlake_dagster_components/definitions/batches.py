@@ -8,7 +8,7 @@ import dagster as dg
 
 from ..project.model import Table
 from .graph import AssetGraph, NodeId
-from .names import make_op_name, make_output_name, make_readable_name
+from .names import build_op_name, build_output_name, build_readable_name
 from .nodes import StarlakeNode
 from .op_attributes import find_op_attributes
 
@@ -70,7 +70,7 @@ def build_batches(graph: AssetGraph, taken: Callable[[str], bool], prefix: str =
         alone = per_domain[graph.nodes[group[0]].domain] == 1
         name = _name_batch(graph, group, prefix, alone=alone, taken=lambda n: taken(n) or n in names)
         names.add(name)
-        batches.append(Batch(name, tuple(Member(graph.nodes[i], graph.specs[i].key, make_output_name(graph.specs[i].key)) for i in group)))
+        batches.append(Batch(name, tuple(Member(graph.nodes[i], graph.specs[i].key, build_output_name(graph.specs[i].key)) for i in group)))
     return batches
 
 
@@ -78,10 +78,10 @@ def _name_batch(graph: AssetGraph, group: Sequence[NodeId], prefix: str, *, alon
     """Return ``load_<domain>``, or ``load_<domain>_<pipeline>`` if the domain has several batches."""
     node = graph.nodes[group[0]]
     parts = ["load", node.domain] if alone or node.pipeline is None else ["load", node.domain, node.pipeline.name]
-    name = make_readable_name(prefix + "_".join(parts))
+    name = build_readable_name(prefix + "_".join(parts))
     if taken(name):
         # The op name of the first table is unique, so this name is unique as well.
-        name = f"{name}_{make_op_name(graph.specs[group[0]].key, (make_op_name(graph.specs[group[0]].key),))}"
+        name = f"{name}_{build_op_name(graph.specs[group[0]].key, (build_op_name(graph.specs[group[0]].key),))}"
     return name
 
 

@@ -27,7 +27,7 @@ DECLARED_SCHEMA = "declared_schema"
 _OUTSIDE = re.compile(r"[^A-Za-z0-9_]+")
 
 
-def make_check_name(expect: str) -> str:
+def build_check_name(expect: str) -> str:
     """Return the check name for an expectation's call. Different calls have different names.
 
     For ``is_col_value_not_unique('id')``, it is ``is_col_value_not_unique_id``. If significant characters are lost, a checksum is appended.
@@ -49,7 +49,7 @@ def drop_repeated_expectations(expectations: Iterable[Expectation]) -> list[Expe
 def build_default_check_spec(node: StarlakeNode, expectation: Expectation, key: dg.AssetKey) -> dg.AssetCheckSpec:
     """Return the default check spec for an expectation."""
     return dg.AssetCheckSpec(
-        name=make_check_name(expectation.expect),
+        name=build_check_name(expectation.expect),
         asset=key,
         description=mask_text(expectation.expect),
         blocking=_is_blocking(node, expectation),

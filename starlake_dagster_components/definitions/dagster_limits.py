@@ -10,7 +10,7 @@ from ..errors import Problem
 from ..pipelines.pipeline import Pipeline
 from ..project.model import Freshness
 from ..settings import Translator
-from .names import make_tags
+from .names import build_tags
 from .nodes import StarlakeNode
 
 MINIMUM_WINDOW = timedelta(minutes=1)
@@ -32,14 +32,14 @@ EDITABLE_TAGS = frozenset(
 """Tags with the prefix ``dagster/`` that users may set (Dagster's ``USER_EDITABLE_SYSTEM_TAGS``)."""
 
 
-def make_run_tags(labels: tuple[str, ...]) -> dict[str, str]:
+def build_run_tags(labels: tuple[str, ...]) -> dict[str, str]:
     """Return the run tags for the option ``tags`` of a DAG config, without those that Dagster reserves."""
-    return {key: value for key, value in make_tags(labels).items() if not _is_reserved(key)}
+    return {key: value for key, value in build_tags(labels).items() if not _is_reserved(key)}
 
 
 def find_tag_problems(pipeline: Pipeline) -> Iterator[Problem]:
     """Yield a warning for each tag of a DAG config that Dagster reserves."""
-    for key in make_tags(pipeline.tags):
+    for key in build_tags(pipeline.tags):
         if _is_reserved(key):
             yield Problem(
                 pipeline.dag_config.origin.locate("options.tags"),

@@ -13,7 +13,7 @@ from ..project.model import EMPTY, Domain, Table
 from ..settings import AssetKeyStyle, Settings
 from .dagster_limits import find_freshness_problems, translate_node
 from .masked import hide_in_spec
-from .names import make_asset_key
+from .names import build_asset_key
 from .nodes import StarlakeNode
 from .partitioned_specs import add_partitions
 from .translator import StarlakeTranslator
@@ -154,7 +154,7 @@ def _iterate_nodes(plan: Plan, settings: Settings) -> Iterator[tuple[str, Starla
     pre_load_names = _name_pre_loads([domain for domain, _ in pre_loaded])
     for domain, pipeline in pre_loaded:
         name = pre_load_names[domain.name]
-        key = make_asset_key(name, style)
+        key = build_asset_key(name, style)
         yield (
             domain.name,
             StarlakeNode(
@@ -170,7 +170,7 @@ def _iterate_nodes(plan: Plan, settings: Settings) -> Iterator[tuple[str, Starla
             StarlakeNode(
                 "table",
                 table.final_full_name,
-                make_asset_key(table.final_full_name, style),
+                build_asset_key(table.final_full_name, style),
                 table.final_domain,
                 plan.find_project(pipeline_of_table),
                 pipeline_of_table,
@@ -185,8 +185,8 @@ def _iterate_nodes(plan: Plan, settings: Settings) -> Iterator[tuple[str, Starla
             continue
         reads = plan.dependencies.get_direct(task.full_name)
         external.update((d.name, None) for d in reads if d.kind == "external")
-        key = make_asset_key(task.full_name, style)
-        upstream = dict.fromkeys(make_asset_key(names.get((d.kind, d.name), d.name), style) for d in reads)
+        key = build_asset_key(task.full_name, style)
+        upstream = dict.fromkeys(build_asset_key(names.get((d.kind, d.name), d.name), style) for d in reads)
         upstream.pop(key, None)
         yield (
             task.full_name,
@@ -208,7 +208,7 @@ def _iterate_nodes(plan: Plan, settings: Settings) -> Iterator[tuple[str, Starla
         yield (
             name,
             StarlakeNode(
-                "external", name, make_asset_key(name, style), name.rpartition(".")[0].rpartition(".")[2], project, settings=settings
+                "external", name, build_asset_key(name, style), name.rpartition(".")[0].rpartition(".")[2], project, settings=settings
             ),
         )
 
@@ -221,7 +221,7 @@ def _name_pre_loads(domains: Sequence[Domain]) -> Mapping[str, str]:
 
 def _find_pre_load_key(table: Table, pipeline: Pipeline | None, names: Mapping[str, str], style: AssetKeyStyle) -> tuple[dg.AssetKey, ...]:
     pre_load = pipeline.pre_load.get(table.domain) if pipeline else None
-    return (make_asset_key(names[table.domain], style),) if pre_load and pre_load.strategy != "none" else ()
+    return (build_asset_key(names[table.domain], style),) if pre_load and pre_load.strategy != "none" else ()
 
 
 def _find_pre_loaded_domains(plan: Plan) -> list[tuple[Domain, Pipeline]]:
@@ -257,5 +257,5 @@ def _advise(one: StarlakeNode, other: StarlakeNode, key: dg.AssetKey) -> str:
     if one.key != key or other.key != key:
         both = "both" if one.key != key and other.key != key else "one of them"
         return f"the translation (or get_asset_spec) gives {both} this key"
-    helps = make_asset_key(one.name, "path") != make_asset_key(other.name, "path")
+    helps = build_asset_key(one.name, "path") != build_asset_key(other.name, "path")
     return "rename one, or set asset_keys to path" if helps else "rename one"

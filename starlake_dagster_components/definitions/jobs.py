@@ -9,10 +9,10 @@ import dagster as dg
 
 from ..masking import mask_text
 from ..pipelines.pipeline import Pipeline
-from .dagster_limits import make_run_tags
+from .dagster_limits import build_run_tags
 from .graph import AssetGraph
 from .masked import hide_in_tags
-from .names import make_tag_value
+from .names import build_tag_value
 
 logger = logging.getLogger("starlake_dagster_components")
 
@@ -90,7 +90,7 @@ def _get_job_factory() -> Callable[..., Job]:
 def build_job_tags(pipeline: Pipeline) -> Mapping[str, str]:
     """Return the tags of a pipeline's job and its runs: the option ``tags``, the kind of the pipeline, and its DAG config."""
     return {
-        **hide_in_tags(make_run_tags(pipeline.tags)),
+        **hide_in_tags(build_run_tags(pipeline.tags)),
         "starlake/kind": pipeline.kind,
-        "starlake/dag": make_tag_value(pipeline.dag_config.name),
+        "starlake/dag": build_tag_value(pipeline.dag_config.name),
     }

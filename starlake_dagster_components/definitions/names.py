@@ -23,7 +23,7 @@ def sanitize_id(text: str) -> str:
     return _OUTSIDE_KEY.sub("_", text.replace("$", "S"))
 
 
-def make_asset_key(name: str, style: AssetKeyStyle = "flat") -> dg.AssetKey:
+def build_asset_key(name: str, style: AssetKeyStyle = "flat") -> dg.AssetKey:
     """Return the asset key of a domain, table, or task.
 
     Args:
@@ -37,7 +37,7 @@ def make_asset_key(name: str, style: AssetKeyStyle = "flat") -> dg.AssetKey:
     return dg.AssetKey(flat.lower() if style == "flat_lower" else flat)
 
 
-def make_op_name(key: dg.AssetKey, taken: Container[str] = ()) -> str:
+def build_op_name(key: dg.AssetKey, taken: Container[str] = ()) -> str:
     """Return the op name for an asset key, in letters, digits, and underscores. Different keys have different op names.
 
     ``taken`` are the names of jobs, which share a namespace with ops in Dagster. In Starlake, a job is often named after its domain.
@@ -46,12 +46,12 @@ def make_op_name(key: dg.AssetKey, taken: Container[str] = ()) -> str:
     return f"{name}_step_{_compute_checksum(key)}" if name in taken else name
 
 
-def make_output_name(key: dg.AssetKey) -> str:
+def build_output_name(key: dg.AssetKey) -> str:
     """Return the output name for an asset key in an op with several outputs. Different keys have different output names."""
     return f"table_{_make_readable_op_name(key)}"
 
 
-def make_readable_name(text: str) -> str:
+def build_readable_name(text: str) -> str:
     """Return an op name for a string, in letters, digits, and underscores. Different strings have different op names."""
     return _make_readable_op_name(dg.AssetKey(text))
 
@@ -68,12 +68,12 @@ def _make_readable_op_name(key: dg.AssetKey) -> str:
     return readable
 
 
-def make_group_name(name: str) -> str:
+def build_group_name(name: str) -> str:
     """Return the asset group name for a domain, in letters, digits, and underscores."""
     return _OUTSIDE_NAME.sub("_", name) or "default"
 
 
-def make_tags(labels: Iterable[str]) -> Mapping[str, str]:
+def build_tags(labels: Iterable[str]) -> Mapping[str, str]:
     """Return Dagster tags for the ``tags`` of a Starlake object: ``label`` has an empty value, and ``key=value`` is split.
 
     Invalid characters become ``_``, and everything after 63 characters is removed. Empty labels are left out.
@@ -91,6 +91,6 @@ def make_tags(labels: Iterable[str]) -> Mapping[str, str]:
     return tags
 
 
-def make_tag_value(text: str) -> str:
+def build_tag_value(text: str) -> str:
     """Return a string as a tag value: invalid characters become ``_``, and everything after 63 characters is removed."""
     return re.sub(r"[^A-Za-z0-9_.-]", "_", text)[:63]

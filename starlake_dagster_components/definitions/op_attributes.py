@@ -7,7 +7,7 @@ import dagster as dg
 from ..pipelines.pipeline import Pipeline
 from ..settings import Settings
 from ..settings.selection import RetryRule, SelectableNode
-from .names import make_tag_value
+from .names import build_tag_value
 from .nodes import StarlakeNode
 from .selecting import describe_node, describe_pre_load
 
@@ -41,7 +41,7 @@ def find_op_attributes(node: StarlakeNode, settings: Settings) -> OpAttributes:
             if rule.covers(described):
                 pool, retry = rule.pool or pool, rule.retry_policy or retry
                 tags |= rule.tags
-    tags |= {"starlake/command": _VERBS[node.type], "starlake/domain": make_tag_value(node.domain)}
+    tags |= {"starlake/command": _VERBS[node.type], "starlake/domain": build_tag_value(node.domain)}
     return OpAttributes(pool, _build_retry_policy(node.pipeline, settings) if retry is None else _convert(retry), tags)
 
 

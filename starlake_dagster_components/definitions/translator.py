@@ -13,7 +13,7 @@ from .code_version import compute_code_version
 from .columns import build_inferred_schema, build_table_schema
 from .dagster_limits import build_freshness_policy, get_freshness
 from .markdown import format_sql_block
-from .names import make_group_name, make_tag_value, make_tags
+from .names import build_group_name, build_tag_value, build_tags
 from .nodes import StarlakeNode
 
 MAX_READS = 20
@@ -48,9 +48,9 @@ class StarlakeTranslator:
             key=node.key,
             deps=node.upstream,
             description=_describe(node),
-            group_name=make_group_name(node.domain) if node.domain else None,
+            group_name=build_group_name(node.domain) if node.domain else None,
             kinds=_list_kinds(node),
-            tags=make_tags(_list_labels(node)),
+            tags=build_tags(_list_labels(node)),
             metadata=_build_metadata(node),
             skippable=node.type == "domain",
             freshness_policy=build_freshness_policy(get_freshness(node)),
@@ -130,7 +130,7 @@ def _list_kinds(node: StarlakeNode) -> set[str]:
     connection = node.connection
     kinds = {"starlake"}
     if connection and connection.engine != "unknown":
-        kinds.add(make_tag_value(connection.engine))
+        kinds.add(build_tag_value(connection.engine))
     if node.task and node.task.python_file:
         kinds.add("python")
     return kinds

@@ -1,4 +1,4 @@
-"""Find the DAG config that each table or task refers to, and check whether this config makes a job."""
+"""Find the DAG config that each table or task refers to, and check whether it becomes a job."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -42,7 +42,7 @@ class DagConfigs:
 
     Args:
         project: the project.
-        orchestrators: orchestrators whose templates make jobs.
+        orchestrators: orchestrators whose DAG configs become jobs.
         problems: list that problems are added to.
     """
 
@@ -109,7 +109,7 @@ class DagConfigs:
         return False
 
     def _check_once(self, config: DagConfig, kind: Kind) -> bool:
-        """Return whether a config makes jobs. Its problems are added the first time."""
+        """Return whether a config becomes jobs. Its problems are added the first time."""
         key = (config.name, kind)
         if key not in self._checked:
             self._checked[key] = self._check(config, kind)
@@ -121,7 +121,7 @@ class DagConfigs:
         by = template.orchestrator
         if by and by not in self._orchestrators and (by in ORCHESTRATORS or template.custom):
             message = (
-                f"DAG config '{config.name}' makes no job, because its template '{config.template}' is for {by.capitalize()}; "
+                f"DAG config '{config.name}' does not become a job, because its template '{config.template}' is for {by.capitalize()}; "
                 f"{self._suggest_remedy(template, by)}"
             )
             self._problems.append(Problem(where, "warning", message))
@@ -149,7 +149,7 @@ class DagConfigs:
         return not problems
 
     def _suggest_remedy(self, template: Template, orchestrator: str) -> str:
-        """Return advice on how to make jobs from a config whose template is for another orchestrator."""
+        """Return advice on how to turn a config into jobs if its template is for another orchestrator."""
         like = find_dagster_template(template.kind or "load", template.executor or "")
         if template.kind is None or like is None:
             return f"use one of Starlake's Dagster templates, such as '{like or DAGSTER_TEMPLATES[0]}'"
@@ -167,7 +167,9 @@ class DagConfigs:
             missing = [what for what, value in found.items() if not value]
             lack = f"does not name its {' and '.join(missing)}" if missing else f"has the unknown executor '{template.executor}'"
             advice = f"include {' and '.join(f'templates/dags/{_INCLUDES[what]}' for what in missing or ['executor'])}"
-            message = f"DAG config '{config.name}' makes no job, because its template '{config.template}' {lack}; {advice}, for example"
+            message = (
+                f"DAG config '{config.name}' does not become a job, because its template '{config.template}' {lack}; {advice}, for example"
+            )
             self._problems.append(Problem(where, "warning", message))
             return
         hint = suggest_name(config.template, DAGSTER_TEMPLATES)

@@ -30,7 +30,7 @@ def plan_project(
 
     Args:
         project: the project.
-        orchestrators: orchestrators whose templates make jobs, such as ``dagster``. DAG configs for others cause a warning.
+        orchestrators: orchestrators whose DAG configs become jobs, such as ``dagster``. DAG configs for others cause a warning.
         timezone: IANA name of the time zone of schedules whose DAG config does not set one; None for that of the definitions.
         name_prefix: prefix of all job names.
         environments: name of a DAG config -> the environment of its commands, if that differs from the project's

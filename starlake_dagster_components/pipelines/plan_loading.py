@@ -117,7 +117,7 @@ def load_plan(
         profile: name of the active environment; by default the one that ``SL_ENV`` or the project selects.
         environ: environment variables; by default those of the process.
         options: additional variables, like ``--options`` of Starlake's commands.
-        orchestrators: orchestrators whose templates make jobs.
+        orchestrators: orchestrators whose DAG configs become jobs.
         dependencies: ``auto``, ``sql``, or a path or glob of dependency JSON files, relative to the project.
         timezone: IANA name of the time zone of schedules whose DAG config does not set one.
         name_prefix: prefix of all job names.

@@ -16,10 +16,10 @@ def explain_missing_job(plan: Plan, node: Table | Task) -> tuple[str, Location |
     ref, where = find_dag_ref(plan.project, node)
     if ref is None:
         return f"it has no dagRef, and the application has no dagRef.{_get_kind(node)}", None
-    makes_jobs = configs.find_members([node], "load") if isinstance(node, Table) else configs.find_members([node], "transform")
-    if problems and not makes_jobs:
+    members = configs.find_members([node], "load") if isinstance(node, Table) else configs.find_members([node], "transform")
+    if problems and not members:
         return problems[0].message, problems[0].location
-    return f"its DAG config '{ref}' makes no job from it; see the errors of the project", where
+    return f"its DAG config '{ref}' does not become a job; see the errors of the project", where
 
 
 def describe_missing_jobs(plan: Plan, nodes: Sequence[Table | Task]) -> str:
@@ -42,7 +42,7 @@ def _give_advice(plan: Plan, kind: Kind, ref: str | None, where: Location) -> st
         return f"no dagRef; write a DAG config with the template '{new}' to metadata/dags, and set dagRef to its name in {place}"
     config = plan.project.dag_configs.get(ref)
     template = read_template(config) if config else None
-    why = f"the DAG config '{ref}' ({where}) makes no job"
+    why = f"the DAG config '{ref}' ({where}) does not become a job"
     if template and template.orchestrator and template.orchestrator not in plan.settings.get("orchestrators", ("dagster",)):
         why = f"the DAG config '{ref}' ({where}) is for {template.orchestrator.capitalize()}"
     if not instead or ref in fitting:

@@ -15,7 +15,7 @@ _VARIABLE = re.compile(r"\{\{\s*([A-Za-z_][\w.]*)")
 
 
 def find_empty_references(name: str, text: str, document: YamlDocument, variables: Variables) -> Iterator[Problem]:
-    """Yield an error for each ``dagRef`` whose variable is not set; for ``schedule``, ``connectionRef`` and ``directory``, a warning.
+    """Yield an error for each ``dagRef`` whose variable is not set; for ``schedule``, ``connectionRef``, and ``directory``, a warning.
 
     Starlake renders an unset variable as an empty string. A variable that an env file sets to an empty value is not reported.
 

@@ -139,7 +139,7 @@ class Sink:
     partition: tuple[str, ...] = ()
     clustering: tuple[str, ...] = ()
     materialized_view: str | None = None
-    """``TABLE``, ``VIEW``, ``MATERIALIZED_VIEW`` or ``HYBRID``."""
+    """``TABLE``, ``VIEW``, ``MATERIALIZED_VIEW``, or ``HYBRID``."""
     options: Mapping[str, Any] = EMPTY
     """All other keys, as written."""
 
@@ -178,7 +178,7 @@ class Attribute:
     default: str | None = None
     tags: tuple[str, ...] = ()
     trim: str | None = None
-    """``LEFT``, ``RIGHT``, ``BOTH`` or ``NONE``."""
+    """``LEFT``, ``RIGHT``, ``BOTH``, or ``NONE``."""
     script: str | None = None
     foreign_key: str | None = None
     ignore: bool = False

@@ -1,6 +1,6 @@
 """Check that Starlake's commands can use the names of domains, tables, and tasks, and that the names are distinct in a database.
 
-Starlake: forceDomainPattern, forceTablePattern, forceJobPattern and forceTaskPattern of reference-general.conf.
+Starlake: forceDomainPattern, forceTablePattern, forceJobPattern, and forceTaskPattern of reference-general.conf.
 """
 
 import re

@@ -1,7 +1,7 @@
 """The objects of a project in Starlake's JSON schema: keys, types, enumerations, required keys. Starlake: starlake.json.
 
 Each kind of object is one string with its keys and the types of their values. A ``name`` without a type is a scalar
-(``ConvertibleToString``), and ``name!`` is required. ``:bool``, ``:int``, ``:number`` and ``:string`` are strict; ``:any`` is not checked.
+(``ConvertibleToString``), and ``name!`` is required. ``:bool``, ``:int``, ``:number``, and ``:string`` are strict; ``:any`` is not checked.
 ``:map`` is a mapping of scalars, ``:[]`` a list of scalars, ``:[x]`` a list of x, and ``:{x}`` a mapping of x. Any other word, such as
 ``:format``, names an enumeration or a kind of object.
 """

@@ -216,7 +216,7 @@ class _Execution:
                 return changed
 
     def _is_waiting_for_time(self) -> bool:
-        """Return whether steps may become ready without an event, by the delay of a retry or a pool slot freed by another run."""
+        """Return whether steps may become ready without an event: after the delay of a retry, or when another run frees a pool slot."""
         return self._active.sleep_interval() != 0 or self._instance_limits.has_pending_claims()  # type: ignore[no-untyped-call]
 
     def _handle_event(self, running: RunningStep, event: dg.DagsterEvent) -> Iterator[dg.DagsterEvent]:
@@ -306,7 +306,7 @@ class _Execution:
         keys = sorted(self._running)
         yield self._build_engine_event(
             f"{len(keys)} step{'s' if len(keys) != 1 else ''} did not end within {self._options.cancel_grace_seconds:g} s after being "
-            f"canceled and may leave something running behind: {', '.join(keys)}",
+            f"canceled and may have left processes running: {', '.join(keys)}",
             EngineEventData.interrupted(keys),
         )
         for running in list(self._running.values()):

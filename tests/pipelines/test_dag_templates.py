@@ -131,7 +131,7 @@ def test_only_templates_of_the_chosen_orchestrators_make_jobs() -> None:
     made = plan(table("a.x"), table("b.y"), airflow)
     assert made.pipelines == ()
     assert list_messages(made) == [
-        "metadata/dags/load.sl.yml:2: warning: DAG config 'load' makes no job, because its template "
+        "metadata/dags/load.sl.yml:2: warning: DAG config 'load' does not become a job, because its template "
         "'load/airflow__scheduled_table__shell.py.j2' is for Airflow; set orchestrators to [dagster, airflow], "
         "or use the template 'load/dagster__scheduled_table__shell.py.j2'"
     ]

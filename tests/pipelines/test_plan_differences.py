@@ -112,7 +112,7 @@ def _() -> None:
 def _() -> None:
     made = plan(table("a.x"), dag("load", "l.py", "load/airflow__scheduled_table__shell.py.j2"))
     assert made.pipelines == ()
-    assert "makes no job" in list_messages(made, "warning")[0]
+    assert "does not become a job" in list_messages(made, "warning")[0]
 
 
 @register_difference("Settings of a job with several tasks")

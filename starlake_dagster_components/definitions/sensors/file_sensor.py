@@ -58,7 +58,7 @@ def build_file_sensor(
 def describe_folder(folder: WaitingFolder) -> str:
     """Return the folder and the files for which a sensor waits, for its page."""
     if folder.ack_file:
-        return f"{folder.ack_file} (all files of {folder.domain} are there)"
+        return f"{folder.ack_file} (all files of {folder.domain} have arrived)"
     tables = ", ".join(table.pattern + (f" with .{table.ack}" if table.ack else "") for table in folder.tables)
     return f"{tables} in {folder.path}"
 

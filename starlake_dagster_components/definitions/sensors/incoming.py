@@ -10,7 +10,7 @@ from ...pipelines.waiting_files import WaitingFolder, list_waiting_folders
 from ...settings import Settings
 from ..graph import AssetGraph, NodeId
 from ..jobs import build_job_tags
-from ..names import make_op_name
+from ..names import build_op_name
 from .file_sensor import MINIMUM_INTERVAL_SECONDS, build_file_sensor, build_incoming_asset, describe_folder
 
 
@@ -80,7 +80,7 @@ def build_incoming_assets(graph: AssetGraph, found: FileSensors) -> Iterator[dg.
     for domain, folder in found.domains.items():
         spec = graph.specs["domain", domain]
         key = _make_incoming_key(spec.key)
-        yield build_incoming_asset(folder, key, group_name=spec.group_name, op_name=make_op_name(key, taken))
+        yield build_incoming_asset(folder, key, group_name=spec.group_name, op_name=build_op_name(key, taken))
 
 
 def _make_incoming_key(domain: dg.AssetKey) -> dg.AssetKey:

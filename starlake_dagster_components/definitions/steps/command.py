@@ -199,7 +199,7 @@ class StepCommands:
         )
 
 
-def make_data_version(context: dg.AssetExecutionContext) -> dg.DataVersion:
+def build_data_version(context: dg.AssetExecutionContext) -> dg.DataVersion:
     """Return the data version of a materialization, which differs for each run.
 
     By default, Dagster derives it from the code version and upstream data versions, which stay the same when new files are loaded.

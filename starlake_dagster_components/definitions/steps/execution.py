@@ -27,10 +27,10 @@ from .command import (
     Events,
     StepCommands,
     build_count_metadata,
+    build_data_version,
     build_error_failure,
     build_failure,
     build_run_metadata,
-    make_data_version,
 )
 from .empty_loads import report_empty_pre_load, report_last_results
 from .load_tables import LoadSteps
@@ -144,7 +144,7 @@ class Steps:
                 **result.metadata,
             },
             check_results=checks,
-            data_version=make_data_version(context),
+            data_version=build_data_version(context),
         )
 
     def _build_rendered_sql(self, context: dg.AssetExecutionContext, project: Project, task: Task, command: Command) -> dict[str, Any]:

@@ -27,11 +27,11 @@ from .command import (
     Events,
     StepCommands,
     build_count_metadata,
+    build_data_version,
     build_error_failure,
     build_failure,
     build_failure_metadata,
     build_run_metadata,
-    make_data_version,
     may_succeed_later,
 )
 from .empty_loads import NO_FILES, find_last_row_count, is_empty_load, repeat_last_results, report_empty_load
@@ -58,7 +58,7 @@ class _Ended:
     executor: str
     error: StarlakeError | None = None
 
-    def make_failure(self) -> dg.Failure:
+    def build_failure(self) -> dg.Failure:
         """Return the failure of a step that ran only this command."""
         if self.error is not None:
             return build_error_failure(self.command, self.error, self.executor)
@@ -363,7 +363,7 @@ class _Load:
                 **ended.result.metadata,
             },
             check_results=checks or None,
-            data_version=make_data_version(self._context),
+            data_version=build_data_version(self._context),
         )
 
 
@@ -405,7 +405,7 @@ def _build_step_failure(failed: Sequence[_Failed], members: Sequence[Member], do
             metadata = {**build_failure_metadata(first.of.command, first.of.result, first.of.executor), FAILED: reasons}
             text = f"{explain(first)}\nload failed although its exit code is 0 (executor {first.of.executor})"
             return dg.Failure(text, metadata, allow_retries=may_succeed_later(first.result.retry, explain(first)))
-        alone = first.of.make_failure()
+        alone = first.of.build_failure()
         left = f"\n{_ADVICE}" if first.result.leaves_files and "move it back" not in explain(first) else ""
         return dg.Failure(f"{alone.description}{left}", {**alone.metadata, FAILED: reasons}, allow_retries=alone.allow_retries)
     lines = [f"{f.member.table.name}: {explain(f)}" for f in failed]

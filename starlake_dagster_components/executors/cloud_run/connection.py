@@ -1,4 +1,4 @@
-"""The clients of the Cloud Run API. There is one set per process and account, created at its first use."""
+"""The clients of the Cloud Run API. Each process has one set per account, created on first use."""
 
 import os
 import threading

@@ -11,7 +11,7 @@ _WRAPPER = re.compile(r"Invalid Input Error: Attempting to execute an unsuccessf
 _EXCERPT = re.compile(r"\s+LINE \d+: .*$", re.DOTALL)
 
 LONGEST = 2_000
-"""Lines that are kept of a statement and of a message."""
+"""Maximum number of lines to keep of a statement, and of a message."""
 
 
 def shorten_message(text: str) -> str:
@@ -20,7 +20,7 @@ def shorten_message(text: str) -> str:
 
 
 class FailedStatement:
-    """Takes the lines of an output, and keeps the last statement that failed, with the database's message about it."""
+    """Reads an output line by line, and keeps the last statement that failed, with the database's message about it."""
 
     def __init__(self) -> None:
         self._open: list[str] | None = None

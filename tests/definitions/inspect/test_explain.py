@@ -69,7 +69,7 @@ def test_an_asset_without_job_says_why(shop: ProjectFolder) -> None:
     config = (shop.root / "metadata/dags/transforms.sl.yml").read_text()
     shop.write("metadata/dags/transforms.sl.yml", config.replace("dagster__", "airflow__"))
     assert list_lines(shop, "shop_orders")[-1] == "  in no job: it has no dagRef, and the application has no dagRef.load"
-    assert list_lines(shop, "kpi_daily")[-1].startswith("  in no job: DAG config 'transforms' makes no job, because its template ")
+    assert list_lines(shop, "kpi_daily")[-1].startswith("  in no job: DAG config 'transforms' does not become a job, because its template ")
     assert list_lines(shop, "kpi_daily")[-1].endswith("  [metadata/dags/transforms.sl.yml:4]")
 
 

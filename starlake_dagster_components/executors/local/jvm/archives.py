@@ -1,8 +1,8 @@
 """Archives of classes: one per Java, class path, and loader, in one folder.
 
 A JVM maps such an archive into memory, and does not have to read, parse, and verify about ten thousand classes. It ignores an archive that
-does not match, but may crash with a truncated one. So an archive is used only if it is unchanged since it was made: a note beside it has
-its size, its modification time, and its checksum.
+does not match, but may crash with a truncated one. So an archive is used only if it is unchanged since it was made: a file beside it
+records its size, modification time, and checksum.
 """
 
 import contextlib
