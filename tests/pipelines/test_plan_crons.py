@@ -1,5 +1,7 @@
 """Crons that Dagster accepts are accepted, unless they never occur. Others are rejected with the field and the expected values."""
 
+import calendar
+
 import pytest
 from dagster._utils.schedules import cron_string_iterator, is_valid_cron_schedule
 from hypothesis import given, settings
@@ -109,6 +111,24 @@ def _fields(draw: st.DrawFn) -> str:
 def test_a_cron_that_never_fires(cron: str) -> None:
     with pytest.raises(InvalidCron, match=r"never occurs: month .* has no day 3"):
         check_cron(cron)
+
+
+@pytest.mark.parametrize("month", range(1, 13))
+def test_the_last_days_of_months(month: int) -> None:
+    name, days = calendar.month_abbr[month].lower(), calendar.monthrange(2024, month)[1]
+    for written in (str(month), name, name.upper()):
+        assert check_cron(f"0 0 {days} {written} *")
+        if days < 31:
+            with pytest.raises(InvalidCron, match=rf"never occurs: month .* has no day {days + 1}"):
+                check_cron(f"0 0 {days + 1} {written} *")
+
+
+@pytest.mark.parametrize("day", ["sun", "mon", "tue", "wed", "thu", "fri", "sat"])
+def test_names_of_weekdays(day: str) -> None:
+    for written in (day, day.upper(), f"{day}#1", f"{day}-{day}"):
+        assert check_cron(f"0 0 * * {written}") == f"0 0 * * {written}"
+    with pytest.raises(InvalidCron, match="expected 0 to 7 or sun, mon, tue, wed, thu, fri, sat"):
+        check_cron(f"0 0 * * {day}x")
 
 
 @pytest.mark.parametrize("cron", ["0 0 31 */2 *", "0 0 29 2 *", "0 0 l 2 *", "0 0 31 11-1 *", "0 0 30/5 1-2 *"])
