@@ -220,7 +220,7 @@ class _Run:
             return self._wait_for_execution(None)
         except CommandError as error:
             raise CommandError(
-                f"the start of {self.job} was not answered ({problem}), and it is unknown whether an execution is running: {error}"
+                f"the request to start {self.job} got no answer ({problem}), and it is unknown whether an execution is running: {error}"
             ) from error
 
     def _adopt(self, state: ExecutionState) -> ExecutionState:
