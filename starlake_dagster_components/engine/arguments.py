@@ -1,4 +1,4 @@
-"""The command line of ``stage``, ``preload``, ``load`` and ``transform``. Starlake: StageCmd, PreLoadCmd, LoadCmd, TransformCmd."""
+"""The command line of ``stage``, ``preload``, ``load``, and ``transform``. Starlake: StageCmd, PreLoadCmd, LoadCmd, TransformCmd."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

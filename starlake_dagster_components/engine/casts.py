@@ -37,7 +37,7 @@ def normalize_type(ddl: str) -> str:
 
 
 def get_shape(ddl: str) -> str:
-    """Return ``list``, ``struct`` or ``scalar``."""
+    """Return ``list``, ``struct``, or ``scalar``."""
     normal = normalize_type(ddl)
     if normal.endswith("]"):
         return "list"

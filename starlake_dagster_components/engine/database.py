@@ -31,7 +31,7 @@ _HEADERS = 3 * 4096
 _COSTLY = "fsst,dict_fsst,alp,alprd,chimp,patas,zstd,roaring"
 _SPOILS = frozenset({"SET", "RESET", "PRAGMA", "LOAD", "INSTALL", "FORCE", "ATTACH", "DETACH", "USE", "UPDATE EXTENSIONS"})
 
-# Statements that do not change the schemas, tables and views of the database.
+# Statements that do not change the schemas, tables, and views of the database.
 _CHANGES_NOTHING = re.compile(
     r"\s*(?:SELECT|INSERT|UPDATE|DELETE|MERGE|TRUNCATE|DESCRIBE|SET|USE|BEGIN|COMMIT|COMMENT|CREATE (?:OR REPLACE )?TEMP|DROP TABLE "
     r"temp)\b",
@@ -43,7 +43,7 @@ Kind = Literal["table", "view"]
 
 @dataclass(frozen=True, slots=True)
 class _Entries:
-    """The schemas, tables and views of a database.
+    """The schemas, tables, and views of a database.
 
     Attributes:
         schemas: lower-case name -> name.
@@ -186,7 +186,7 @@ class Database:
         return False
 
     def _read_entries(self) -> "_Entries":
-        """Return the schemas, tables and views that the transaction sees. A statement on a missing table would abort the transaction."""
+        """Return the schemas, tables, and views that the transaction sees. A statement on a missing table would abort the transaction."""
         if self._entries is None:
             own = f"database_name = {quote_literal(self.catalog)}"
             rows = self.fetch_rows(

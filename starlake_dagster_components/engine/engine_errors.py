@@ -4,7 +4,7 @@
 
     EngineError
     ├── BadArguments        the command line: unknown verb, option or value
-    ├── NotFound            a task, table, domain or connection that the project does not have
+    ├── NotFound            a task, table, domain, or connection that the project does not have
     ├── NotSupported        a key of the project that the engine does not support, with its YAML line
     ├── BadSetting          a key of the project whose value cannot work (no key for an upsert), with its YAML line
     ├── BadFile             a data file that cannot be loaded: each bad value with line, column, value and type

@@ -30,7 +30,7 @@ def evolve_table(
         True if the table was changed.
 
     Raises:
-        TableDiffers: a column with values would be dropped, or a column would have to change between array, struct and scalar.
+        TableDiffers: a column with values would be dropped, or a column would have to change between array, struct, and scalar.
     """
     run = target.database
     there = {c.name.lower(): c for c in existing}

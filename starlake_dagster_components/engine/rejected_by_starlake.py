@@ -46,7 +46,7 @@ def list_rejected_sql(query: str, keyword: str) -> Iterator[str]:
 
 
 def _drop_texts(query: str) -> str:
-    """Return a query without its comments, strings and quoted names."""
+    """Return a query without its comments, strings, and quoted names."""
     tokens = tokenize_sql(query, DUCKDB)
     return "".join(" " if token.kind in ("comment", "string", "quoted") else token.text for token in tokens)
 

@@ -45,7 +45,7 @@ def run_command(
     project: Project | None = None,
     strict: bool = False,
 ) -> EngineResult:
-    """Run ``stage``, ``preload``, ``load`` or ``transform`` with Starlake's arguments.
+    """Run ``stage``, ``preload``, ``load``, or ``transform`` with Starlake's arguments.
 
     Args:
         argv: the verb and its arguments.

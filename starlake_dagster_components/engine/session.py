@@ -1,4 +1,4 @@
-"""Define the session of a command: its project, variables, output and clock."""
+"""Define the session of a command: its project, variables, output, and clock."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""Convert values of a file to values of the table, with trim, pattern, default and privacy. Starlake: RowValidator, Type.sparkValue."""
+"""Convert values of a file to values of the table, with trim, pattern, default, and privacy. Starlake: RowValidator, Type.sparkValue."""
 
 from dataclasses import dataclass
 
@@ -31,7 +31,7 @@ def get_rule(project: Project, table: Table, typed: TypedAttribute) -> Rule:
     """Return the rule that converts the values of an attribute.
 
     Raises:
-        NotSupported, BadSetting: its pattern, trim or privacy cannot be used.
+        NotSupported, BadSetting: its pattern, trim, or privacy cannot be used.
     """
     attribute = typed.attribute
     if typed.definition is None:
@@ -44,7 +44,7 @@ def get_rule(project: Project, table: Table, typed: TypedAttribute) -> Rule:
     if attribute.array and from_text:
         raise NotSupported(
             table.origin.locate(_get_key(table, attribute)),
-            f"attribute '{attribute.name}': trim, patterns and privacy are not supported for arrays of values",
+            f"attribute '{attribute.name}': trim, patterns, and privacy are not supported for arrays of values",
         )
     return Rule(from_text, form.kind if form else f"of type {typed.definition.name}")
 

@@ -178,7 +178,7 @@ def _check_separator(table: Table) -> None:
     """Raise an error for a separator that DuckDB rejects.
 
     Raises:
-        BadSetting: it contains the quote, the escape or a line end.
+        BadSetting: it contains the quote, the escape, or a line end.
     """
     separator = get_separator(table)
     for key, sign in (("quote", _get_quote(table)), ("escape", _get_escape(table)), ("line end", "\n"), ("line end", "\r")):

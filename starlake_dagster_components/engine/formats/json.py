@@ -315,7 +315,7 @@ def _build_leaf_test(column: str, path: str, ddl: str) -> str:
 
 
 def _shorten_reason(message: str) -> str:
-    """Return DuckDB's message without the file, the line and its advice."""
+    """Return DuckDB's message without the file, the line, and its advice."""
     first = message[:10_000].splitlines()[0]
     if longest := re.search(r'"maximum_object_size" of (\d+) bytes exceeded', first):
         return f"an object of more than {longest.group(1)} bytes (metadata.options: maximum_object_size allows larger ones)"

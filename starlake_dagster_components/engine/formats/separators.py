@@ -26,7 +26,7 @@ def shorten_separators(file: Path, separator: str, quote: str, scratch: Scratch)
 
     Args:
         file: the file.
-        separator: the text between fields; without a quote, an escape or a line end, as DuckDB requires.
+        separator: the text between fields; without a quote, an escape, or a line end, as DuckDB requires.
         quote: the character around fields; may be empty.
         scratch: receives the copy.
 
