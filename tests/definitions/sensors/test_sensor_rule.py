@@ -132,6 +132,12 @@ class TestExpression:
     def test_asset_keys_are_names_too(self) -> None:
         assert isinstance(decided({ORDERS: made(1)}, strategy="sales_orders or sales_lines"), Start)
 
+    def test_names_that_differ_in_case_only_are_two_datasets(self) -> None:
+        watched = {"d.Members": "upper", "d.members": "lower"}
+        for name, asset in watched.items():
+            rule = build_rule(TransformTrigger(strategy=name), watched)
+            assert isinstance(decide_run(rule, {asset: made(1)}, Consumption(), NOW, find_interval_before), Start)
+
     def test_the_reason_shows_it(self) -> None:
         assert decided({ORDERS: made(1)}, strategy=self.EXPRESSION) == Wait(
             "Observed materializations for ['sales_orders'], but not for ['sales_lines', 'ref_country'] "
