@@ -26,7 +26,7 @@ import json, os, signal, sys
 sys.path[:0] = sys.argv[1:3]
 from pathlib import Path
 from types import SimpleNamespace
-from cloud_run_harness import an_executor, effect
+from cloud_run_harness import build_effect, connect_executor
 from contract import Watched
 from google.api_core import exceptions
 from google.cloud import run_v2
@@ -37,9 +37,9 @@ for line in sys.stdin:
     if pid:
         print(pid, flush=True)
         continue
-    command = effect(Path(work["effects"]), work["step"], LASTS=work["lasts"], CODE=work["code"])
+    command = build_effect(Path(work["effects"]), work["step"], LASTS=work["lasts"], CODE=work["code"])
     invocation = Watched().invocation(run_id=work["run"], step_key=work["step"], attempt=work["attempt"])
-    an_executor(SimpleNamespace(address=work["address"])).run(command, invocation)
+    connect_executor(SimpleNamespace(address=work["address"])).run(command, invocation)
     os._exit(0)
 """
 """Starts a process for each line that it reads, as Dagster starts one for each step; only the imports are done beforehand."""
