@@ -50,7 +50,7 @@ def run_rounds(folder: str, kind: str, sensors: int, watched: int, rounds: int, 
     from dagster._core.workspace.load_target import PythonFileTarget
     from dagster._daemon.sensor import execute_sensor_iteration
 
-    target = PythonFileTarget(__file__, "location", str(REPOSITORY), "location")
+    target = PythonFileTarget(__file__, build_location.__name__, str(REPOSITORY), "location")
     pool = ThreadPoolExecutor(threads) if threads else None
     found: list[dict[str, float]] = []
     with open_instance(folder) as on, create_test_daemon_workspace_context(target, on) as workspace, pool or nullcontext():

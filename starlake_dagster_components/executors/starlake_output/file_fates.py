@@ -110,7 +110,7 @@ def _has_failed_in_table(findings: Findings) -> bool:
 
 def _match_failures(lines: LoadLines | None, left: Sequence[str]) -> dict[str, JobFailure]:
     """Return why the load of each file failed, from the exceptions in the output; empty if they cannot be assigned to files."""
-    if lines is None or not lines.failures:
+    if lines is None:
         return {}
     failed = [job for job in lines.jobs if any(name in left for name in job.names)]
     if len(lines.failures) > len(failed):
@@ -147,6 +147,8 @@ def _judge_by_growth(
     again. In a warehouse it is not known, because others may write to the table, and Spark may have written only a part of the rows.
     """
     found: dict[str, bool | None] = {}
+    if lines is None:
+        return found
     for table in command.tables:
         grown = growth.get(table.name if len(command.tables) > 1 else "")
         loads = [load for load in findings.loads if (load.load.domain, load.load.table) == (table.domain, table.name)]
@@ -154,7 +156,7 @@ def _judge_by_growth(
         jobs = _list_unarchived_jobs(lines, table)
         if grown is None or not table.appends or not jobs or any(count < 0 for count in counts):
             continue
-        archived = sum(job.table == table.final_full_name and job.archived for job in lines.jobs) if lines else 0
+        archived = sum(job.table == table.final_full_name and job.archived for job in lines.jobs)
         if archived <= len(loads) and grown > sum(counts):
             inside = True if table.target is not None else None
             found.update(dict.fromkeys((name for name in jobs[-1].names if name in names), inside))

@@ -223,6 +223,19 @@ def test_the_output_names_the_file_of_a_second_step() -> None:
     assert (fates.kept, fates.unclear) == (names("o-2.csv"), names())
 
 
+def test_the_output_names_the_file_of_the_second_step_of_one_of_several_tables() -> None:
+    lines = read_lines(("orders-1.csv", False), ("items-1.csv", False))
+    lines.jobs[1].table = ITEMS.final_full_name
+    fates = judge_files(LOAD, Findings((build_second_step("items"),)), lines, ["orders-1.csv", "items-1.csv", "items-2.csv"])
+    assert (fates.kept, fates.unclear) == (names("items-1.csv"), names())
+
+
+@pytest.mark.parametrize("tables", [(), (replace(ORDERS, pattern=""),)])
+def test_without_a_pattern_each_file_may_be_that_of_a_second_step(tables: tuple[LoadTable, ...]) -> None:
+    command = replace(ONE, tables=tables)
+    assert judge_files(command, Findings((build_second_step(),)), read_lines(), ["any.csv"]).kept == names("any.csv")
+
+
 def test_files_of_other_tables_are_not_those_of_a_second_step() -> None:
     fates = judge_files(LOAD, Findings((build_second_step(),)), None, ["orders-1.csv", "items-1.csv"], ended_by_itself=False)
     assert fates.kept == names("orders-1.csv")
@@ -238,6 +251,7 @@ def test_files_of_other_tables_are_not_those_of_a_second_step() -> None:
         ({"command": replace(ONE, tables=(replace(ORDERS, appends=False),))}, set(), set()),
         ({"command": replace(ONE, tables=(replace(ORDERS, target=None),))}, set(), {"o-2.csv"}),
         ({"findings": Findings((load_row("o-1.csv", counts=(-1, -1, -1)),))}, set(), set()),
+        ({"findings": Findings((load_row("o-1.csv", counts=(3, 0, 3)),)), "growth": {"": 1}}, {"o-2.csv"}, set()),
         ({"findings": Findings((load_row("o-1.csv", table="items"),))}, set(), set()),
         ({"lines": read_lines(("o-1.csv", True), ("o-2.csv", True))}, set(), set()),
         ({"lines": read_lines(("o-0.csv", True), ("o-1.csv", True), ("o-2.csv", False))}, set(), set()),
@@ -290,6 +304,19 @@ def test_the_audit_comes_before_the_exceptions_of_the_output() -> None:
     lines = build_failed_lines(("o-1.csv", False), failures=(COMMITTED,))
     rows = (build_second_step(success=False), load_row("o-1.csv", success=False, counts=(0, 0, 0)))
     assert judge_files(ONE, Findings(rows), lines, ["o-1.csv"]).kept == names()
+
+
+def test_after_a_killed_load_the_audit_comes_before_the_exceptions_of_the_output() -> None:
+    lines = build_failed_lines(("o-1.csv", False), failures=(COMMITTED,))
+    rows = (build_second_step(success=False), load_row("o-1.csv", success=False, counts=(0, 0, 0)))
+    assert judge_files(ONE, Findings(rows), lines, ["o-1.csv"], ended_by_itself=False).failed_in_table == names()
+
+
+def test_an_exception_is_about_those_files_of_a_group_that_are_left() -> None:
+    lines = build_failed_lines(("o-1.csv", False), failures=(COMMITTED,))
+    lines.jobs[0].paths += ("/p/o-2.csv",)
+    fates = judge_files(ONE, Findings(), lines, ["o-1.csv"])
+    assert (fates.kept, list(fates.reasons)) == (names("o-1.csv"), ["o-1.csv"])
 
 
 def test_a_load_that_failed_in_both_steps_has_lost_nothing() -> None:
