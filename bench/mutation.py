@@ -52,7 +52,7 @@ TARGETS: Mapping[str, Sequence[str]] = {
     "definitions/sensors/cursor.py": (f"{SENSORS}/test_cursor.py", f"{SENSORS}/test_sensors.py"),
     "definitions/sensors/file_rule.py": (f"{SENSORS}/test_file_rule.py",),
     "definitions/sensors/cron_ticks.py": ("tests/definitions/test_schedules.py", f"{SENSORS}/test_sensor_rule.py"),
-    "executors/local/load_files.py": (LOADS,),
+    "executors/local/load_files.py": ("tests/executors/local/test_load_files.py", LOADS),
     "executors/starlake_output/table_outcomes.py": OUTCOMES,
     "executors/starlake_output/file_fates.py": OUTCOMES,
     "executors/cloud_run/state.py": ("tests/executors/cloud_run/test_cloud_run_state.py", "tests/executors/cloud_run/test_cloud_run.py"),

@@ -1,0 +1,132 @@
+"""The folders of a load: which files wait, and where files are moved."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from starlake_dagster_components.cancellation_event import Canceled
+from starlake_dagster_components.commands import LoadFiles
+from starlake_dagster_components.errors import CommandError
+from starlake_dagster_components.executors.local.load_files import FilesOfLoad, find_waiting_files, hold_files
+
+SET_ASIDE = (".orders-5.csv", "orders-6.csv.sl-loaded", "orders-7.csv.sl-unclear", "orders-8.csv.sl-unclear3")
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> LoadFiles:
+    """The folders of a table whose pattern also accepts the names of files that are set aside; none of the folders exists."""
+    return LoadFiles(str(tmp_path / "stage"), str(tmp_path / "ingesting"), (r"\.?orders-.*",), str(tmp_path / "archive"))
+
+
+@pytest.fixture
+def load(files: LoadFiles) -> Iterator[FilesOfLoad]:
+    with hold_files(files, log=lambda level, line: None, canceled=Canceled()) as held:
+        yield held
+
+
+def put(folder: str, *names: str) -> None:
+    for name in names:
+        path = Path(folder, name)
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f"{folder} {name}")
+
+
+def list_names(folder: str) -> list[str]:
+    return sorted(p.name for p in Path(folder).iterdir())
+
+
+def test_files_that_wait(files: LoadFiles) -> None:
+    assert find_waiting_files(files, staged=True) == []
+    put(files.stage, "orders-2.csv", "orders-1.csv", "items-1.csv", ".orders-5.csv")
+    put(files.ingesting, "orders-4.csv", "orders-3.csv", "orders-1.csv", "items-1.csv", *SET_ASIDE)
+    Path(files.ingesting, "orders-folder").mkdir()
+    assert find_waiting_files(files, staged=False) == ["orders-1.csv", "orders-3.csv", "orders-4.csv"]
+    assert find_waiting_files(files, staged=True) == [f"orders-{number}.csv" for number in range(1, 5)]
+
+
+def test_files_of_the_table(files: LoadFiles, load: FilesOfLoad) -> None:
+    assert (load.list_left(), load.list_staged()) == ([], [])
+    put(files.stage, "orders-2.csv", "orders-1.csv", "items-1.csv", *SET_ASIDE)
+    put(files.ingesting, "orders-4.csv", "orders-3.csv", "items-1.csv", *SET_ASIDE)
+    assert load.list_left() == ["orders-3.csv", "orders-4.csv"]
+    assert load.list_staged() == ["orders-1.csv", "orders-2.csv"]
+
+
+def test_files_are_taken_from_the_archive(files: LoadFiles, load: FilesOfLoad) -> None:
+    put(files.archive, "orders-2.csv", "orders-1.csv", "orders-3.csv")
+    assert load.take_from_archive(["orders-4.csv", "orders-2.csv", "orders-1.csv"]) == (["orders-1.csv", "orders-2.csv"], ["orders-4.csv"])
+    assert list_names(files.stage) == ["orders-1.csv", "orders-2.csv"]
+    assert list_names(files.archive) == ["orders-3.csv"]
+
+
+def test_without_an_archive_its_files_are_missing(files: LoadFiles, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    put(str(tmp_path), "orders-1.csv")
+    monkeypatch.chdir(tmp_path)
+    load = FilesOfLoad(replace(files, archive=""), lambda level, line: None)
+    assert load.take_from_archive(["orders-1.csv"]) == ([], ["orders-1.csv"])
+    assert (tmp_path / "orders-1.csv").exists()
+
+
+def test_loaded_files_go_to_the_archive(files: LoadFiles, load: FilesOfLoad) -> None:
+    put(files.ingesting, "orders-1.csv", "orders-2.csv")
+    put(files.archive, "orders-1.csv")
+    assert load.archive(["orders-2.csv", "orders-1.csv"]) == [f"{files.archive}/orders-1.csv", f"{files.archive}/orders-2.csv"]
+    assert list_names(files.archive) == ["orders-1.csv", "orders-2.csv"]
+    assert Path(files.archive, "orders-1.csv").read_text() == f"{files.ingesting} orders-1.csv"
+    assert load.list_left() == []
+
+
+def test_without_an_archive_loaded_files_stay_and_are_not_loaded_again(files: LoadFiles) -> None:
+    load = FilesOfLoad(replace(files, archive=""), lambda level, line: None)
+    put(files.ingesting, "orders-1.csv")
+    assert load.archive(["orders-1.csv"]) == [f"{files.ingesting}/orders-1.csv.sl-loaded"]
+    assert list_names(files.ingesting) == ["orders-1.csv.sl-loaded"]
+    assert (load.list_left(), find_waiting_files(files, staged=True)) == ([], [])
+
+
+def test_each_file_that_is_set_aside_keeps_its_content(files: LoadFiles, load: FilesOfLoad) -> None:
+    suffixes = (".sl-unclear", ".sl-unclear1", ".sl-unclear2")
+    for number, suffix in enumerate(suffixes):
+        put(files.ingesting, "orders-1.csv")
+        Path(files.ingesting, "orders-1.csv").write_text(str(number))
+        assert load.set_aside(["orders-1.csv"]) == [f"{files.ingesting}/orders-1.csv{suffix}"]
+    assert [Path(files.ingesting, f"orders-1.csv{suffix}").read_text() for suffix in suffixes] == ["0", "1", "2"]
+    assert load.list_left() == []
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name"),
+    [
+        (r"o\.1.*\.csv|o\.csv", "o.1.csv"),
+        (r"o-?\d*\.csv", "o-1.csv"),
+        (r"o_?\d*\.csv", "o_1.csv"),
+        (r"o\d*\.csv", "o1.csv"),
+        (r"(\d+-)?o\.csv", "1-o.csv"),
+        (r"o\.csv(\.\d+)?", "o.csv.1"),
+        (r"o(99)?\.csv", "o99.csv"),
+    ],
+)
+def test_a_file_whose_name_is_taken_gets_one_that_the_pattern_accepts(files: LoadFiles, pattern: str, name: str) -> None:
+    put(files.stage, "o.csv")
+    put(files.ingesting, "o.csv")
+    load = FilesOfLoad(replace(files, patterns=(pattern,)), lambda level, line: None)
+    assert load.put_back(["o.csv"]) == [name]
+    assert list_names(files.stage) == sorted(["o.csv", name])
+    assert Path(files.stage, name).read_text() == f"{files.ingesting} o.csv"
+    assert list_names(files.ingesting) == []
+
+
+def test_a_name_beyond_the_proposed_ones_is_not_invented(files: LoadFiles) -> None:
+    put(files.stage, "o.csv")
+    put(files.ingesting, "o.csv")
+    load = FilesOfLoad(replace(files, patterns=(r"o(100)?\.csv",)), lambda level, line: None)
+    with pytest.raises(CommandError, match="another file of the same name"):
+        load.put_back(["o.csv"])
+    assert list_names(files.ingesting) == ["o.csv"]
+
+
+def test_a_file_that_cannot_be_moved_is_named(load: FilesOfLoad) -> None:
+    with pytest.raises(CommandError, match=r"orders-1\.csv was not loaded and cannot be moved to .*: No such file or directory"):
+        load.set_aside(["orders-1.csv"])
