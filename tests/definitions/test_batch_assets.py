@@ -175,6 +175,7 @@ OUTCOMES = st.sampled_from(["loaded", "failed", "open", "unknown", "missing"])
 ALONE = st.sampled_from(["file", "no file", "failed"])
 
 
+@pytest.mark.slow
 @hypothesis.settings(max_examples=25, suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture], deadline=None)
 @hypothesis.given(
     code=st.sampled_from([0, 1, 137]),

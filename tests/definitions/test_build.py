@@ -239,6 +239,7 @@ def test_two_projects_live_in_one_code_location(shop: ProjectFolder, tmp_path: P
     assert {"shop_tables", "store_tables", "kpi_tasks", "figures_tasks"} <= {j.name for j in repository.get_all_jobs()}
 
 
+@pytest.mark.slow
 def test_a_chain_of_2000_tasks_in_one_job(shop: ProjectFolder) -> None:
     names = [f"step_{i:04d}" for i in range(2000)]
     previous = ["shop.orders", *(f"chain.{n}" for n in names)]

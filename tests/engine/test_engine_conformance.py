@@ -21,6 +21,17 @@ from starlake_dagster_components.engine import EngineResult, run_command
 REPOSITORY = Path(__file__).resolve().parents[2]
 RULES = "bench/conformance_rules.py"
 CASES = json.loads((Path(__file__).parent / "conformance.json").read_text())
+MANY_COMMANDS = (
+    "corpus.StarBake",
+    "corpus.starlake-bootstrap-sample-project",
+    "n41_jinja",
+    "n42_tasks_strategies",
+    "n46_expectations_macros",
+    "n47_expectations_own",
+    "transform_features",
+)
+"""Cases that take half of the time of all."""
+EACH_CASE = [pytest.param(case, marks=pytest.mark.slow) if case in MANY_COMMANDS else case for case in CASES]
 
 
 def load(path: Path) -> ModuleType:
@@ -89,7 +100,7 @@ def observe_case(case: str, shared: Path) -> tuple[Any, list[Command]]:
         return conformance.observe_case(observe, shared, case, [], Path(work)), launcher.commands
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", EACH_CASE)
 def test_case_is_as_recorded_or_differs_as_documented(case: str, shared: Path) -> None:
     verdict, _ = observe_case(case, shared)
     assert verdict.unexplained == []
@@ -135,7 +146,7 @@ def list_recorded_steps(case: str, shared: Path) -> list[Step]:
     return steps
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", EACH_CASE)
 def test_strict_commands_reject_exactly_the_input_that_starlake_rejects(case: str, shared: Path) -> None:
     _, commands = observe_case(case, shared)
     for step, command in zip(list_recorded_steps(case, shared), commands, strict=True):

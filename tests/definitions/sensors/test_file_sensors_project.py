@@ -87,6 +87,7 @@ def tick(shop: ProjectFolder, home: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_files_that_arrive_are_loaded_once(shop: ProjectFolder, tmp_path: Path) -> None:
     duckdb = pytest.importorskip("duckdb")
     incoming = shop.root / "datasets/incoming/shop"

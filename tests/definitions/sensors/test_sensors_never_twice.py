@@ -265,7 +265,7 @@ class Instance:
         return (result.run_key, {key.removeprefix(f"{self._prefix}/"): entry[0] for key, entry in consumed.items()}), cursor
 
 
-@pytest.fixture(scope="module", params=["memory", "disk"])
+@pytest.fixture(scope="module", params=["memory", pytest.param("disk", marks=pytest.mark.slow)])
 def instance(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dg.DagsterInstance]:
     folder: Path = tmp_path_factory.mktemp("instance")
     with dg.DagsterInstance.ephemeral() if request.param == "memory" else open_instance(folder) as instance:

@@ -150,7 +150,10 @@ def _allow_others_to_write(path: Path) -> None:
     path.chmod(0o666)
 
 
-@pytest.mark.parametrize("damage", [_truncate, _overwrite_pages, _make_empty, _replace_by_another, _allow_others_to_write, Path.unlink])
+DAMAGES = (_overwrite_pages, _make_empty, _replace_by_another, _allow_others_to_write, Path.unlink)
+
+
+@pytest.mark.parametrize("damage", [_truncate, *(pytest.param(damage, marks=pytest.mark.slow) for damage in DAMAGES)])
 def test_a_damaged_archive_is_not_used_and_made_again(
     damage: Callable[[Path], None], java: JavaProgram, watched: Watched, kept: Path, tmp_path: Path
 ) -> None:
@@ -204,6 +207,7 @@ for _ in range(2):
 """
 
 
+@pytest.mark.slow
 def test_ten_processes_make_one_archive(java: JavaProgram, kept: Path, tmp_path: Path) -> None:
     processes = [
         subprocess.Popen([sys.executable, "-c", RACE, str(java.folder)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
