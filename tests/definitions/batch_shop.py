@@ -192,7 +192,7 @@ class OwnJobs(Jobs):
     def target(self, job: str = JOB) -> Any:
         return dg.build_reconstructable_job(
             "batch_shop",
-            "own_job",
+            build_own_job.__name__,
             reconstructable_kwargs={**self._kwargs, "job": job},
             reconstructor_working_directory=str(Path(__file__).parent),
         )

@@ -300,7 +300,7 @@ def test_a_full_temporary_folder_fails_the_files_that_need_it(box: Sandbox, monk
     with monkeypatch.context() as patch:
         patch.setattr(Scratch, "make_file", reject)
         result = box.load("s", {"orders.csv": GOOD, "zones.csv": GOOD}, check=False)
-    assert "orders.csv: No space left on device: /tmp/somewhere" in (result.reason or "")
+    assert "orders.csv: the disk is full: /tmp/somewhere; free some space" in (result.reason or "")
     assert box.files("archive") == ["s/zones.csv"]
     box.load("s")
     assert box.rows("select id from s.orders") == [(1,)]
