@@ -1,5 +1,7 @@
 """Scan SQL for the tables that it reads if the parser cannot read it."""
 
+import re
+
 from ..word_sets import split_words
 from .found_tables import Found, is_table_name
 from .tokens import ANY_DATABASE, tokenize_sql
@@ -11,6 +13,7 @@ _ENDS_A_LIST = split_words(
     "WHERE GROUP ORDER HAVING LIMIT UNION INTERSECT EXCEPT MINUS QUALIFY WINDOW SELECT ON USING SET WHEN FETCH OFFSET RETURNING "
     "BY FOR CONNECT START PIVOT UNPIVOT TABLESAMPLE SAMPLE CLUSTER SORT DISTRIBUTE PARTITION"
 )
+_BEGINS_A_LIST = re.compile("FROM|JOIN|USING", re.IGNORECASE)
 
 
 def scan_tables(sql: str) -> list[Found]:
@@ -18,7 +21,7 @@ def scan_tables(sql: str) -> list[Found]:
 
     This is a guess for statements that cannot be parsed. It skips literals and comments, and ignores scopes.
     """
-    return _Scan(sql).found
+    return _Scan(sql).found if _BEGINS_A_LIST.search(sql) else []
 
 
 class _Scan:
