@@ -83,7 +83,7 @@ def test_a_jvm_that_ignores_sigterm(tmp_path: Path, loader: Loader, audit: str, 
     shop.watched.on_line = lambda line: shop.watched.canceled.set() if line == HANGING else None
     result = shop.load()
     assert "the run was canceled" in str(result.reason)
-    assert any("after SIGTERM: SIGKILL" in text for text in shop.watched.texts)
+    assert any("after SIGTERM, so they get SIGKILL" in text for text in shop.watched.texts)
     assert [pid for pid in find_processes(shop.program) if is_alive(pid)] == []
     assert shop.model.staged() == (["a1.csv", "a2.csv"] if moment == "before-insert" else ["a2.csv"])
     shop.model.check()
