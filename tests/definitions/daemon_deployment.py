@@ -71,14 +71,14 @@ def run_deployment(home: Path, location: str) -> Iterator[Deployment]:
     """Start a code server, and stop it at the end of the block.
 
     Args:
-        home: an empty folder: the home of Dagster.
+        home: the home of Dagster: an empty folder, or one that does not exist.
         location: the Python code of the code location.
     """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    (home / "location.py").write_text(location)
     make_home(home)
+    (home / "location.py").write_text(location)
     workspace = [{"grpc_server": {"host": "localhost", "port": port, "location_name": "location"}}]
     (home / "workspace.yaml").write_text(json.dumps({"load_from": workspace}))
     environment = {**os.environ, "DAGSTER_HOME": str(home), "PYTHONWARNINGS": "ignore"}

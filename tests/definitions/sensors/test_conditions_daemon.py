@@ -53,9 +53,7 @@ def materialize(deployment: Deployment, table: str, day: str) -> None:
 
 
 def test_the_job_starts_after_its_inputs_with_a_date_and_an_interval(project: ProjectFolder, tmp_path: Path) -> None:
-    home = tmp_path / "home"
-    home.mkdir()
-    with run_deployment(home, LOCATION.format(root=str(project.root))) as deployment, deployment.daemon() as daemon:
+    with run_deployment(tmp_path / "home", LOCATION.format(root=str(project.root))) as deployment, deployment.daemon() as daemon:
         wait_for("the first evaluation", lambda: has_evaluated(deployment), daemon, seconds=300)
         for day, number in (("2026-01-05", 1), ("2026-01-06", 2)):
             materialize(deployment, "orders", day)
