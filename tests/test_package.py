@@ -58,16 +58,23 @@ def _list_targets() -> set[str]:
     return set(re.findall(r"^([a-z]+):", (REPOSITORY / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
 
 
+def _list_named_targets(document: str) -> set[str]:
+    """The targets of `make` in the inline code and the code blocks of a Markdown document."""
+    blocks = "".join(re.findall(r"^ *```.*?^ *```", document, re.MULTILINE | re.DOTALL))
+    return {*re.findall(r"`make ([a-z]+)", document), *re.findall(r"^ *make ([a-z]+)", blocks, re.MULTILINE)}
+
+
 def test_every_make_target_that_the_documents_name_exists() -> None:
-    named = set()
-    for document in [
-        REPOSITORY / "README.md",
-        REPOSITORY / "CONTRIBUTING.md",
-        *(REPOSITORY / "docs").rglob("*.md"),
-        REPOSITORY / ".ci" / "run",
-    ]:
-        named |= set(re.findall(r"`make ([a-z]+)|^make ([a-z]+)", document.read_text(encoding="utf-8"), re.MULTILINE))
-    assert {a or b for a, b in named} - _list_targets() == set()
+    documents = [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *(REPOSITORY / "docs").rglob("*.md")]
+    named = {target for document in documents for target in _list_named_targets(document.read_text(encoding="utf-8"))}
+    named |= set(re.findall(r"^make ([a-z]+)", (REPOSITORY / ".ci" / "run").read_text(encoding="utf-8"), re.MULTILINE))
+    assert {"demo", "test", "docs"} <= named
+    assert named - _list_targets() == set()
+
+
+def test_prose_is_not_taken_for_a_make_target() -> None:
+    document = "make failed checks block\n\n```shell\nmake demo\n```\n\nor `make test` to\nmake sure"
+    assert _list_named_targets(document) == {"demo", "test"}
 
 
 def test_every_link_of_the_documents_leads_somewhere() -> None:
