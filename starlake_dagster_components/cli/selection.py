@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import dagster as dg
 
-from ..definitions.build import Built
+from ..definitions.build import Built, silence_beta_warnings
 from ..errors import InvalidSetting, suggest_name
 from ..pipelines.pipeline import Dependencies, Pipeline
 
@@ -27,7 +27,8 @@ def select_assets(built: Built, selection: str) -> list[dg.AssetKey]:
     name = _ONE_NAME.fullmatch(selection.strip())
     hint = suggest_name(name[1], [key.to_user_string() for key in built.graph.by_key]) if name else ""
     try:
-        found = dg.AssetSelection.from_string(selection).resolve(graph)
+        with silence_beta_warnings():  # for '*'
+            found = dg.AssetSelection.from_string(selection).resolve(graph)
     except dg.DagsterInvalidSubsetError as error:
         raise InvalidSetting(f"selection '{selection}' names no asset{hint}") from error
     except Exception as error:  # Dagster's parser raises many kinds of errors

@@ -105,7 +105,7 @@ def _load_and_examine(
 def examine_plan(plan: Plan, settings: Settings) -> tuple[AssetGraph, tuple[Problem, ...]]:
     """Return the asset graph of the selected part of a plan, and all problems of the project and its definitions, errors first."""
     plan, idle = select_nodes(plan, settings)
-    with _silence_beta_warnings(), pause_garbage_collection():
+    with silence_beta_warnings(), pause_garbage_collection():
         graph = build_graph(plan, settings)
     found = [*plan.problems, *idle, *graph.problems, *_find_variable_problems(settings)]
     for pipeline in plan.pipelines:
@@ -167,12 +167,12 @@ def build_definitions(root: str | Path, settings: Settings) -> Built:
         InvalidProjectDefinition: the project has errors; the message lists all of them.
         ProjectNotFound: the folder does not exist, or does not contain a Starlake project.
     """
-    with hide_in_errors(), _silence_beta_warnings(), pause_garbage_collection():
+    with hide_in_errors(), silence_beta_warnings(), pause_garbage_collection():
         return _build_definitions(root, settings)
 
 
 @contextlib.contextmanager
-def _silence_beta_warnings() -> Iterator[None]:
+def silence_beta_warnings() -> Iterator[None]:
     """Hide Dagster's warnings about beta and preview features, such as code references, because it is not the user who chose them."""
     with warnings.catch_warnings():
         for category in (dg.BetaWarning, dg.PreviewWarning):

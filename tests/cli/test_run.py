@@ -4,6 +4,7 @@ import os
 import pty
 import subprocess
 import sys
+import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 
@@ -58,7 +59,10 @@ def test_a_selection_of_nothing_runs_nothing(shop: ProjectFolder, selection: str
 
 
 def test_assets_that_are_made_elsewhere_are_left_out_of_a_selection(shop: ProjectFolder) -> None:
-    (result,) = run_headless(shop.root, Settings(executor=RecordingExecutor()), selection="*")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        (result,) = run_headless(shop.root, Settings(executor=RecordingExecutor()), selection="*")
+    assert [w for w in caught if issubclass(w.category, dg.BetaWarning)] == []
     assert list_outcomes([result]) == dict.fromkeys(["shop", "shop_orders", "shop_items", "kpi_daily", "kpi_top"], "done")
 
 
