@@ -196,6 +196,8 @@ def test_expectations_that_fail_after_the_commit() -> None:
     assert (fates.kept, fates.failed_in_table, fates.by_rows) == (names("o-1.csv"), names("o-1.csv"), True)
     killed = judge_files(ONE, Findings(rows), None, ["o-1.csv"], ended_by_itself=False)
     assert (killed.kept, killed.failed_in_table, killed.by_rows) == (names("o-1.csv"), names(), True)
+    later = judge_files(ONE, Findings((build_second_step(), load_row("o-1.csv", success=False))), None, ["o-1.csv"])
+    assert (later.kept, later.by_rows) == (names("o-1.csv"), True)
     good = judge_files(ONE, Findings((build_second_step(), load_row("o-1.csv"))), None, ["o-1.csv"])
     assert (good.kept, good.by_rows) == (names("o-1.csv"), False)
 
@@ -231,14 +233,24 @@ def test_the_output_names_the_file_of_the_second_step_of_one_of_several_tables()
 
 
 @pytest.mark.parametrize("tables", [(), (replace(ORDERS, pattern=""),)])
-def test_without_a_pattern_each_file_may_be_that_of_a_second_step(tables: tuple[LoadTable, ...]) -> None:
+@pytest.mark.parametrize("lines", [None, read_lines(), read_lines(("any.csv", False))])
+def test_without_a_pattern_each_file_may_be_that_of_a_second_step(tables: tuple[LoadTable, ...], lines: LoadLines | None) -> None:
     command = replace(ONE, tables=tables)
-    assert judge_files(command, Findings((build_second_step(),)), read_lines(), ["any.csv"]).kept == names("any.csv")
+    assert judge_files(command, Findings((build_second_step(),)), lines, ["any.csv"]).kept == names("any.csv")
+
+
+def test_files_of_a_second_step_that_are_no_longer_in_ingesting_are_not_kept_there() -> None:
+    lines = read_lines(("o-1.csv", False))
+    lines.jobs[0].paths += ("/in/o-2.csv",)
+    assert judge_files(ONE, Findings((build_second_step(),)), lines, ["o-1.csv"]).kept == names("o-1.csv")
 
 
 def test_files_of_other_tables_are_not_those_of_a_second_step() -> None:
     fates = judge_files(LOAD, Findings((build_second_step(),)), None, ["orders-1.csv", "items-1.csv"], ended_by_itself=False)
     assert fates.kept == names("orders-1.csv")
+
+
+FAILED_THEN_KILLED = read_lines(("o-1.csv", False), ("o-2.csv", False))
 
 
 @pytest.mark.parametrize(
@@ -253,6 +265,8 @@ def test_files_of_other_tables_are_not_those_of_a_second_step() -> None:
         ({"findings": Findings((load_row("o-1.csv", counts=(-1, -1, -1)),))}, set(), set()),
         ({"findings": Findings((load_row("o-1.csv", counts=(3, 0, 3)),)), "growth": {"": 1}}, {"o-2.csv"}, set()),
         ({"findings": Findings((load_row("o-1.csv", table="items"),))}, set(), set()),
+        ({"findings": Findings((load_row("o-1.csv", success=False),)), "growth": {"": 3}, "lines": FAILED_THEN_KILLED}, {"o-2.csv"}, set()),
+        ({"lines": read_lines(("o-2.csv", False), ("o-1.csv", True))}, {"o-2.csv"}, set()),
         ({"lines": read_lines(("o-1.csv", True), ("o-2.csv", True))}, set(), set()),
         ({"lines": read_lines(("o-0.csv", True), ("o-1.csv", True), ("o-2.csv", False))}, set(), set()),
         ({"lines": None}, set(), set()),
@@ -300,6 +314,11 @@ def test_more_exceptions_than_files_count_only_if_they_agree(failures: tuple[str
     assert (fates.kept, list(fates.reasons)) == (names(*kept), kept)
 
 
+def test_the_first_of_too_many_exceptions_is_the_reason() -> None:
+    lines = build_failed_lines(("o-1.csv", False), failures=(COMMITTED, COMMITTED.replace("2", "3")))
+    assert judge_files(ONE, Findings(), lines, ["o-1.csv"]).reasons == {"o-1.csv": "2 Expectations failed"}
+
+
 def test_the_audit_comes_before_the_exceptions_of_the_output() -> None:
     lines = build_failed_lines(("o-1.csv", False), failures=(COMMITTED,))
     rows = (build_second_step(success=False), load_row("o-1.csv", success=False, counts=(0, 0, 0)))
@@ -328,6 +347,13 @@ def test_growth_of_one_of_several_tables() -> None:
     lines = read_lines(("orders-1.csv", False))
     growth = {"orders": 5, "items": 9}
     fates = judge_files(LOAD, Findings(), lines, ["orders-1.csv", "items-1.csv"], ended_by_itself=False, growth=growth)
+    assert fates.kept == names("orders-1.csv")
+
+
+def test_growth_does_not_depend_on_archived_files_of_other_tables() -> None:
+    lines = read_lines(("items-1.csv", True), ("orders-1.csv", False))
+    lines.jobs[0].table = ITEMS.final_full_name
+    fates = judge_files(LOAD, Findings(), lines, ["orders-1.csv"], ended_by_itself=False, growth={"orders": 5, "items": 9})
     assert fates.kept == names("orders-1.csv")
 
 
