@@ -1,8 +1,11 @@
 """The folders of a load: which files wait, and where files are moved."""
 
+import os
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -130,3 +133,92 @@ def test_a_name_beyond_the_proposed_ones_is_not_invented(files: LoadFiles) -> No
 def test_a_file_that_cannot_be_moved_is_named(load: FilesOfLoad) -> None:
     with pytest.raises(CommandError, match=r"orders-1\.csv was not loaded and cannot be moved to .*: No such file or directory"):
         load.set_aside(["orders-1.csv"])
+
+
+def test_the_same_file_in_both_folders_stays_once(files: LoadFiles, load: FilesOfLoad) -> None:
+    for folder in (files.stage, files.ingesting):
+        put(folder, "orders-1.csv")
+        Path(folder, "orders-1.csv").write_text("the same")
+    assert load.put_back(["orders-1.csv"]) == ["orders-1.csv"]
+    assert (list_names(files.stage), list_names(files.ingesting)) == (["orders-1.csv"], [])
+
+
+def test_files_of_the_same_size_and_time_are_compared_by_content(files: LoadFiles, load: FilesOfLoad) -> None:
+    for folder, content in ((files.stage, "1"), (files.ingesting, "2")):
+        put(folder, "orders-1.csv")
+        Path(folder, "orders-1.csv").write_text(content)
+        os.utime(Path(folder, "orders-1.csv"), (1_000_000_000, 1_000_000_000))
+    assert load.put_back(["orders-1.csv"]) == ["orders-1.1.csv"]
+    assert Path(files.stage, "orders-1.1.csv").read_text() == "2"
+
+
+def test_links_are_not_files_of_a_load(files: LoadFiles, load: FilesOfLoad, tmp_path: Path) -> None:
+    put(str(tmp_path), "elsewhere")
+    for folder in (files.stage, files.ingesting):
+        put(folder, "orders-1.csv")
+        Path(folder, "orders-2.csv").symlink_to(tmp_path / "elsewhere")
+    assert (load.list_staged(), load.list_left()) == (["orders-1.csv"], ["orders-1.csv"])
+
+
+def test_the_folders_above_are_created(files: LoadFiles, tmp_path: Path) -> None:
+    deep = replace(files, stage=str(tmp_path / "a/b/stage"), archive=str(tmp_path / "c/d/archive"))
+    load = FilesOfLoad(deep, lambda level, line: None)
+    put(files.ingesting, "orders-1.csv", "orders-2.csv")
+    assert load.put_back(["orders-1.csv"]) == ["orders-1.csv"]
+    assert load.archive(["orders-2.csv"]) == [f"{deep.archive}/orders-2.csv"]
+    assert (list_names(deep.stage), list_names(deep.archive)) == (["orders-1.csv"], ["orders-2.csv"])
+
+
+def test_a_file_that_no_pattern_accepts_keeps_its_name(files: LoadFiles, load: FilesOfLoad) -> None:
+    put(files.ingesting, "items-1.csv")
+    assert load.put_back(["items-1.csv"]) == ["items-1.csv"]
+    assert list_names(files.stage) == ["items-1.csv"]
+
+
+def test_a_folder_in_the_archive_is_not_a_file(files: LoadFiles, load: FilesOfLoad) -> None:
+    Path(files.archive, "orders-1.csv").mkdir(parents=True)
+    assert load.take_from_archive(["orders-1.csv"]) == ([], ["orders-1.csv"])
+
+
+@pytest.mark.parametrize("links", ["none", "within a folder"])
+@pytest.mark.parametrize("taken", [False, True])
+def test_file_systems_without_links_between_folders(
+    files: LoadFiles, load: FilesOfLoad, monkeypatch: pytest.MonkeyPatch, links: str, taken: bool
+) -> None:
+    link = os.link
+
+    def link_within(source: Any, target: Any) -> None:
+        if links == "none" or Path(source).parent != Path(target).parent:
+            raise OSError(18, "Invalid cross-device link")
+        link(source, target)
+
+    monkeypatch.setattr(os, "link", link_within)
+    put(files.ingesting, "orders-1.csv")
+    os.utime(Path(files.ingesting, "orders-1.csv"), (1_000_000_000, 1_000_000_000))
+    if taken:
+        put(files.stage, "orders-1.csv")
+    (name,) = load.put_back(["orders-1.csv"])
+    assert name == ("orders-1.1.csv" if taken else "orders-1.csv")
+    assert Path(files.stage, name).read_text() == f"{files.ingesting} orders-1.csv"
+    assert Path(files.stage, name).stat().st_mtime == 1_000_000_000
+    assert Path(files.stage, "orders-1.csv").read_text() == f"{files.stage if taken else files.ingesting} orders-1.csv"
+    assert (list_names(files.stage), list_names(files.ingesting)) == (sorted({"orders-1.csv", name}), [])
+
+
+def test_files_of_another_load_that_is_running_are_not_left_files(files: LoadFiles) -> None:
+    put(files.ingesting, "orders-1.csv", "orders-2.csv")
+    held, done = threading.Event(), threading.Event()
+
+    def hold_other() -> None:
+        with hold_files(replace(files, patterns=(r"orders-1\..*",)), log=lambda level, line: None, canceled=Canceled()):
+            held.set()
+            done.wait()
+
+    thread = threading.Thread(target=hold_other)
+    thread.start()
+    held.wait()
+    with hold_files(files, log=lambda level, line: None, canceled=Canceled()) as load:
+        assert load.list_left() == ["orders-2.csv"]
+        done.set()
+        thread.join()
+        assert load.list_left() == ["orders-1.csv", "orders-2.csv"]

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -114,6 +115,18 @@ def test_sums_over_several_tables_are_not_the_counts_of_one() -> None:
     found = judge_results(0, [*build_lines("orders"), *build_lines("items")], counters)
     assert found["orders"].counters == Counters(files=("file:/in/orders.csv",))
     assert found["clients"].counters == Counters(0, 0, 0)
+
+
+def test_an_output_without_counts_gives_none() -> None:
+    assert judge_results(0, [*build_lines("orders"), *build_lines("items")]) == dict.fromkeys(
+        ("orders", "clients", "items"), TableResult("loaded")
+    )
+
+
+@pytest.mark.parametrize("command", [replace(COMMAND, verb="transform"), replace(COMMAND, tables=TABLES[:1])])
+@pytest.mark.parametrize("code", [0, 1])
+def test_only_loads_of_several_tables_have_results_by_table(command: Command, code: int) -> None:
+    assert judge_output(command, code, LoadLines(), None) == {}
 
 
 def test_the_end_of_an_output_alone_gives_no_counts() -> None:

@@ -103,6 +103,17 @@ def test_the_audit_comes_before_the_output() -> None:
     assert counted.counters == Counters(4, 3, 1, ("a",))
 
 
+def test_a_load_that_failed_before_its_rows_were_written() -> None:
+    noted = Findings((load_row("a", success=False, counts=(0, 0, 0)),))
+    found = judge({**LOADED, "exit_code": 0}, build_places("a"), noted)
+    assert (found.outcome, found.reason, found.failed_in_table) == ("failed", noted.failure, False)
+
+
+def test_a_complete_load_with_rows_of_other_tables_stays_complete() -> None:
+    other = (load_row("items-1.csv", table="items"),)
+    assert judge(WHOLE, build_places("a", ingesting="a"), rows=other).outcome == "failed"
+
+
 def test_rows_of_other_tables_show_that_the_load_began() -> None:
     other = (load_row("items-1.csv", table="items"),)
     assert judge({"progress": "none"}, build_places(), rows=other).outcome == "loaded"
