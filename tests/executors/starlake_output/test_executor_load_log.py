@@ -129,6 +129,11 @@ def test_only_loads_of_several_tables_have_results_by_table(command: Command, co
     assert judge_output(command, code, LoadLines(), None) == {}
 
 
+@pytest.mark.parametrize("code", [0, 1])
+def test_a_load_of_two_tables_has_results_by_table(code: int) -> None:
+    assert set(judge_output(replace(COMMAND, tables=TABLES[:2]), code, LoadLines(), None)) == {"orders", "clients"}
+
+
 def test_the_end_of_an_output_alone_gives_no_counts() -> None:
     found = judge_results(0, build_lines("items"), Counters(7, 6, 1, ("file:/in/orders.csv", "file:/in/items.csv")))
     assert {r.counters for r in found.values()} == {None}

@@ -120,6 +120,14 @@ def test_rows_of_other_tables_show_that_the_load_began() -> None:
     assert judge({**LOADED, "exit_code": 0}, build_places(), rows=other).counters == NOTHING
     assert judge({**LOADED, "exit_code": 0}, build_places("a"), rows=other).counters is None
     assert judge({**LOADED, "exit_code": 0}, build_places()).counters is None
+    arrived_later = Counters(5, 5, 0, ("/in/a",))
+    assert judge({**expect("loaded", arrived_later), "exit_code": 0}, build_places(), rows=other).counters == arrived_later
+
+
+def test_a_second_step_that_failed_without_a_load_row_leaves_the_counts_unknown() -> None:
+    rows = (build_second_step(success=False, message="no such column"),)
+    found = judge(FAILED, build_places(), Findings(rows), rows=rows)
+    assert (found.outcome, found.counters) == ("failed", None)
 
 
 def test_one_table_needs_no_judgment() -> None:
