@@ -219,6 +219,8 @@ CASES: Mapping[str, Case] = {
     "unclosed Jinja comments": write(SQL, "select 1 as a " + "{# " * 300_000),
     "unclosed Jinja blocks": write(SQL, "select 1 as a " + "{% " * 300_000),
     "unclosed variables": write(SQL, "select 1 as a " + "{{ " * 300_000),
+    "unclosed variables after FROM": write(SQL, "select 1 as a from desk.members where a = " + "{{ " * 300_000),
+    "unclosed Jinja blocks after FROM": write(SQL, "select 1 as a from desk.members where a = " + "{% " * 300_000),
     "unclosed ${": write(SQL, "select 1 as a " + "${" * 300_000),
     "dollar quotes": write(SQL, "select 1 as a " + "".join(f"$a{n}$ " for n in range(60_000))),
     "parentheses in SQL": write(SQL, "select " + "(" * 100_000 + "1" + ")" * 100_000 + " as a\n"),
