@@ -2,7 +2,7 @@
 
     python bench/imports.py [--repeat 15]
 
-The figures are CPU seconds of a fresh process until the import is done. The imports alternate, and form_ratios are formed within a round.
+The figures are CPU seconds of a fresh process until the import is done. The imports alternate, and ratios are formed within a round.
 """
 
 import argparse

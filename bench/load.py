@@ -28,11 +28,11 @@ from bench.ways import FROM_CACHE
 WAYS: Mapping[str, str] = {
     "floor": "Dagster's floor",
     "alike": "Dagster with the same metadata, schedules and sensors",
-    "cold": "ours, cache off",
-    "first": "ours, filling an empty cache",
-    "warm": "ours, cache filled",
-    "columns": "ours, cache filled by `sl-dagster cache`, with the columns of tasks",
-    "component": "ours as a component, cache off",
+    "cold": "this package, cache off",
+    "first": "this package, filling an empty cache",
+    "warm": "this package, cache filled",
+    "columns": "this package, cache filled by `sl-dagster cache`, with the columns of tasks",
+    "component": "this package as a component, cache off",
     "dbt_cold": "dagster-dbt, cold (`dbt parse` + assets)",
     "dbt_prepared": "dagster-dbt, prepared state",
 }

@@ -29,7 +29,7 @@ from starlake_dagster_components.definitions.sensors.definition import build_sen
 from starlake_dagster_components.pipelines.pipeline import TransformTrigger
 
 HISTORY_WATCHED = 20
-OURS, THEIRS = "ours", "Dagster's documentation"
+OURS, THEIRS = "this package", "Dagster's documentation"
 SENSORS = (OURS, THEIRS)
 COLUMNS = dg.TableSchema(columns=[dg.TableColumn(f"column_{i}", "string", f"Column {i}") for i in range(12)])
 
