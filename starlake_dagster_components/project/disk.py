@@ -13,8 +13,9 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
+T = TypeVar("T")
 Lookup = tuple[str, str]
 """(kind, path) of a lookup. The kind is ``content``, ``folder``, ``kind``, ``real``, or ``glob``."""
 
@@ -48,12 +49,6 @@ class Lookups:
 _lookups: ContextVar[Lookups | None] = ContextVar("_lookups", default=None)
 
 
-def _record(kind: str, path: str, result: bytes) -> None:
-    lookups = _lookups.get()
-    if lookups is not None:
-        lookups.record(kind, path, result)
-
-
 @contextmanager
 def record_lookups() -> Iterator[Lookups]:
     """Record the lookups in the file system within a ``with`` block. Those of an inner block are not recorded in the outer one."""
@@ -71,11 +66,33 @@ def find_change(seen: Mapping[Lookup, bytes], known: Mapping[Lookup, bytes]) -> 
     ``seen`` has the digests of the earlier results. ``known`` lookups were made just now and are not repeated.
     """
     for lookup, digest in seen.items():
-        kind, path = lookup
-        now = known.get(lookup) or _digest(_REPEAT[kind](path))
-        if now != digest:
-            return path
+        if (known.get(lookup) or _digest(_repeat_lookup(*lookup))) != digest:
+            return lookup[1]
     return None
+
+
+def _look_up(kind: str, path: str, find: Callable[[str], T]) -> T:
+    """Return the result of a lookup, and record it."""
+    lookups = _lookups.get()
+    try:
+        found = find(path)
+    except OSError as error:
+        if lookups is not None:
+            lookups.record(kind, path, _encode_failure(error))
+        raise
+    if lookups is not None:
+        lookups.record(kind, path, _LOOKUPS[kind][1](found))
+    return found
+
+
+def _repeat_lookup(kind: str, path: str) -> bytes:
+    find, encode = _LOOKUPS[kind]
+    try:
+        return encode(find(path))
+    except OSError as error:
+        return _encode_failure(error)
+    except ValueError:
+        return b""
 
 
 def read_bytes(path: str | Path, limit: int = MAX_FILE_SIZE) -> bytes:
@@ -84,21 +101,14 @@ def read_bytes(path: str | Path, limit: int = MAX_FILE_SIZE) -> bytes:
     Raises:
         OSError: the file cannot be read, is too large, or is not a regular file (a pipe would block; a device never ends).
     """
+    found = _look_up("content", str(path), lambda name: _read_regular_file(name, limit))
     lookups = _lookups.get()
-    if lookups is None:
-        return _read_regular_file(path, limit)
-    try:
-        found = _read_regular_file(path, limit)
-    except OSError as error:
-        lookups.record("content", str(path), _encode_failure(error))
-        raise
-    lookups.record("content", str(path), b"=" + found)
-    if b"{{" in found or b"{%" in found or b"${" in found:
+    if lookups is not None and (b"{{" in found or b"{%" in found or b"${" in found):
         lookups.words.update(find_words(found))
     return found
 
 
-def _read_regular_file(path: str | Path, limit: int) -> bytes:
+def _read_regular_file(path: str, limit: int = MAX_FILE_SIZE) -> bytes:
     with open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)), "rb", buffering=0) as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise OSError(errno.EINVAL, "it is not a regular file")
@@ -126,14 +136,14 @@ class Entry(NamedTuple):
 
     Attributes:
         kind: the kind after following links; ``other`` for pipes, devices, and the like.
-        is_link: whether it is a link.
+        link: the target as written if it is a link, else empty.
         failure: the reason why it cannot be accessed (for example, a link to itself); empty if it can be.
     """
 
     name: str
     path: str
     kind: EntryKind
-    is_link: bool
+    link: str
     failure: str
 
 
@@ -143,13 +153,7 @@ def list_entries(folder: str | Path) -> list[Entry]:
     Raises:
         OSError: the folder exists and cannot be read.
     """
-    try:
-        found = _scan_folder(str(folder))
-    except OSError as error:
-        _record("folder", str(folder), _encode_failure(error))
-        raise
-    _record("folder", str(folder), _encode_entries(found))
-    return [Entry(name, path, kind, link != "", failure) for name, path, kind, link, failure in found]
+    return _look_up("folder", str(folder), _scan_folder)
 
 
 def find_kind(path: str | Path) -> Literal["", "file", "folder"]:
@@ -157,16 +161,12 @@ def find_kind(path: str | Path) -> Literal["", "file", "folder"]:
 
     A path that cannot be accessed is a ``file``, so that the attempt to read it reports the reason.
     """
-    found = _find_kind(str(path))
-    _record("kind", str(path), found.encode())
-    return found
+    return _look_up("kind", str(path), _find_kind)
 
 
 def resolve_links(path: str | Path) -> str:
     """Return a path with all links resolved."""
-    found = os.path.realpath(path)
-    _record("real", str(path), os.fsencode(found))
-    return found
+    return _look_up("real", str(path), os.path.realpath)
 
 
 def find_files(base: Path, pattern: str) -> list[Path]:
@@ -175,12 +175,10 @@ def find_files(base: Path, pattern: str) -> list[Path]:
     Raises:
         ValueError: the pattern is not a glob.
     """
-    found = _glob(base, pattern)
-    _record("glob", f"{base}\0{pattern}", _encode_paths(found))
-    return found
+    return _look_up("glob", f"{base}\0{pattern}", _glob)
 
 
-def _scan_folder(folder: str) -> list[tuple[str, str, EntryKind, str, str]]:
+def _scan_folder(folder: str) -> list[Entry]:
     try:
         with os.scandir(folder) as found:
             return sorted(_describe_entry(entry) for entry in found if entry.name[:1] != ".")
@@ -188,7 +186,7 @@ def _scan_folder(folder: str) -> list[tuple[str, str, EntryKind, str, str]]:
         return []
 
 
-def _describe_entry(entry: os.DirEntry[str]) -> tuple[str, str, EntryKind, str, str]:
+def _describe_entry(entry: os.DirEntry[str]) -> Entry:
     link = failure = ""
     kind: EntryKind = "file"
     try:
@@ -199,17 +197,10 @@ def _describe_entry(entry: os.DirEntry[str]) -> tuple[str, str, EntryKind, str, 
             kind, failure = "file", f"is a link to {link}, which does not exist"
     except OSError as error:
         failure = f"cannot be read: {error.strerror or error}"
-    return entry.name, entry.path, kind, link, failure
+    return Entry(entry.name, entry.path, kind, link, failure)
 
 
-def _scan_again(path: str) -> bytes:
-    try:
-        return _encode_entries(_scan_folder(path))
-    except OSError as error:
-        return _encode_failure(error)
-
-
-def _encode_entries(found: list[tuple[str, str, EntryKind, str, str]]) -> bytes:
+def _encode_entries(found: list[Entry]) -> bytes:
     return os.fsencode("\0".join(f"{name}\0{kind}\0{link}\0{failure}" for name, _, kind, link, failure in found))
 
 
@@ -222,30 +213,12 @@ def _find_kind(path: str) -> Literal["", "file", "folder"]:
         return "file"
 
 
-def _glob(base: Path, pattern: str) -> list[Path]:
+def _glob(base_and_pattern: str) -> list[Path]:
+    base, _, pattern = base_and_pattern.partition("\0")
     try:
-        return sorted(p for p in base.glob(pattern) if p.is_file())
+        return sorted(p for p in Path(base).glob(pattern) if p.is_file())
     except (NotImplementedError, IndexError) as error:
         raise ValueError(str(error)) from error
-
-
-def _encode_paths(paths: list[Path]) -> bytes:
-    return b"\0".join(os.fsencode(p) for p in paths)
-
-
-def _read_again(path: str) -> bytes:
-    try:
-        return b"=" + _read_regular_file(path, MAX_FILE_SIZE)
-    except OSError as error:
-        return _encode_failure(error)
-
-
-def _glob_again(path: str) -> bytes:
-    base, _, pattern = path.partition("\0")
-    try:
-        return _encode_paths(_glob(Path(base), pattern))
-    except ValueError:
-        return b""
 
 
 def _encode_failure(error: OSError) -> bytes:
@@ -256,10 +229,11 @@ def _digest(result: bytes) -> bytes:
     return blake2b(result, digest_size=16).digest()
 
 
-_REPEAT: Mapping[str, Callable[[str], bytes]] = {
-    "content": _read_again,
-    "folder": _scan_again,
-    "kind": lambda path: _find_kind(path).encode(),
-    "real": lambda path: os.fsencode(os.path.realpath(path)),
-    "glob": _glob_again,
+_LOOKUPS: Mapping[str, tuple[Callable[[str], Any], Callable[[Any], bytes]]] = {
+    "content": (_read_regular_file, lambda content: b"=" + content),
+    "folder": (_scan_folder, _encode_entries),
+    "kind": (_find_kind, str.encode),
+    "real": (os.path.realpath, os.fsencode),
+    "glob": (_glob, lambda paths: b"\0".join(map(os.fsencode, paths))),
 }
+"""Kind of a lookup -> the function that makes it, and the one that encodes its result, so that results can be compared."""

@@ -97,13 +97,13 @@ class ProjectFiles:
             reason = getattr(error, "strerror", None) or error
             self.problems.append(Problem(Location(self.name(folder)), "error", f"the folder cannot be read: {reason}"))
             return []
-        if all(entry.kind != "other" and not entry.is_link and not entry.failure for entry in entries):
+        if all(entry.kind != "other" and not entry.link and not entry.failure for entry in entries):
             return entries
         return [entry for entry in entries if self._is_usable(entry)]
 
     def _is_usable(self, entry: disk.Entry) -> bool:
         message = entry.failure
-        if not message and entry.is_link and (outside := self._find_target_outside(entry.path)):
+        if not message and entry.link and (outside := self._find_target_outside(entry.path)):
             message = _OUTSIDE.format(outside)
         if not message and entry.kind == "other":
             message = "is not a regular file and is not read"
