@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ..errors import Location
 from ..pipelines.table_names import ReferenceIndex
 from ..project.model import Attribute, Project, Table, TableReference, Task, WriteStrategy
-from ..project.sql.references import build_connection_finder, find_dialect
+from ..project.sql.references import find_dialect, find_query_connection
 from ..project.sql.sections import render_task
 from ..project.templating import TemplateError
 from .statement import OutputColumn, TableColumns, UnsupportedQuery, find_columns
@@ -73,7 +73,6 @@ class ProjectColumns:
     def __init__(self, project: Project) -> None:
         self._project = project
         self._index = ReferenceIndex(project)
-        self._connection_of = build_connection_finder(project)
         self._tables = {t.full_name: t for t in project.tables}
         self._tasks = {t.full_name: t for t in project.tasks}
         self._external = {t.final_full_name.lower(): t for d in project.external_domains for t in d.tables}
@@ -120,7 +119,8 @@ class ProjectColumns:
             raise UnsupportedQuery(str(error)) from error
         if part is None:
             raise UnsupportedQuery("its SQL is empty")
-        outputs = find_columns(part.text, find_dialect(self._connection_of(task)), lambda parts: self._find_table(task, parts))
+        dialect = find_dialect(find_query_connection(self._project, task))
+        outputs = find_columns(part.text, dialect, lambda parts: self._find_table(task, parts))
         columns = [self._build_column(task, output) for output in outputs]
         names = {c.name.lower() for c in columns}
         added = [name for name in self.list_history_columns(task.write_strategy) if name.lower() not in names]

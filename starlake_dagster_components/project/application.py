@@ -20,7 +20,6 @@ _PRESETS = {
     "yearly": "0 0 1 1 *",
 }
 _KIND = FileKind("application")
-_CONNECTION_KEYS = ("connectionRef", "loadConnectionRef", "transformConnectionRef")
 
 
 class Folders:
@@ -33,19 +32,24 @@ class Folders:
     """
 
     def __init__(self, root: Path, environ: Mapping[str, str], application: Section | None) -> None:
-        self._root = root
-        self._environ = environ
-        self._application = application
-        self.metadata = self._find_folder("metadata", "SL_METADATA", str(root / "metadata"))
-        self.dags = self._find_folder("dags", "SL_DAGS", os.path.join(self.metadata, "dags"))
-        self.types = self._find_folder("types", "SL_TYPES", os.path.join(self.metadata, "types"))
-        self.macros = self._find_folder("macros", "SL_MACROS", os.path.join(self.metadata, "macros"))
-        self.write_strategies = self._find_folder("writeStrategies", "SL_WRITE_STRATEGIES", os.path.join(self.metadata, "write-strategies"))
-        datasets = self._find_folder("datasets", "SL_DATASETS", str(root / "datasets"))
-        names = {name: self._find_area(name) for name in ("incoming", "stage", "unresolved", "archive", "ingesting", "replay")}
-        self.areas = Areas(
-            datasets=datasets, metadata=self.metadata, **{name: _join_path(datasets, value) for name, value in names.items()}
-        )
+        def find_folder(key: str, variable: str, *default: str) -> str:
+            written = _find_setting(application, key, environ, variable)
+            return _join_path(str(root), written or os.path.join(*default))
+
+        def find_area(name: str, *variables: str, default: str = "") -> str:
+            area = application.get_section("area") if application else None
+            return _find_setting(area, name, environ, *variables) or default or name
+
+        self.metadata = find_folder("metadata", "SL_METADATA", str(root), "metadata")
+        self.dags = find_folder("dags", "SL_DAGS", self.metadata, "dags")
+        self.types = find_folder("types", "SL_TYPES", self.metadata, "types")
+        self.macros = find_folder("macros", "SL_MACROS", self.metadata, "macros")
+        self.write_strategies = find_folder("writeStrategies", "SL_WRITE_STRATEGIES", self.metadata, "write-strategies")
+        datasets = find_folder("datasets", "SL_DATASETS", str(root), "datasets")
+        names = {name: find_area(name, f"SL_AREA_{name.upper()}") for name in ("stage", "unresolved", "archive", "ingesting", "replay")}
+        names["incoming"] = find_area("incoming", "SL_INCOMING", "SL_AREA_INCOMING")
+        areas = {name: _join_path(datasets, value) for name, value in names.items()}
+        self.areas = Areas(datasets=datasets, metadata=self.metadata, **areas)
         self.variables = {
             "SL_AREA_INCOMING": names["incoming"],
             "SL_INCOMING": names["incoming"],
@@ -53,29 +57,20 @@ class Folders:
             "SL_AREA_UNRESOLVED": names["unresolved"],
             "SL_AREA_ARCHIVE": names["archive"],
             "SL_AREA_INGESTING": names["ingesting"],
-            "SL_AREA_HIVE_DATABASE": self._find_area("hiveDatabase", "${domain}_${area}"),
+            "SL_AREA_HIVE_DATABASE": find_area("hiveDatabase", "SL_AREA_HIVE_DATABASE", default="${domain}_${area}"),
             "SL_DATASETS": datasets,
             "SL_METADATA": self.metadata,
             "SL_DAGS": self.dags,
-            "SL_TESTS": self._find_setting("tests", "SL_TESTS") or "tests",
+            "SL_TESTS": _find_setting(application, "tests", environ, "SL_TESTS") or "tests",
             "SL_TYPES": self.types,
             "SL_MACROS": self.macros,
         }
 
-    def _find_setting(self, key: str, variable: str) -> str | None:
-        written = self._application.get_name(key) if self._application else None
-        return written or self._environ.get(variable) or None
 
-    def _find_folder(self, key: str, variable: str, default: str) -> str:
-        return _join_path(str(self._root), self._find_setting(key, variable) or default)
-
-    def _find_area(self, name: str, default: str = "") -> str:
-        area = self._application.get_section("area") if self._application else None
-        written = area.get_name(name) if area else None
-        variables = {"incoming": ("SL_INCOMING", "SL_AREA_INCOMING"), "hiveDatabase": ("SL_AREA_HIVE_DATABASE",)}
-        for variable in variables.get(name, (f"SL_AREA_{name.upper()}",)):
-            written = written or self._environ.get(variable)
-        return written or default or name
+def _find_setting(section: Section | None, key: str, environ: Mapping[str, str], *variables: str) -> str | None:
+    """Return a setting of the file, else the first of the environment variables that is set; None if there is none."""
+    written = section.get_name(key) if section else None
+    return written or next((value for name in variables if (value := environ.get(name))), None)
 
 
 def _join_path(folder: str, path: str) -> str:
@@ -104,10 +99,7 @@ def _allows_unset(path: str) -> bool:
 def build_application(section: Section | None, environ: Mapping[str, str], metadata_name: str) -> Application:
     """Return the application's settings: from the file, else from ``SL_*`` environment variables, else Starlake's defaults.
 
-    Args:
-        section: content of the file; None if the file is missing or broken.
-        environ: process environment.
-        metadata_name: name of the metadata folder, to name the file if it is missing.
+    ``section`` is the content of the file; None if it is missing or broken. ``metadata_name`` is the name of the metadata folder.
     """
     if section is None:
         file = f"{metadata_name}/application.sl.yml"
@@ -115,39 +107,40 @@ def build_application(section: Section | None, environ: Mapping[str, str], metad
         origin = Origin(file)
     else:
         origin = section.build_origin()
-        section.warn_about_unknown_keys(find_keys("application"), "application", legacy=("ack",))
+        section.warn_about_unknown_keys(find_keys("application") | {"ack"}, "application")
     audit = _read_sub_section(section, "audit", find_keys("audit"))
     expectations = _read_sub_section(section, "expectations", find_keys("expectations"))
     dag_ref = _read_sub_section(section, "dagRef", find_keys("dag_ref"))
     _read_sub_section(section, "area", find_keys("area"))
     sink = audit.get_section("sink")
-    default_connection = environ.get("SL_CONNECTION_REF") or None
+
+    def find(section: Section | None, key: str, *variables: str) -> str | None:
+        return _find_setting(section, key, environ, *variables)
+
     application = Application(
-        connection_ref=section.get_name("connectionRef") or default_connection,
-        load_connection_ref=section.get_name("loadConnectionRef") or default_connection or environ.get("SL_LOAD_CONNECTION_REF") or None,
-        transform_connection_ref=section.get_name("transformConnectionRef")
-        or default_connection
-        or environ.get("SL_TRANSFORM_CONNECTION_REF")
-        or None,
-        audit_connection_ref=(sink.get_name("connectionRef") if sink else None)
-        or environ.get("SL_AUDIT_SINK_CONNECTION_REF")
-        or default_connection,
+        connection_ref=find(section, "connectionRef", "SL_CONNECTION_REF"),
+        load_connection_ref=find(section, "loadConnectionRef", "SL_CONNECTION_REF", "SL_LOAD_CONNECTION_REF"),
+        transform_connection_ref=find(section, "transformConnectionRef", "SL_CONNECTION_REF", "SL_TRANSFORM_CONNECTION_REF"),
+        audit_connection_ref=find(sink, "connectionRef", "SL_AUDIT_SINK_CONNECTION_REF", "SL_CONNECTION_REF"),
         audit_active=_read_boolean(audit, "active", environ, "SL_AUDIT_ACTIVE", True),
-        audit_domain=audit.get_name("domain") or environ.get("SL_AUDIT_DOMAIN") or "audit",
+        audit_domain=find(audit, "domain", "SL_AUDIT_DOMAIN") or "audit",
         expectations_active=_read_boolean(expectations, "active", environ, "SL_EXPECTATIONS_ACTIVE", True),
         expectations_fail_on_error=_read_boolean(expectations, "failOnError", environ, "SL_EXPECTATIONS_FAIL_ON_ERROR", False),
         connections=_read_connections(section),
-        dag_ref_load=dag_ref.get_name("load") or environ.get("SL_DAG_REF_LOAD") or None,
-        dag_ref_transform=dag_ref.get_name("transform") or environ.get("SL_DAG_REF_TRANSFORM") or None,
+        dag_ref_load=find(dag_ref, "load", "SL_DAG_REF_LOAD"),
+        dag_ref_transform=find(dag_ref, "transform", "SL_DAG_REF_TRANSFORM"),
         schedule_presets=FrozenDict({**_PRESETS, **section.get_mapping("schedulePresets")}),
         ack=section.get_string("ack"),
-        loader=section.get_name("loader") or environ.get("SL_LOADER") or None,
-        timezone=section.get_name("timezone") or environ.get("SL_TIMEZONE") or None,
-        job_id_env_name=section.get_name("jobIdEnvName") or environ.get("SL_JOB_ID_ENV_NAME") or None,
+        loader=find(section, "loader", "SL_LOADER"),
+        timezone=find(section, "timezone", "SL_TIMEZONE"),
+        job_id_env_name=find(section, "jobIdEnvName", "SL_JOB_ID_ENV_NAME"),
         raw=FrozenDict(section.data),
         origin=origin,
     )
-    _check_connections(section, application)
+    for key in ("connectionRef", "loadConnectionRef", "transformConnectionRef"):
+        check_connection(section, key, section.get_name(key), application)
+    if sink:
+        check_connection(sink, "connectionRef", sink.get_name("connectionRef"), application)
     return application
 
 
@@ -189,30 +182,14 @@ def _read_connections(section: Section) -> Mapping[str, Connection]:
     return FrozenDict(found)
 
 
-def _check_connections(section: Section, application: Application) -> None:
-    for key in _CONNECTION_KEYS:
-        check_connection(section, key, section.get_name(key), application)
-    audit = section.get_section("audit")
-    sink = audit.get_section("sink") if audit else None
-    if sink:
-        check_connection(sink, "connectionRef", sink.get_name("connectionRef"), application)
-
-
 def check_connection(section: Section, key: str, name: str | None, application: Application, effect: str = "") -> None:
-    """Report a ``connectionRef`` that does not name a connection.
+    """Report a ``connectionRef`` that does not name a connection; nothing if the application, which defines them, could not be read.
 
-    Args:
-        section: the section that contains the reference.
-        key: the reference's key.
-        name: the reference's value.
-        application: the application, which defines the connections. If it could not be read, nothing is reported.
-        effect: the consequence, if the project can still be loaded. Turns the error into a warning.
+    With an ``effect``, the consequence for a project that can still be loaded, this is only a warning.
     """
     if name is None or name in application.connections or not application.is_read:
         return
     known = sorted(application.connections)
     hint = section.suggest_name(name, known) or (f" (known: {', '.join(known)})" if known else "; the application has no connections")
-    if effect:
-        section.report_warning(key, f"unknown connection '{name}'{hint}; {effect}")
-    else:
-        section.report_error(key, f"unknown connection '{name}'{hint}")
+    report = section.report_warning if effect else section.report_error
+    report(key, f"unknown connection '{name}'{hint}{effect and f'; {effect}'}")

@@ -1,35 +1,30 @@
 """Check attributes for repeated names, unknown types, or privacy algorithms, and structs without fields. Starlake: SchemaInfo."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from ..errors import describe_unknown
 from .model import Application, Attribute, TypeDefinition
+from .word_sets import split_words
 from .yaml_mappings import Section
 
-_PRIVACY = frozenset(
-    (
-        *("none", "no", "hide", "hide10x", "md5", "sha1", "sha256", "sha512", "initials", "email", "ipv4", "ipv6", "mask", "approxlong20"),
-        *("randomdouble", "randomlong", "randomint", "approxdouble", "approxlong"),
-    )
+_PRIVACY = split_words(
+    "none no hide hide10x md5 sha1 sha256 sha512 initials email ipv4 ipv6 mask approxlong20 randomdouble randomlong randomint "
+    "approxdouble approxlong"
 )
 """Names of Starlake's privacy algorithms in lowercase. Starlake: reference-general.conf, privacy.options; TransformEngine."""
 
 
 def check_attributes(
     section: Section,
-    attributes: Iterable[Attribute],
+    attributes: Sequence[Attribute],
     types: Mapping[str, TypeDefinition],
     application: Application,
     key: str = "attributes",
 ) -> None:
-    """Report invalid attributes of a load table.
-
-    ``attributes`` are those of the table or the fields of a struct in it, and ``key`` is their dotted key.
-    """
-    found = tuple(attributes)
-    for index, message in find_repeated_names(found):
+    """Report invalid attributes of a load table, or fields of a struct in it. ``key`` is their dotted key."""
+    for index, message in find_repeated_names(attributes):
         section.report_error(f"{key}[{index}].name", message)
-    for index, attribute in enumerate(found):
+    for index, attribute in enumerate(attributes):
         place = f"{key}[{index}]"
         if attribute.type not in types:
             unknown = describe_unknown("type", attribute.type, () if section.is_full else types)
@@ -64,14 +59,10 @@ def find_repeated_names(attributes: Iterable[Attribute]) -> list[tuple[int, str]
 def _check_privacy(section: Section, key: str, attribute: Attribute, application: Application) -> None:
     written = (attribute.privacy or "").strip()
     name = written.partition("(")[0].strip()
-    if written.upper().startswith("SQL:") or name.lower() in _PRIVACY or name.lower() in _list_own_algorithms(application):
+    own = application.find_raw("privacy", "options")
+    known_names = _PRIVACY.union(str(key).lower() for key in own) if isinstance(own, Mapping) else _PRIVACY
+    if written.upper().startswith("SQL:") or name.lower() in known_names:
         return
     hint = section.suggest_name(name, (known.upper() for known in _PRIVACY))
     hint = hint or " (known: NONE, HIDE, MD5, SHA1, SHA256, SHA512, INITIALS, ..., SQL:)"
     section.report_error(key, f"attribute '{attribute.name}': unknown privacy '{name[:80]}'{hint}")
-
-
-def _list_own_algorithms(application: Application) -> Collection[str]:
-    privacy = application.raw.get("privacy")
-    options = privacy.get("options") if isinstance(privacy, Mapping) else None
-    return {str(name).lower() for name in options} if isinstance(options, Mapping) else ()

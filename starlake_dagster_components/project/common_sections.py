@@ -10,7 +10,7 @@ from .durations import parse_duration
 from .model import EMPTY, Attribute, Expectation, Freshness, FrozenDict, Origin, Sink, WriteStrategy
 from .own_strategies import OwnStrategies
 from .schema_shapes import ENUMERATIONS, STRATEGIES_WITH_KEY, find_keys
-from .yaml_mappings import Section, format_scalar
+from .yaml_mappings import Section, format_scalar, write_key
 
 
 def read_attributes(section: Section, key: str = "attributes") -> tuple[Attribute, ...]:
@@ -52,16 +52,8 @@ def _share_attribute(attribute: Attribute) -> Attribute:
     return attribute
 
 
-_STRING_KEYS = {
-    "privacy": "privacy",
-    "comment": "comment",
-    "rename": "rename",
-    "default": "default",
-    "script": "script",
-    "foreignKey": "foreign_key",
-    "accessPolicy": "access_policy",
-    "metricType": "metric_type",
-}
+_STRINGS = ("privacy", "comment", "rename", "default", "script", "foreign_key", "access_policy", "metric_type")
+_STRING_KEYS = {write_key(name): name for name in _STRINGS}
 
 
 def _read_position(item: Section) -> tuple[int, int] | None:
@@ -73,12 +65,10 @@ def _read_position(item: Section) -> tuple[int, int] | None:
     if first is None or last is None:
         item.reject_file("position", "a position needs 'first' and 'last'")
         return None
-    if not 0 <= first <= last:
-        item.report_error(
-            "position", f"position {first} to {last} of '{item.data.get('name')}' is not a range: expected 0 <= first <= last"
-        )
-        return None
-    return first, last
+    if 0 <= first <= last:
+        return first, last
+    item.report_error("position", f"position {first} to {last} of '{item.data.get('name')}' is not a range: expected 0 <= first <= last")
+    return None
 
 
 def read_sink(parent: Section) -> Sink | None:
@@ -100,19 +90,16 @@ def read_sink(parent: Section) -> Sink | None:
 
 
 def read_write_strategy(parent: Section, own: OwnStrategies) -> WriteStrategy | None:
-    """Return the write strategy of a table, domain, or task. An unknown type is an error, because rows would be lost.
-
-    ``parent`` contains ``writeStrategy``, and ``own`` has the project's own strategies.
-    """
+    """Return the ``writeStrategy`` of a table, domain, or task. An unknown type is an error, because rows would be lost."""
     strategy = parent.get_section("writeStrategy")
     if strategy is None:
         return None
     strategy.warn_about_unknown_keys(find_keys("write_strategy"), "writeStrategy")
     types = strategy.get_mapping("types")
     written = strategy.get_name("type")
-    if written is not None:
-        own.check_type(strategy, "type", written)
-    found = WriteStrategy(
+    for key, name in (*([("type", written)] if written else []), *((f"types.{name}", name) for name in types)):
+        own.check_type(strategy, key, name)
+    return WriteStrategy(
         type=None if written is None else written.strip().upper(),
         types=types,
         key=strategy.get_strings("key"),
@@ -122,9 +109,6 @@ def read_write_strategy(parent: Section, own: OwnStrategies) -> WriteStrategy | 
         start_ts=strategy.get_name("startTs"),
         end_ts=strategy.get_name("endTs"),
     )
-    for name in types:
-        own.check_type(strategy, f"types.{name}", name)
-    return found
 
 
 def find_strategy_faults(
@@ -132,12 +116,8 @@ def find_strategy_faults(
 ) -> Iterator[tuple[str, Severity, str]]:
     """Yield (key, severity, message) for settings with which Starlake would lose rows.
 
-    Starlake has this check (WriteStrategy.checkValidity, SchemaInfo.normalize), but its commands do not run it.
-
-    Args:
-        strategy: the strategy of a table or task, merged with that of its domain.
-        attributes: the table's attributes; empty if unknown.
-        primary_key: columns to use if the strategy has no ``key``.
+    Starlake has this check (WriteStrategy.checkValidity, SchemaInfo.normalize), but its commands do not run it. ``primary_key`` replaces a
+    missing ``key``. Columns are checked only if the attributes are known.
     """
     name = strategy.type
     if name in STRATEGIES_WITH_KEY and not strategy.key and not primary_key:
@@ -161,9 +141,9 @@ def _find_column_faults(key: str, column: str, attributes: Collection[Attribute]
     renamed = next((attribute for attribute in attributes if attribute.name.lower() == lower), None)
     if renamed is not None:
         message = f"'{column}' is called '{renamed.final_name}' in the table; use that name, or Starlake's load fails"
-        yield key, "warning", f"writeStrategy {key}: {message}"
     else:
-        yield key, "error", f"writeStrategy {key}: {describe_unknown('column', column, [attribute.final_name for attribute in attributes])}"
+        message = describe_unknown("column", column, [attribute.final_name for attribute in attributes])
+    yield key, "warning" if renamed else "error", f"writeStrategy {key}: {message}"
 
 
 _SHORTEST_FRESHNESS = timedelta(minutes=1)
@@ -188,11 +168,10 @@ def _read_duration(section: Section, key: str) -> timedelta | None:
         return None
     try:
         duration = parse_duration(text)
+        if duration < _SHORTEST_FRESHNESS:
+            raise ValueError(f"'{text}' is too short: expected a minute or more")
     except ValueError as error:
         section.report_error(key, f"freshness {key}: {error}")
-        return None
-    if duration < _SHORTEST_FRESHNESS:
-        section.report_error(key, f"freshness {key}: '{text}' is too short: expected a minute or more")
         return None
     return duration
 
@@ -217,10 +196,9 @@ def read_grants(parent: Section, key: str, known: Collection[str]) -> tuple[Mapp
     found = []
     for item in parent.get_sections(key):
         item.warn_about_unknown_keys(known, key)
-        entry: dict[str, Any] = {name: format_scalar(value) for name, value in item.data.items() if name != "grants" and value is not None}
-        grants = [part for grant in item.get_strings("grants") for part in grant.replace('"', "").split(",")]
-        entry["grants"] = tuple(grants)
-        found.append(FrozenDict(entry))
+        entry = {name: format_scalar(value) for name, value in item.data.items() if name != "grants" and value is not None}
+        grants = tuple([part for grant in item.get_strings("grants") for part in grant.replace('"', "").split(",")])
+        found.append(FrozenDict({**entry, "grants": grants}))
     return tuple(found)
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from ..errors import Location
 from . import disk
 from .documents import FileKind, Reading, load_section
-from .load_domains import warn_about_suffix
 from .model import EMPTY, DagConfig, FrozenDict
 from .project_files import UnreadableFile
 from .schema_shapes import find_keys
@@ -27,7 +26,7 @@ def read_dag_configs(reading: Reading, folder: str) -> Mapping[str, DagConfig]:
     found = {}
     for file_name, path in reading.files.list_files(folder):
         if not file_name.endswith(_SUFFIX):
-            warn_about_suffix(reading, file_name, path)
+            reading.warn_about_suffix(file_name, path)
             continue
         section = load_section(reading, path, _KIND)
         if section is None:

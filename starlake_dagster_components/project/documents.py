@@ -1,6 +1,6 @@
 """Read a YAML file: render its Jinja, parse it, migrate old formats, and return the content of its root key. Starlake: YamlSerde."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,14 +19,15 @@ from .yaml_source import Positions, YamlDocument, YamlError, join_key, parse_yam
 _DESCRIPTIVE = frozenset(["comment", "description", "sample", "patternSample", "tags", "sql", "presql", "postsql"])
 
 
+Migrate = Callable[[Migration, dict[str, Any]], None]
+
+
 @dataclass(slots=True)
 class Reading:
     """The state that is shared while a project is read.
 
     Attributes:
-        files: the project's files.
         metadata: the ``metadata`` folder.
-        renderer: renders the project's Jinja.
         variables: the project's variables, except those of the areas.
         values: all variables, as YAML files see them.
         problems: the problems found so far.
@@ -46,6 +47,17 @@ class Reading:
     def add_problem(self, location: Location | None, severity: Severity, message: str) -> None:
         """Add a problem."""
         self.problems.append(Problem(location, severity, message))
+
+    def report_files(self, files: Iterable[tuple[str, str]], suffixes: tuple[str, ...], severity: Severity, message: str) -> None:
+        """Add a problem for each of the files, (name, path), whose name has one of the suffixes."""
+        for name, path in files:
+            if name.endswith(suffixes):
+                self.add_problem(Location(self.files.name(path)), severity, message)
+
+    def warn_about_suffix(self, name: str, path: str) -> None:
+        """Warn about a YAML file that Starlake ignores because of its name."""
+        if not name.endswith(".sl.yml"):
+            self.report_files([(name, path)], (".yml", ".yaml"), "warning", "is not read: Starlake reads only files named *.sl.yml")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,25 +83,17 @@ def load_section(
     reading: Reading,
     path: str,
     kind: FileKind,
-    migrate: Callable[[Migration, dict[str, Any]], None] | None = None,
+    migrate: Migrate | None = None,
     *,
     ignore_unset: Callable[[str], bool] | None = None,
-    document: YamlDocument | None = None,
 ) -> Section | None:
     """Return the content of a file's root key. If the file cannot be read, report it and return None.
 
-    Args:
-        reading: the project being read.
-        path: the file.
-        kind: the kind of file.
-        migrate: migrates the content to version 1; called if the file has no version.
-        ignore_unset: returns whether unset variables do no harm in the value of a dotted key.
-        document: the parsed file, if it was parsed already.
+    ``migrate`` migrates the content to version 1 if the file has no version. ``ignore_unset`` returns whether unset variables do no harm
+    in the value of a dotted key.
     """
-    document = document or load_document(reading, path, kind, ignore_unset=ignore_unset)
-    if document is None:
-        return None
-    return _find_root_section(reading, reading.files.name(path), document, kind, migrate)
+    document = load_document(reading, path, kind, ignore_unset=ignore_unset)
+    return None if document is None else find_root_section(reading, path, document, kind, migrate)
 
 
 def load_document(reading: Reading, path: str, kind: FileKind, *, ignore_unset: Callable[[str], bool] | None = None) -> YamlDocument | None:
@@ -118,16 +122,12 @@ def load_document(reading: Reading, path: str, kind: FileKind, *, ignore_unset: 
     if rendered.moved:
         document.lines = {key: rendered.get_line(line) for key, line in document.lines.items()}
         document.duplicates = [(key, rendered.get_line(first), rendered.get_line(second)) for key, first, second in document.duplicates]
+    severity: Severity = "warning" if kind.lenient else "error"
     for key, first, second in document.duplicates:
-        reading.add_problem(
-            Location(name, second), "warning" if kind.lenient else "error", f"key '{key}' appears twice, first on line {first}"
-        )
+        reading.add_problem(Location(name, second), severity, f"key '{key}' appears twice, first on line {first}")
     if document.more:
-        reading.add_problem(
-            Location(name, rendered.get_line(document.more)),
-            "warning",
-            "a second YAML document begins here; Starlake reads only the first",
-        )
+        place = Location(name, rendered.get_line(document.more))
+        reading.add_problem(place, "warning", "a second YAML document begins here; Starlake reads only the first")
     if kind.rendered and not kind.lenient:
         reading.problems.extend(find_empty_references(name, text, document, reading.variables))
     if reading.variables.unset and kind.rendered:
@@ -144,39 +144,24 @@ def reject_file(reading: Reading, kind: FileKind, location: Location, message: s
         reading.add_problem(location, "error", message)
 
 
-def _find_root_section(
-    reading: Reading, name: str, document: YamlDocument, kind: FileKind, migrate: Callable[[Migration, dict[str, Any]], None] | None
+def find_root_section(
+    reading: Reading, path: str, document: YamlDocument, kind: FileKind, migrate: Migrate | None = None
 ) -> Section | None:
-    data = document.data
-    if not isinstance(data, dict):
-        what = "is empty" if data is None else f"is not a mapping with the root key '{kind.root}'"
-        reject_file(reading, kind, Location(name, 1), what)
-        return None
-    versioned = "version" in data
-    if versioned and data["version"] != 1:
-        reject_file(reading, kind, Location(name, document.lines.get("version", 1)), f"version must be 1, found {data['version']!r}")
-        return None
-    body: Any
-    if kind.root in data:
-        body = data[kind.root]
-    elif versioned or kind.root == "table":
-        others = sorted(set(data) - {"version"})
-        hint = f"; found '{others[0]}'{suggest_name(others[0], (kind.root,))}" if others else ""
-        reject_file(
-            reading, kind, Location(name, document.lines.get(others[0], 1) if others else 1), f"the root key '{kind.root}' is missing{hint}"
-        )
-        return None
-    else:
-        body = data
-    if not isinstance(body, dict):
-        what = f"'{kind.root}' is empty" if body is None else f"'{kind.root}' must be a mapping"
-        reject_file(reading, kind, Location(name, document.lines.get("", 1)), what)
-        return None
-    if migrate and not versioned and not _migrate_body(reading, name, document, kind, migrate, body):
+    """Return the content of a parsed file's root key; see :func:`load_section`."""
+    name, data = reading.files.name(path), document.data
+    fault = _find_root_fault(data, kind.root)
+    faults = [fault] if fault else []
+    body = data.get(kind.root, data) if fault is None else {}
+    if migrate and fault is None and "version" not in data:
+        migration = Migration(document)
+        migrate(migration, body)
+        faults = migration.failures
+    for key, message in faults:
+        reject_file(reading, kind, Location(name, document.lines.get(key, 1)), message)
+    if faults:
         return None
     severity: Severity = "warning" if kind.lenient else kind.severity
-    context = Context(name, Positions(name, document.lines), reading.problems, severity, lenient=kind.lenient, effect=kind.effect)
-    context.blocks = frozenset(document.blocks)
+    context = Context(name, Positions(name, document.lines), reading.problems, severity, kind.lenient, kind.effect, document.blocks)
     if body is not data:
         Section(context, data).warn_about_unknown_keys(ROOTS | {"version"}, "the file")
     section = Section(context, body)
@@ -185,19 +170,19 @@ def _find_root_section(
     return section
 
 
-def _migrate_body(
-    reading: Reading,
-    name: str,
-    document: YamlDocument,
-    kind: FileKind,
-    migrate: Callable[[Migration, dict[str, Any]], None],
-    body: dict[str, Any],
-) -> bool:
-    migration = Migration(document)
-    migrate(migration, body)
-    for key, message in migration.failures:
-        reject_file(reading, kind, Location(name, document.lines.get(key, 1)), message)
-    return not migration.failures
+def _find_root_fault(data: Any, root: str) -> tuple[str, str] | None:
+    """Return (key, message) if the content of the root key cannot be read; None if it can."""
+    if not isinstance(data, dict):
+        return "", "is empty" if data is None else f"is not a mapping with the root key '{root}'"
+    if "version" in data and data["version"] != 1:
+        return "version", f"version must be 1, found {data['version']!r}"
+    if root not in data and ("version" in data or root == "table"):
+        other = min(data.keys() - {"version"}, default="")
+        hint = f"; found '{other}'{suggest_name(other, (root,))}" if other else ""
+        return other, f"the root key '{root}' is missing{hint}"
+    if not isinstance(data.get(root, data), dict):
+        return "", f"'{root}' is empty" if data[root] is None else f"'{root}' must be a mapping"
+    return None
 
 
 def load_list_section(reading: Reading, path: str, kind: FileKind) -> Section | None:
@@ -249,13 +234,9 @@ def unwrap_table(reading: Reading, name: str, document: YamlDocument, kind: File
 def load_table_section(reading: Reading, path: str, kind: FileKind) -> Section | None:
     """Return the content of a table's file. If the file cannot be read, report it and return None."""
     document = load_document(reading, path, kind)
-    if document is None:
-        return None
-    name = reading.files.name(path)
-    found = unwrap_table(reading, name, document, kind)
-    if found is None:
-        return None
-    return _find_root_section(reading, name, found, kind, lambda migration, table: migration.migrate_table(table))
+    if document is not None:
+        document = unwrap_table(reading, reading.files.name(path), document, kind)
+    return None if document is None else find_root_section(reading, path, document, kind, Migration.migrate_table)
 
 
 def build_inline_table_section(section: Section, document: YamlDocument, data: dict[str, Any], path: str) -> Section:

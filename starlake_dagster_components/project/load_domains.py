@@ -1,6 +1,6 @@
 """Read load domains and tables. Starlake: SchemaHandler.loadDomains, Metadata.merge."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import PurePath
 from typing import Any
@@ -18,12 +18,14 @@ from .common_sections import (
     read_sink,
     read_write_strategy,
 )
-from .documents import FileKind, Reading, build_inline_table_section, load_document, load_section, load_table_section
+from .documents import FileKind, Reading, build_inline_table_section, find_root_section, load_document, load_table_section
 from .file_patterns import compile_pattern
+from .migration import Migration
 from .model import Application, Domain, FrozenDict, Metadata, Origin, Table, TypeDefinition
 from .own_strategies import OwnStrategies
+from .refs import Reference
 from .schema_shapes import ENUMERATIONS, find_keys
-from .yaml_mappings import Section
+from .yaml_mappings import Section, write_key
 from .yaml_source import Positions, YamlDocument
 
 _TABLE = FileKind("table")
@@ -32,27 +34,7 @@ _EXTERNAL_TABLE = FileKind("table", "warning", "the external table is ignored", 
 _EXTERNAL_CONFIG = FileKind("load", "warning", "the external domain is ignored", lenient=True)
 _SUFFIX = ".sl.yml"
 # Field of Metadata -> its key.
-_METADATA_KEYS = {
-    "format": "format",
-    "encoding": "encoding",
-    "multiline": "multiline",
-    "array": "array",
-    "with_header": "withHeader",
-    "separator": "separator",
-    "quote": "quote",
-    "escape": "escape",
-    "null_value": "nullValue",
-    "empty_is_null": "emptyIsNull",
-    "directory": "directory",
-    "ack": "ack",
-    "loader": "loader",
-    "options": "options",
-    "sink": "sink",
-    "write_strategy": "writeStrategy",
-    "dag_ref": "dagRef",
-    "schedule": "schedule",
-    "freshness": "freshness",
-}
+_METADATA_KEYS = {field.name: write_key(field.name) for field in fields(Metadata)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,37 +45,24 @@ class LoadContext:
         application: the application, which defines the connections.
         types: attribute types by name.
         strategies: the project's own write strategies.
+        references: the entries of ``refs.sl.yml``.
     """
 
     application: Application
     types: Mapping[str, TypeDefinition]
     strategies: OwnStrategies
+    references: tuple[Reference, ...]
 
 
 def read_domains(reading: Reading, folder: str, context: LoadContext, *, external: bool = False) -> tuple[Domain, ...]:
     """Return the domains of ``metadata/load`` (or ``metadata/external``) that have tables, sorted by folder name."""
     if not external:
-        _warn_about_stray_files(reading, folder)
-    domains = []
-    for domain_folder in reading.files.list_folders(folder):
-        domain = _read_domain(reading, domain_folder, context, external)
-        if domain is not None:
-            domains.append(domain)
+        message = "is not read: a table's file belongs in the folder of its domain, metadata/load/<domain>"
+        reading.report_files(reading.files.list_files(folder), (_SUFFIX,), "warning", message)
+    found = (_read_domain(reading, domain_folder, context, external) for domain_folder in reading.files.list_folders(folder))
+    domains = tuple([domain for domain in found if domain is not None])
     _report_duplicates(reading, domains, external)
-    return tuple(domains)
-
-
-def _warn_about_stray_files(reading: Reading, folder: str) -> None:
-    for name, path in reading.files.list_files(folder):
-        if name.endswith(_SUFFIX):
-            place = Location(reading.files.name(path))
-            reading.add_problem(place, "warning", "is not read: a table's file belongs in the folder of its domain, metadata/load/<domain>")
-
-
-def warn_about_suffix(reading: Reading, name: str, path: str) -> None:
-    """Warn about a YAML file that Starlake ignores because of its name."""
-    if name.endswith((".yml", ".yaml")) and not name.endswith(_SUFFIX):
-        reading.add_problem(Location(reading.files.name(path)), "warning", f"is not read: Starlake reads only files named *{_SUFFIX}")
+    return domains
 
 
 def _read_domain(reading: Reading, folder: str, context: LoadContext, external: bool) -> Domain | None:
@@ -133,13 +102,11 @@ def _list_domain_files(reading: Reading, folder: str, external: bool) -> tuple[s
         elif name.endswith(_SUFFIX) and not name.startswith("_config."):
             table_files.append((name, path))
         elif not external:
-            warn_about_suffix(reading, name, path)
+            reading.warn_about_suffix(name, path)
     if not external:
-        for name, path in reading.files.walk_files(folder):
-            if name.endswith(_SUFFIX) and not name.startswith("_config."):
-                place = Location(reading.files.name(path))
-                message = f"a table's file must be directly in {reading.files.name(folder)}; Starlake cannot read it here"
-                reading.add_problem(place, "error", message)
+        message = f"a table's file must be directly in {reading.files.name(folder)}; Starlake cannot read it here"
+        nested = (file for file in reading.files.walk_files(folder) if not file[0].startswith("_config."))
+        reading.report_files(nested, (_SUFFIX,), "error", message)
     return config_path, table_files
 
 
@@ -148,25 +115,19 @@ def _read_config(reading: Reading, path: str, kind: FileKind) -> tuple[Section |
     if document is None:
         return None, []
     inline = _find_inline_tables(document)
-    section = load_section(reading, path, kind, lambda migration, domain: migration.migrate_domain(domain), document=document)
-    if section is None:
-        return None, []
-    return section, [build_inline_table_section(section, document, item, place) for place, item in inline]
+    section = find_root_section(reading, path, document, kind, Migration.migrate_domain)
+    return section, [build_inline_table_section(section, document, item, place) for place, item in inline] if section else []
 
 
 def _find_inline_tables(document: YamlDocument) -> list[tuple[str, dict[str, Any]]]:
     """Return (dotted key, mapping) of the tables in a domain's file, an old format. Starlake: YamlSerde.deserializeYamlLoadConfig."""
     data = document.data
-    if not isinstance(data, dict):
-        return []
-    load = data.get("load")
-    items: Any = []
-    if "tables" in data:
+    items: Any = None
+    if isinstance(data, dict) and "tables" in data:
         items = data.pop("tables")
-    elif "version" not in data and isinstance(load, dict):
+    elif isinstance(data, dict) and "version" not in data and isinstance(load := data.get("load"), dict):
         items = load.get("tables")
-    if not isinstance(items, list):
-        return []
+    items = items if isinstance(items, list) else []
     return [(f"tables[{index}]", item) for index, item in enumerate(items) if isinstance(item, dict)]
 
 
@@ -252,8 +213,9 @@ def _read_table(section: Section, domain: Domain, context: LoadContext, file_nam
     if name is None:
         return None
     if file_name is not None and name != file_name and not section.context.lenient:
-        called = f"the table is called '{name}', but its file is called '{file_name}{_SUFFIX}'"
-        message = f"{called}; if they differ, load --tables finds no table"
+        message = (
+            f"the table is called '{name}', but its file is called '{file_name}{_SUFFIX}'; if they differ, load --tables finds no table"
+        )
         section.report_warning("name", message)
     own = read_metadata(section, context)
     attributes = read_attributes(section)
@@ -298,7 +260,7 @@ def _read_table(section: Section, domain: Domain, context: LoadContext, file_nam
 
 def _check_pattern(section: Section, pattern: str) -> None:
     if not pattern:
-        if "pattern" in section.data and section.data["pattern"] is not None:
+        if "pattern" in section:
             section.report_error("pattern", "the pattern is empty: expected a regular expression for file names, such as orders.*.csv")
         return
     try:
@@ -308,18 +270,14 @@ def _check_pattern(section: Section, pattern: str) -> None:
         section.report_error("pattern", f"pattern {error}{hint}")
 
 
-def _report_duplicates(reading: Reading, domains: list[Domain], external: bool) -> None:
+def _report_duplicates(reading: Reading, domains: Iterable[Domain], external: bool) -> None:
+    """Report domains and tables that are defined twice. External domains may be, and their tables cause warnings."""
     severity: Severity = "warning" if external else "error"
-    names: dict[str, Domain] = {}
+    defined: dict[tuple[str, str], Domain | Table] = {}
     for domain in domains:
-        other = names.setdefault(domain.name, domain)
-        if other is not domain and not external:
-            message = f"domain '{domain.name}' is defined twice, also in {other.origin.locate('name')}"
-            reading.add_problem(domain.origin.locate("name"), "error", message)
-    tables: dict[str, Table] = {}
-    for domain in domains:
-        for table in domain.tables:
-            first = tables.setdefault(table.full_name, table)
-            if first is not table:
-                message = f"table '{table.full_name}' is defined twice, also in {first.origin.locate('name')}"
-                reading.add_problem(table.origin.locate("name"), severity, message)
+        nodes: list[tuple[str, str, Domain | Table]] = [("table", table.full_name, table) for table in domain.tables]
+        for kind, name, node in nodes if external else [("domain", domain.name, domain), *nodes]:
+            first = defined.setdefault((kind, name), node)
+            if first is not node:
+                message = f"{kind} '{name}' is defined twice, also in {first.origin.locate('name')}"
+                reading.add_problem(node.origin.locate("name"), severity, message)

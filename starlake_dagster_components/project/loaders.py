@@ -1,7 +1,7 @@
 """Find the loader that Starlake uses for a table. Starlake: IngestionJob.selectLoader, isNativeCandidate."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 from .model import Attribute, Project, Table, Task
 
@@ -18,9 +18,8 @@ def find_loader(project: Project, table: Table) -> Loader:
     """Return a table's loader: ``native`` if it is configured and the warehouse supports the format, else ``spark``, the default."""
     application = project.application
     connection = project.find_connection(table)
-    asked = (
-        table.metadata.loader or _find_loader_of_connection(application.raw, connection.name if connection else "") or application.loader
-    )
+    own = application.find_raw("connections", connection.name, "loader") if connection else None
+    asked = table.metadata.loader or (own if isinstance(own, str) else None) or application.loader
     if (asked or project.variables.get("SL_LOADER") or "").lower() != "native" or connection is None:
         return "spark"
     return "native" if (table.metadata.format or "DSV").upper() in _NATIVE_FORMATS.get(connection.engine, ()) else "spark"
@@ -30,13 +29,6 @@ def starts_spark(project: Project, task: Task) -> bool:
     """Return whether Starlake starts Spark for a task: it does if the task's table is not in a database."""
     connection = project.find_connection(task)
     return connection is None or connection.engine == "spark"
-
-
-def _find_loader_of_connection(application: Mapping[str, Any], name: str) -> str | None:
-    connections = application.get("connections")
-    connection = connections.get(name) if isinstance(connections, Mapping) else None
-    loader = connection.get("loader") if isinstance(connection, Mapping) else None
-    return loader if isinstance(loader, str) else None
 
 
 def explain_unmasked_columns(project: Project, tables: Sequence[Table]) -> Iterator[str]:

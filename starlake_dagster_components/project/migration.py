@@ -3,7 +3,6 @@
 The parsed mappings are changed in place, before objects are made from them.
 """
 
-from collections.abc import Iterable
 from typing import Any
 
 from .yaml_source import YamlDocument, join_key
@@ -40,8 +39,8 @@ class Migration:
     def migrate_metadata(self, metadata: dict[str, Any], path: str) -> None:
         """Migrate the metadata of a table or domain."""
         self._migrate_sink(metadata, path)
-        strategy = metadata.get("writeStrategy")
-        if isinstance(strategy, dict) and (strategy.get("type") is not None or strategy.get("types") is not None):
+        strategy = _get_strategy(metadata)
+        if strategy:
             if isinstance(strategy.get("type"), str) and strategy["type"].upper() == _UPSERT:
                 strategy["type"] = _DELETE_THEN_INSERT
             types = strategy.get("types")
@@ -77,8 +76,7 @@ class Migration:
             self._move_lines(join_key(path, old), join_key(path, new))
 
     def _move_lines(self, old: str, new: str) -> None:
-        for key in [key for key in self._lines if key == old or key.startswith((old + ".", old + "["))]:
-            self._lines.setdefault(new + key[len(old) :], self._lines[key])
+        _move_lines(self._lines, old, new)
 
     def _migrate_sink(self, parent: dict[str, Any], path: str) -> None:
         sink = parent.get("sink")
@@ -103,13 +101,9 @@ class Migration:
 
     def _migrate_write(self, parent: dict[str, Any], path: str) -> None:
         write = parent.get("write")
-        if not isinstance(write, str) or not write:
-            return
-        strategy = parent.get("writeStrategy")
-        if isinstance(strategy, dict) and (strategy.get("type") is not None or strategy.get("types") is not None):
-            return
-        parent["writeStrategy"] = {"type": "OVERWRITE" if write.upper() == "OVERWRITE" else "APPEND"}
-        self._move_lines(join_key(path, "write"), join_key(path, "writeStrategy"))
+        if isinstance(write, str) and write and not _get_strategy(parent):
+            parent["writeStrategy"] = {"type": "OVERWRITE" if write.upper() == "OVERWRITE" else "APPEND"}
+            self._move_lines(join_key(path, "write"), join_key(path, "writeStrategy"))
 
     def _migrate_merge(self, owner: dict[str, Any], target: dict[str, Any], write: object, path: str, target_path: str) -> None:
         merge = owner["merge"]
@@ -135,17 +129,22 @@ def _has_type(parent: dict[str, Any]) -> bool:
     return isinstance(strategy, dict) and ("type" in strategy or "types" in strategy)
 
 
+def _get_strategy(parent: dict[str, Any]) -> dict[str, Any] | None:
+    """Return ``writeStrategy`` if it has a type or types."""
+    strategy = parent.get("writeStrategy")
+    typed = isinstance(strategy, dict) and (strategy.get("type") is not None or strategy.get("types") is not None)
+    return strategy if typed else None
+
+
+def _move_lines(lines: dict[str, int], old: str, new: str) -> None:
+    """Let a key and the keys below it have the lines of those that it replaces. An empty key is that of the document."""
+    for key in [key for key in lines if key == old or key.startswith((f"{old}.", f"{old}["))]:
+        lines.setdefault(f"{new}{key[len(old) :]}".lstrip("."), lines[key])
+
+
 def rename_table_roots(data: dict[str, Any], document: YamlDocument) -> None:
     """Rename the oldest root keys of a table file: ``schema`` and ``schemas``. Starlake: YamlMigrator.PreV1.TableConfig."""
-    for old, new in _TABLE_ROOTS:
+    for old, new in (("schema", "table"), ("schemas", "tables")):
         if data.get(old) is not None and data.get(new) is None:
             data[new] = data.pop(old)
-            prefix = old + "."
-            moved = {key: line for key, line in document.lines.items() if key == old or key.startswith((prefix, old + "["))}
-            for key, line in moved.items():
-                rest = key[len(old) :]
-                renamed = rest.lstrip(".") if new == "table" else new + rest
-                document.lines.setdefault(renamed, line)
-
-
-_TABLE_ROOTS: Iterable[tuple[str, str]] = (("schema", "table"), ("schemas", "tables"))
+            _move_lines(document.lines, old, "" if new == "table" else new)

@@ -14,7 +14,7 @@ from ..errors import InvalidProject, Location, Problem
 
 
 class FrozenDict(dict[str, Any]):
-    """A dict that cannot be changed, so that it can be a default value. It can be pickled."""
+    """A dict that cannot be changed. It can be pickled."""
 
     __slots__ = ()
 
@@ -25,11 +25,9 @@ class FrozenDict(dict[str, Any]):
     clear = pop = popitem = setdefault = update = _reject
 
     def __hash__(self) -> int:  # type: ignore[override]
-        """Return a hash of the keys only, because values may be unhashable."""
-        return hash(frozenset(self))
+        return hash(frozenset(self))  # of the keys only, because values may be unhashable
 
     def __reduce__(self) -> tuple[type["FrozenDict"], tuple[dict[str, Any]]]:
-        """Pickle as a plain dict that is passed to the constructor."""
         return FrozenDict, (dict(self),)
 
 
@@ -102,11 +100,8 @@ class Connection:
         It comes from the JDBC URL (``jdbc:<engine>:``), else from the type; ``unknown`` if the type is empty.
         """
         url = self.options.get("url", "")
-        if url.startswith("jdbc:"):
-            name = url[5:].split(":", 1)[0].lower()
-        else:
-            name = self.type
-        return {"postgresql": "postgres", "bq": "bigquery", "fs": "spark", "databricks": "databricks", "": "unknown"}.get(name, name)
+        name = url[5:].split(":", 1)[0].lower() if url.startswith("jdbc:") else self.type
+        return {"postgresql": "postgres", "bq": "bigquery", "fs": "spark", "": "unknown"}.get(name, name)
 
     @property
     def duckdb_path(self) -> str | None:
@@ -276,9 +271,6 @@ class Domain:
     origin: Origin = Origin("")
 
 
-ReferenceKind = Literal["parsed", "scanned"]
-
-
 @dataclass(frozen=True, slots=True)
 class TableReference:
     """A table that SQL reads.
@@ -291,7 +283,7 @@ class TableReference:
 
     parts: tuple[str, ...]
     location: Location
-    kind: ReferenceKind = "parsed"
+    kind: Literal["parsed", "scanned"] = "parsed"
 
     @property
     def text(self) -> str:
@@ -432,6 +424,13 @@ class Application:
     """False if the file is missing or broken, so that its connections are unknown."""
     raw: Mapping[str, Any] = field(default=EMPTY, repr=False)
     origin: Origin = Origin("metadata/application.sl.yml")
+
+    def find_raw(self, *keys: str) -> Any:
+        """Return the value at a path of keys in the file; None if there is none."""
+        value: Any = self.raw
+        for key in keys:
+            value = value.get(key) if isinstance(value, Mapping) else None
+        return value
 
     @property
     def audit_connection(self) -> Connection | None:

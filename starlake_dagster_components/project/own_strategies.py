@@ -1,9 +1,7 @@
 """Find a project's own write strategies, which are Jinja templates. Starlake: WriteStrategyTemplateLoader, AnyTemplateLoader."""
 
 import os
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from ..errors import suggest_name
 from .model import Application
@@ -41,32 +39,17 @@ def read_own_strategies(files: ProjectFiles, folder: str, application: Applicati
     """Return the write strategies that the project defines in ``<folder>/templates/<engine>/<type>.j2``.
 
     The engine is that of the connection. If a project has connections to databases other than DuckDB, the templates of all engines count.
-
-    Args:
-        files: the project's files.
-        folder: absolute path of the project's write strategies.
-        application: the application, which defines the connections.
     """
-    found = list(files.walk_files(folder))
     templates = os.path.join(folder, "templates")
-    engines = set(_list_engines(application))
+    engines: set[str] = set()
+    if {connection.engine for connection in application.connections.values()} == {"duckdb"}:
+        engines.add(str(application.find_raw("jdbcEngines", "duckdb", "strategyBuilder") or "duckdb").lower())
     types = set()
-    for name, path in found:
+    for name, path in files.walk_files(folder):
         parent = os.path.dirname(path)
         is_read = os.path.dirname(parent) == templates and (not engines or os.path.basename(parent) in engines)
         # Starlake looks for the lower-case name.
         if is_read and name.endswith(_ENDING) and name == name.lower():
             types.add(name.removesuffix(_ENDING).upper())
-    shown = sorted(engines)[0] if len(engines) == 1 else "<engine>"
+    shown = next(iter(engines), "<engine>")
     return OwnStrategies(frozenset(types), files.name(os.path.join(templates, shown)))
-
-
-def _list_engines(application: Application) -> Iterator[str]:
-    """Yield the subfolders of ``templates`` that count; nothing if all of them do."""
-    if {connection.engine for connection in application.connections.values()} != {"duckdb"}:
-        return
-    # Starlake: the strategyBuilder of application.jdbcEngines.
-    engine: Any = application.raw.get("jdbcEngines")
-    engine = engine.get("duckdb") if isinstance(engine, Mapping) else None
-    builder = engine.get("strategyBuilder") if isinstance(engine, Mapping) else None
-    yield str(builder or "duckdb").lower()

@@ -141,19 +141,20 @@ def read_remaining_files(started: StartedProject, dependencies: str = "auto") ->
     from .pattern_overlaps import warn_about_shared_patterns
     from .refs import read_refs
     from .schema_check import add_schema_violations
-    from .sql.references import add_references, build_connection_finder
+    from .sql.references import add_references
     from .transform_tasks import read_tasks
 
     reading, folders, project, metadata = started.reading, started.folders, started.project, started.folders.metadata
     types = read_types(reading, folders.types)
-    context = LoadContext(project.application, types, read_own_strategies(reading.files, folders.write_strategies, project.application))
+    strategies = read_own_strategies(reading.files, folders.write_strategies, project.application)
+    context = LoadContext(project.application, types, strategies, read_refs(reading, metadata, started.section))
     domains = read_domains(reading, os.path.join(metadata, "load"), context)
     external = read_domains(reading, os.path.join(metadata, "external"), context, external=True)
-    tasks = read_tasks(reading, os.path.join(metadata, "transform"), context, read_refs(reading, metadata, started.section))
+    tasks = read_tasks(reading, os.path.join(metadata, "transform"), context)
     check_names(reading, domains, tasks)
     warn_about_equal_tables(reading, domains, tasks)
     warn_about_shared_patterns(reading, domains)
-    tasks = add_references(reading, tasks, build_connection_finder(project), project.variables)
+    tasks = tuple([add_references(reading, project, task) for task in tasks])
     dag_configs = read_dag_configs(reading, folders.dags)
     for origin in (*(t.origin for t in tasks), *(t.origin for d in (*domains, *external) for t in d.tables)):
         if isinstance(origin.keys, Positions):

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..errors import MOST_OF_FILE, Location, Problem, suggest_name
 from .documents import Reading
-from .schema_shapes import ENUMERATIONS, Type, find_shape, has_shape
+from .schema_shapes import ENUMERATIONS, SHAPES, Type, find_shape
 from .yaml_mappings import describe_value, format_scalar
 from .yaml_source import join_key
 
@@ -44,7 +44,7 @@ class SchemaViolation:
 
 def find_schema_violations(root: str, body: Mapping[str, Any]) -> Iterator[SchemaViolation]:
     """Yield the violations in the mapping below a root key such as ``table``; none for a root key without a known schema."""
-    return _check_object(root, body, "") if has_shape(root) else iter(())
+    return _check_object(root, body, "") if root in SHAPES else iter(())
 
 
 def add_schema_violations(reading: Reading) -> None:

@@ -64,7 +64,7 @@ STRATEGIES = split_words("OVERWRITE APPEND UPSERT_BY_KEY UPSERT_BY_KEY_AND_TIMES
 """The types of write strategies."""
 STRATEGIES_WITH_KEY = split_words("UPSERT_BY_KEY UPSERT_BY_KEY_AND_TIMESTAMP DELETE_THEN_INSERT SCD2")
 
-_SHAPES: Mapping[str, str] = {
+SHAPES: Mapping[str, str] = {
     "application": """
         env datasets incoming dags types macros tests writeStrategies loadStrategies metadata defaultWriteFormat
         defaultRejectedWriteFormat defaultAuditWriteFormat csvOutputExt loader rowValidatorClass scd2StartTimestamp
@@ -124,6 +124,7 @@ _SHAPES: Mapping[str, str] = {
         schedule dagRef taskTimeoutMs:int parseSQL:bool connectionRef:string syncStrategy:table_sync dataset_triggering_strategy:string""",
     "dag": "comment template! filename! options:map",
 }  # fmt: skip
+"""Kind of object -> its keys, in the notation above. The root keys of files that Starlake checks are among the kinds."""
 
 
 @cache
@@ -134,12 +135,12 @@ def find_shape(name: str) -> Shape:
         KeyError: there is no such kind.
     """
     keys, required = {}, []
-    for word in _SHAPES[name].split():
-        key, _, of = word.partition(":")
-        if key.endswith("!"):
-            key = key[:-1]
-            required.append(key)
+    for word in SHAPES[name].split():
+        written, _, of = word.partition(":")
+        key = written.removesuffix("!")
         keys[key] = _parse_type(of)
+        if key != written:
+            required.append(key)
     return Shape(keys, tuple(required))
 
 
@@ -147,11 +148,6 @@ def find_shape(name: str) -> Shape:
 def find_keys(name: str) -> frozenset[str]:
     """Return the keys of a kind of object; see :func:`find_shape`."""
     return frozenset(find_shape(name).keys)
-
-
-def has_shape(name: str) -> bool:
-    """Return whether a root key has a known schema."""
-    return name in _SHAPES
 
 
 def _parse_type(text: str) -> Type:

@@ -6,7 +6,8 @@ Project files are data: templates run in Jinja's immutable sandbox and can inclu
 import os
 import re
 from collections.abc import Callable, Mapping
-from functools import lru_cache
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,28 +43,30 @@ class TemplateError(StarlakeError):
         super().__init__(message)
 
 
+@dataclass(frozen=True, slots=True)
 class Rendered:
-    """A rendered text, and the source line of each of its lines."""
+    """A rendered text, and the source line of each of its lines.
 
-    __slots__ = ("_lines", "_offset", "text")
+    Attributes:
+        text: the text.
+        offset: the difference between line numbers in the source and in the text, if it is the same for all lines.
+        lines: the source lines, if the differences vary.
+    """
 
-    def __init__(self, text: str, offset: int = 0, lines: list[int] | None = None) -> None:
-        self.text = text
-        self._offset = offset
-        self._lines = lines
+    text: str
+    offset: int = 0
+    lines: list[int] | None = None
 
     def get_line(self, number: int) -> int:
         """Return the source line (from 1) of a line of the rendered text (from 1)."""
-        if self._lines is None:
-            return number + self._offset
-        if not self._lines:
-            return 1
-        return self._lines[min(max(number, 1), len(self._lines)) - 1]
+        if self.lines is None:
+            return number + self.offset
+        return self.lines[min(max(number, 1), len(self.lines)) - 1] if self.lines else 1
 
     @property
     def moved(self) -> bool:
         """True if line numbers in the text and in the source may differ."""
-        return self._lines is not None or self._offset != 0
+        return self.lines is not None or self.offset != 0
 
     def follow(self, earlier: "Rendered") -> "Rendered":
         """Return this text with the source lines of an earlier rendering, whose output is the source of this one."""
@@ -71,10 +74,7 @@ class Rendered:
 
     def list_lines(self) -> list[int]:
         """Return the source line of every line of the rendered text."""
-        count = self.text.count("\n") + 1
-        if self._lines is None:
-            return list(range(1 + self._offset, count + 1 + self._offset))
-        return [self.get_line(number) for number in range(1, count + 1)]
+        return [self.get_line(number) for number in range(1, self.text.count("\n") + 2)]
 
 
 class Renderer:
@@ -100,7 +100,6 @@ class Renderer:
         self.on_include = on_include
         self.budget = budget
         self.warnings: list[tuple[int, str]] = []
-        self._environment: JinjavaEnvironment | None = None
 
     def render(self, text: str, variables: Mapping[str, Any]) -> Rendered:
         """Render the Jinja of a template, substitute the remaining placeholders, and trim it. Starlake: JinjaUtils.parseJinja.
@@ -108,14 +107,15 @@ class Renderer:
         Raises:
             TemplateError: it is not a Jinja template, or it cannot be rendered.
         """
-        lines: list[int] | None = None
+        rendered, lines = text, None
         self.warnings = []
         if "{{" in text or "{%" in text or "{#" in text:
             rendered, lines = self._render_jinja(text, variables)
-        else:
-            rendered = text
         if "${" in rendered or "{{" in rendered:
-            rendered, lines = _substitute_lines(rendered, variables, lines)
+            substituted = substitute(rendered, variables)
+            if substituted.count("\n") != rendered.count("\n"):
+                lines = _map_lines(rendered, lambda line: substitute(line, variables), lines)
+            rendered = substituted
         return _trim(rendered, lines)
 
     def _render_jinja(self, text: str, variables: Mapping[str, Any]) -> tuple[str, list[int] | None]:
@@ -125,16 +125,17 @@ class Renderer:
             values = [write_variable(variables.get(name, "")) for name in simple]
             if sum(map(len, values)) > _MAX_SUBSTITUTED:
                 raise TemplateError(f"variables expand to more than {_MAX_SUBSTITUTED:,} characters")
-            result = _SIMPLE.sub(lambda match: write_variable(variables.get(match.group(1), "")), text)
-            if not any("\n" in value for value in values):
-                return result, None
-            return result, _map_substituted_lines(text, variables)
+
+            def insert(source: str) -> str:
+                return _SIMPLE.sub(lambda match: write_variable(variables.get(match.group(1), "")), source)
+
+            return insert(text), _map_lines(text, insert) if any("\n" in value for value in values) else None
         return self._render_template(text, variables)
 
     def _render_template(self, text: str, variables: Mapping[str, Any]) -> tuple[str, list[int]]:
         import jinja2
 
-        environment = self._get_environment()
+        environment = self._environment
         budget = environment.start(self.budget or ProjectBudget())
         try:
             tree = environment.parse(text)
@@ -160,12 +161,11 @@ class Renderer:
         self.warnings = environment.warnings
         return _remove_marks("".join(parts))
 
-    def _get_environment(self) -> "JinjavaEnvironment":
-        if self._environment is None:
-            from .jinja.environment import JinjavaEnvironment
+    @cached_property
+    def _environment(self) -> "JinjavaEnvironment":
+        from .jinja.environment import JinjavaEnvironment
 
-            self._environment = JinjavaEnvironment(self._load)
-        return self._environment
+        return JinjavaEnvironment(self._load)
 
     def _load(self, name: str) -> str | None:
         if self.metadata_folder is None or self.root is None or "\0" in name:
@@ -183,12 +183,7 @@ class Renderer:
 
 
 def render(text: str, variables: Mapping[str, str], *, metadata_folder: Path | None = None) -> str:
-    """Render a template as Starlake does. Undefined names are empty. See :meth:`Renderer.render`.
-
-    Args:
-        text: the template.
-        variables: the variables that it can use.
-        metadata_folder: folder to which includes are relative; None allows no includes.
+    """Render a template as Starlake does; see :class:`Renderer`. Undefined names are empty.
 
     Raises:
         TemplateError: it is not a Jinja template, or it cannot be rendered.
@@ -239,9 +234,7 @@ def substitute_once(text: str, variables: Mapping[str, Any]) -> str:
     return _PLACEHOLDER.sub(replace, text)
 
 
-@lru_cache(maxsize=16)
-def _find_renderer(metadata_folder: Path | None) -> Renderer:
-    return Renderer(metadata_folder)
+_find_renderer = lru_cache(maxsize=16)(Renderer)
 
 
 def _mark_lines(tree: "nodes.Template") -> None:
@@ -275,23 +268,13 @@ def _remove_marks(text: str) -> tuple[str, list[int]]:
     return _MARK.sub("", text), lines
 
 
-def _map_substituted_lines(text: str, variables: Mapping[str, Any]) -> list[int]:
-    lines = []
-    for number, line in enumerate(text.split("\n"), 1):
-        extra = sum(write_variable(variables.get(name, "")).count("\n") for name in _SIMPLE.findall(line))
-        lines += [number] * (extra + 1)
-    return lines
-
-
-def _substitute_lines(text: str, variables: Mapping[str, Any], lines: list[int] | None) -> tuple[str, list[int] | None]:
-    result = substitute(text, variables)
-    if result.count("\n") == text.count("\n"):
-        return result, lines
+def _map_lines(text: str, replace: Callable[[str], str], lines: list[int] | None = None) -> list[int]:
+    """Return the source lines after ``replace``, which may add lines. ``lines`` are the source lines before."""
     mapped: list[int] = []
     for number, line in enumerate(text.split("\n")):
         source = lines[min(number, len(lines) - 1)] if lines else number + 1
-        mapped += [source] * (substitute(line, variables).count("\n") + 1)
-    return result, mapped
+        mapped += [source] * (replace(line).count("\n") + 1)
+    return mapped
 
 
 def _trim(text: str, lines: list[int] | None) -> Rendered:
@@ -299,9 +282,7 @@ def _trim(text: str, lines: list[int] | None) -> Rendered:
     stripped = text.strip("".join(map(chr, range(33))))
     start = text.find(stripped) if stripped else 0
     skipped = text.count("\n", 0, start)
-    if lines is None:
-        return Rendered(stripped, skipped)
-    return Rendered(stripped, 0, lines[skipped:])
+    return Rendered(stripped, skipped) if lines is None else Rendered(stripped, 0, lines[skipped:])
 
 
 def _shorten_reason(error: BaseException) -> str:

@@ -1,5 +1,6 @@
 """Read transform tasks. Starlake: SchemaHandler.loadJobs, buildAutoTaskInfo, AutoTaskInfo.merge."""
 
+import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -21,10 +22,11 @@ from .common_sections import (
     read_write_strategy,
 )
 from .documents import FileKind, Reading, load_section
-from .load_domains import LoadContext, warn_about_suffix
+from .load_domains import LoadContext
+from .migration import Migration
 from .model import EMPTY, Attribute, FrozenDict, Origin, Task
 from .project_files import UnreadableFile
-from .refs import Reference, rewrite_name
+from .refs import rewrite_name
 from .schema_shapes import find_keys
 from .sql.intervals import find_interval_variables
 from .sql.tokens import STARLAKE, tokenize_sql
@@ -36,23 +38,18 @@ _TASK = FileKind("task", "warning", "Starlake skips the task, including its SQL 
 _CONFIG = FileKind("transform", "warning", "Starlake skips all tasks of the folder")
 # In the order in which Starlake looks for a task's command.
 _COMMANDS = (".sql", ".sql.j2", ".py")
-_SUFFIXES = (".sl.yml", *_COMMANDS)
-_HANDLED = split_words(
-    "name sql streams primaryKey database domain table presql postsql sink rls expectations acl comment freshness attributes tags "
-    "writeStrategy schedule dagRef taskTimeoutMs parseSQL connectionRef dataset_triggering_strategy"
-)
-# Values that tasks inherit from their folder's default: field -> key.
-_DEFAULTED = {
-    "database": "database",
-    "write_strategy": "writeStrategy",
-    "schedule": "schedule",
-    "dag_ref": "dagRef",
-    "parse_sql": "parseSQL",
-    "timeout": "taskTimeoutMs",
-    "connection_ref": "connectionRef",
-    "dataset_triggering_strategy": "dataset_triggering_strategy",
+# Keys whose fields have other names.
+_FIELDS = {
+    "writeStrategy": "write_strategy",
+    "dagRef": "dag_ref",
+    "parseSQL": "parse_sql",
+    "taskTimeoutMs": "timeout",
+    "connectionRef": "connection_ref",
+    "primaryKey": "primary_key",
 }
-# Values that are concatenated, the default's entries first.
+# Keys that tasks inherit from their folder's default.
+_DEFAULTED = split_words("database writeStrategy schedule dagRef parseSQL taskTimeoutMs connectionRef dataset_triggering_strategy")
+# Keys whose values are concatenated, the default's entries first.
 _JOINED = ("presql", "postsql", "rls", "expectations", "acl")
 
 
@@ -74,7 +71,6 @@ class _Body:
 class _Folder:
     """A folder of ``metadata/transform`` while its tasks are read."""
 
-    path: str
     name: str
     job: str
     """The folder's name, or ``transform.name``."""
@@ -82,24 +78,21 @@ class _Folder:
     """File name -> path of the SQL and Python files."""
     default: _Body | None = None
 
+    def find_command(self, task: str) -> str | None:
+        """Return the path of the SQL or Python file of a task; None if it has none."""
+        return next((self.commands[task + suffix] for suffix in _COMMANDS if task + suffix in self.commands), None)
 
-def read_tasks(reading: Reading, folder: str, context: LoadContext, references: tuple[Reference, ...]) -> tuple[Task, ...]:
+
+def read_tasks(reading: Reading, folder: str, context: LoadContext) -> tuple[Task, ...]:
     """Return all tasks of ``metadata/transform``, sorted by name. The tables that they read are added later."""
-    tasks: list[Task] = []
-    for name, path in reading.files.list_files(folder):
-        if name.endswith(_SUFFIXES):
-            place = Location(reading.files.name(path))
-            reading.add_problem(
-                place, "warning", "is not read: a task's file belongs in the folder of its domain, metadata/transform/<domain>"
-            )
-    for path in reading.files.list_folders(folder):
-        tasks.extend(_read_folder(reading, path, context, references))
-    return _drop_duplicates(reading, tasks)
+    message = "is not read: a task's file belongs in the folder of its domain, metadata/transform/<domain>"
+    reading.report_files(reading.files.list_files(folder), (".sl.yml", *_COMMANDS), "warning", message)
+    return _drop_duplicates(reading, [t for path in reading.files.list_folders(folder) for t in _read_folder(reading, path, context)])
 
 
-def _read_folder(reading: Reading, path: str, context: LoadContext, references: tuple[Reference, ...]) -> list[Task]:
+def _read_folder(reading: Reading, path: str, context: LoadContext) -> list[Task]:
     name = PurePath(path).name
-    folder = _Folder(path, name, name)
+    folder = _Folder(name, name)
     yaml_files: dict[str, str] = {}
     config = None
     for file_name, file_path in reading.files.list_files(path):
@@ -112,21 +105,21 @@ def _read_folder(reading: Reading, path: str, context: LoadContext, references: 
         elif file_name.endswith(_COMMANDS):
             folder.commands[file_name] = file_path
         else:
-            warn_about_suffix(reading, file_name, file_path)
-    _warn_about_nested_files(reading, folder)
+            reading.warn_about_suffix(file_name, file_path)
+    nested = (file for file in reading.files.walk_files(path) if not file[0].startswith("_config."))
+    message = f"is not read: a task's file belongs directly in {reading.files.name(path)}"
+    reading.report_files(nested, (".sl.yml", ".sql", ".sql.j2"), "warning", message)
     bodies: list[_Body] = []
     if config is not None and not _read_config(reading, config, folder, bodies, context):
         return []
-    tasks = [task for body in bodies if (task := _build_inline_task(reading, folder, body, references)) is not None]
+    built = [_build_inline_task(reading, folder, body, context) for body in bodies]
+    built += [_read_yaml_task(reading, folder, base, file_path, context) for base, file_path in yaml_files.items()]
+    tasks = [task for task in built if task is not None]
     taken = {base.lower() for base in yaml_files} | {body.name.lower() for body in bodies if body.name}
-    for base, file_path in yaml_files.items():
-        task = _read_yaml_task(reading, folder, base, file_path, context, references)
-        if task is not None:
-            tasks.append(task)
-    for file_name in folder.commands:
-        base = _cut_suffix(file_name)
+    for base in map(_cut_suffix, folder.commands):
         if base.lower() not in taken:
-            tasks.append(_build_sql_task(reading, folder, base, references))
+            body = _Body(origin=Origin(reading.files.name(folder.find_command(base) or ""), 1))
+            tasks.append(_build_task(reading, folder, body, base, folder.name, base, context))
     _warn_about_unused_files(reading, folder, tasks, taken)
     for task in tasks:
         _check_command(reading, folder, task)
@@ -139,29 +132,19 @@ def _warn_about_unused_files(reading: Reading, folder: _Folder, tasks: list[Task
     by_name = {task.name.lower(): task for task in tasks}
     for file_name, path in folder.commands.items():
         name = reading.files.name(path)
-        base = _cut_suffix(file_name)
-        task = by_name.get(base.lower())
-        if name in used or task is None or base.lower() not in taken:
-            continue
-        other = task.sql_file or task.python_file
-        if other:
+        base = _cut_suffix(file_name).lower()
+        task = by_name.get(base)
+        other = (task.sql_file or task.python_file) if task and name not in used and base in taken else None
+        if task and other:
             reading.add_problem(Location(name), "warning", f"is not read: task '{task.full_name}' uses {PurePath(other).name}")
 
 
 def _cut_suffix(file_name: str) -> str:
-    suffix = next(suffix for suffix in (".sql.j2", ".sql", ".py") if file_name.endswith(suffix))
-    return file_name[: -len(suffix)]
-
-
-def _warn_about_nested_files(reading: Reading, folder: _Folder) -> None:
-    for name, path in reading.files.walk_files(folder.path):
-        if name.endswith((".sl.yml", ".sql", ".sql.j2")) and not name.startswith("_config."):
-            place = Location(reading.files.name(path))
-            reading.add_problem(place, "warning", f"is not read: a task's file belongs directly in {reading.files.name(folder.path)}")
+    return re.sub(r"\.(?:sql\.j2|sql|py)\Z", "", file_name)
 
 
 def _read_config(reading: Reading, path: str, folder: _Folder, bodies: list[_Body], context: LoadContext) -> bool:
-    def migrate(migration: Any, transform: dict[str, Any]) -> None:
+    def migrate(migration: Migration, transform: dict[str, Any]) -> None:
         tasks = transform.get("tasks")
         for index, task in enumerate(tasks if isinstance(tasks, list) else []):
             if isinstance(task, dict):
@@ -175,11 +158,11 @@ def _read_config(reading: Reading, path: str, folder: _Folder, bodies: list[_Bod
     section.warn_about_unknown_keys(find_keys("transform"), "transform")
     folder.job = section.get_name("name") or folder.name
     if folder.job != folder.name:
-        message = (
+        section.report_warning(
+            "name",
             f"the domain is called '{folder.job}', but its folder is called '{folder.name}': tasks with a YAML file are in '{folder.job}', "
-            f"tasks that are only a SQL file are in '{folder.name}'"
+            f"tasks that are only a SQL file are in '{folder.name}'",
         )
-        section.report_warning("name", message)
     default = section.get_section("default")
     if default is not None:
         folder.default = _read_body(default, context)
@@ -198,33 +181,24 @@ def _is_empty_config(reading: Reading, path: str) -> bool:
 def _read_body(section: Section, context: LoadContext) -> _Body:
     section.warn_about_unknown_keys(find_keys("task"), "a task")
     found: dict[str, Any] = {}
-    readers: dict[str, tuple[str, Callable[[], Any]]] = {
-        "database": ("database", lambda: section.get_name("database")),
-        "sink": ("sink", lambda: _read_sink(section, context)),
-        "writeStrategy": ("write_strategy", lambda: read_write_strategy(section, context.strategies)),
-        "schedule": ("schedule", lambda: section.get_string("schedule")),
-        "dagRef": ("dag_ref", lambda: section.get_name("dagRef")),
-        "parseSQL": ("parse_sql", lambda: section.get_boolean("parseSQL")),
-        "taskTimeoutMs": ("timeout", lambda: _read_timeout(section)),
-        "connectionRef": ("connection_ref", lambda: _read_connection(section, context)),
-        "dataset_triggering_strategy": ("dataset_triggering_strategy", lambda: section.get_name("dataset_triggering_strategy")),
-        "presql": ("presql", lambda: section.get_strings("presql")),
-        "postsql": ("postsql", lambda: section.get_strings("postsql")),
-        "rls": ("rls", lambda: read_grants(section, "rls", find_keys("rls"))),
-        "acl": ("acl", lambda: read_grants(section, "acl", find_keys("acl"))),
-        "expectations": ("expectations", lambda: read_expectations(section)),
-        "freshness": ("freshness", lambda: read_freshness(section)),
-        "attributes": ("attributes", lambda: _read_attributes(section, context)),
-        "tags": ("tags", lambda: section.get_strings("tags")),
-        "comment": ("comment", lambda: section.get_string("comment")),
-        "primaryKey": ("primary_key", lambda: section.get_strings("primaryKey")),
+    readers: dict[str, Callable[[str], Any]] = {
+        **dict.fromkeys(("database", "dagRef", "dataset_triggering_strategy"), section.get_name),
+        **dict.fromkeys(("schedule", "comment"), section.get_string),
+        **dict.fromkeys(("presql", "postsql", "tags", "primaryKey"), section.get_strings),
+        **dict.fromkeys(("rls", "acl"), lambda key: read_grants(section, key, find_keys(key))),
+        "parseSQL": section.get_boolean,
+        "sink": lambda _: _read_sink(section, context),
+        "writeStrategy": lambda _: read_write_strategy(section, context.strategies),
+        "taskTimeoutMs": lambda _: _read_timeout(section),
+        "connectionRef": lambda key: _check_connection(section, key, section.get_name(key), context),
+        "expectations": lambda _: read_expectations(section),
+        "freshness": lambda _: read_freshness(section),
+        "attributes": lambda _: _read_attributes(section, context),
     }
-    for key, (name, read) in readers.items():
-        if section.data.get(key) is not None:
-            value = read()
-            if value is not None:
-                found[name] = value
-    extra = collect_extra_keys(section, _HANDLED)
+    for key, read in readers.items():
+        if key in section and (value := read(key)) is not None:
+            found[_FIELDS.get(key, key)] = value
+    extra = collect_extra_keys(section, (*readers, "name", "domain", "table", "sql", "streams"))
     if extra:
         found["extra"] = FrozenDict(extra)
     sql = section.get_string("sql")
@@ -246,13 +220,12 @@ def _read_sink(section: Section, context: LoadContext) -> Any:
     sink = read_sink(section)
     sink_section = section.get_section("sink")
     if sink is not None and sink_section is not None:
-        check_connection(sink_section, "connectionRef", sink.connection_ref, context.application, "running the task fails")
+        _check_connection(sink_section, "connectionRef", sink.connection_ref, context)
     return sink
 
 
-def _read_connection(section: Section, context: LoadContext) -> str | None:
-    name = section.get_name("connectionRef")
-    check_connection(section, "connectionRef", name, context.application, "running the task fails")
+def _check_connection(section: Section, key: str, name: str | None, context: LoadContext) -> str | None:
+    check_connection(section, key, name, context.application, "running the task fails")
     return name
 
 
@@ -277,35 +250,25 @@ def _read_attributes(section: Section, context: LoadContext) -> tuple[Attribute,
     return attributes
 
 
-def _read_yaml_task(
-    reading: Reading, folder: _Folder, base: str, path: str, context: LoadContext, references: tuple[Reference, ...]
-) -> Task | None:
-    section = load_section(reading, path, _TASK, lambda migration, task: migration.migrate_task(task))
+def _read_yaml_task(reading: Reading, folder: _Folder, base: str, path: str, context: LoadContext) -> Task | None:
+    section = load_section(reading, path, _TASK, Migration.migrate_task)
     if section is None:
         return None
     body = _read_body(section, context)
     if section.context.broken:
         return None
-    return _build_task(reading, folder, body, base, body.domain or folder.job, body.table or base, references)
+    return _build_task(reading, folder, body, base, body.domain or folder.job, body.table or base, context)
 
 
-def _build_inline_task(reading: Reading, folder: _Folder, body: _Body, references: tuple[Reference, ...]) -> Task | None:
+def _build_inline_task(reading: Reading, folder: _Folder, body: _Body, context: LoadContext) -> Task | None:
     name, table = body.name or body.table, body.table or body.name
     if name is None or table is None:
         reading.add_problem(body.origin.locate(), "error", "a task of transform.tasks needs a 'name' or a 'table'")
         return None
-    return _build_task(reading, folder, body, name, body.domain or folder.name, table, references)
+    return _build_task(reading, folder, body, name, body.domain or folder.name, table, context)
 
 
-def _build_sql_task(reading: Reading, folder: _Folder, base: str, references: tuple[Reference, ...]) -> Task:
-    file = next(reading.files.name(folder.commands[base + suffix]) for suffix in _COMMANDS if base + suffix in folder.commands)
-    body = _Body(origin=Origin(file, 1))
-    return _build_task(reading, folder, body, base, folder.name, base, references)
-
-
-def _build_task(
-    reading: Reading, folder: _Folder, body: _Body, name: str, domain: str, table: str, references: tuple[Reference, ...]
-) -> Task:
+def _build_task(reading: Reading, folder: _Folder, body: _Body, name: str, domain: str, table: str, context: LoadContext) -> Task:
     """Return a task with its command, its folder's defaults, and the names that ``refs.sl.yml`` gives it."""
     values = dict(body.fields)
     origin = body.origin
@@ -314,7 +277,7 @@ def _build_task(
         # Starlake drops both if the folder has a default. Starlake: AutoTaskInfo.merge.
         streams, primary_key = (), ()
         origin = _merge_default(values, folder.default, origin)
-    database, domain, table = rewrite_name(references, values.pop("database", None), domain, table)
+    database, domain, table = rewrite_name(context.references, values.pop("database", None), domain, table)
     task = Task(
         domain=domain,
         name=name,
@@ -332,21 +295,20 @@ def _build_task(
     if task.write_strategy is not None:
         for key, severity, message in find_strategy_faults(task.write_strategy, primary_key=task.primary_key):
             reading.add_problem(origin.locate(f"writeStrategy.{key}"), severity, message)
-    for suffix in _COMMANDS:
-        path = folder.commands.get(name + suffix)
-        if path is None:
-            continue
-        file = reading.files.name(path)
-        if suffix == ".py":
-            task = replace(task, python_file=file, sql_text=None, sql_file=None)
-        try:
-            if suffix == ".py":
-                return replace(task, python_variables=tuple(sorted(find_interval_variables((reading.files.read(path),)))))
-            return replace(task, sql_text=reading.files.read(path), sql_file=file, sql_line=1)
-        except UnreadableFile as error:
-            reading.problems.append(error.problem)
-            return task
-    return task
+    path = folder.find_command(name)
+    if path is None:
+        return task
+    file = reading.files.name(path)
+    if path.endswith(".py"):
+        task = replace(task, python_file=file, sql_text=None, sql_file=None)
+    try:
+        text = reading.files.read(path)
+    except UnreadableFile as error:
+        reading.problems.append(error.problem)
+        return task
+    if path.endswith(".py"):
+        return replace(task, python_variables=tuple(sorted(find_interval_variables((text,)))))
+    return replace(task, sql_text=text, sql_file=file, sql_line=1)
 
 
 def _merge_default(values: dict[str, Any], default: _Body, origin: Origin) -> Origin:
@@ -354,7 +316,8 @@ def _merge_default(values: dict[str, Any], default: _Body, origin: Origin) -> Or
     defaults = default.fields
     positions = default.origin.keys
     inherited: list[str] = []
-    for name, key in _DEFAULTED.items():
+    for key in _DEFAULTED:
+        name = _FIELDS.get(key, key)
         if name not in values and name in defaults:
             values[name] = defaults[name]
             inherited.append(key)
@@ -373,10 +336,7 @@ def _merge_default(values: dict[str, Any], default: _Body, origin: Origin) -> Or
     places = positions.select_under(inherited) if inherited and isinstance(positions, Positions) else {}
     if not places:
         return origin
-    keys_of_task = origin.keys
-    if isinstance(keys_of_task, Positions):
-        return replace(origin, keys=keys_of_task.inherit(places))
-    return replace(origin, keys=FrozenDict(places))
+    return replace(origin, keys=origin.keys.inherit(places) if isinstance(origin.keys, Positions) else FrozenDict(places))
 
 
 def _check_command(reading: Reading, folder: _Folder, task: Task) -> None:
@@ -398,10 +358,9 @@ def _drop_duplicates(reading: Reading, tasks: list[Task]) -> tuple[Task, ...]:
         first = found.setdefault(task.full_name.lower(), task)
         if first is not task:
             ours, theirs = task.sql_file or task.origin.file, first.sql_file or first.origin.file
+            also = f"in {first.origin.locate()}"
             if ours == theirs:
                 other = f"{task.name}.sql.j2" if ours.endswith(".sql") else theirs
-                message = f"task '{task.full_name}' is defined twice, also by {PurePath(ours).parent.as_posix()}/{other}"
-            else:
-                message = f"task '{task.full_name}' is defined twice, also in {first.origin.locate()}"
-            reading.add_problem(task.origin.locate(), "error", message)
+                also = f"by {PurePath(ours).parent.as_posix()}/{other}"
+            reading.add_problem(task.origin.locate(), "error", f"task '{task.full_name}' is defined twice, also {also}")
     return tuple(found.values())

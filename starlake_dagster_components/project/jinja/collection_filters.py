@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from decimal import Decimal
-from functools import cmp_to_key
+from functools import cmp_to_key, partial
 from typing import Any
 
 from .expression_tests import TESTS
@@ -17,7 +17,7 @@ def _length(value: Any) -> int:
 def _list(value: Any) -> Any:
     if value is None:
         return None
-    return list(value) if isinstance(value, (str, list, tuple)) else list(list_items(value)) if not isinstance(value, Mapping) else [value]
+    return [value] if isinstance(value, Mapping) else list(value if isinstance(value, str) else list_items(value))
 
 
 def _compare_values(case_sensitive: bool) -> Any:
@@ -54,99 +54,83 @@ def _slice(value: Any, *arguments: Any) -> list[list[Any]]:
     return rows
 
 
-def _join(get: GetAttribute) -> Callable[..., str]:
-    def join(value: Any, separator: Any = "", attribute: Any = None) -> str:
-        items = list_items(value)
-        found = items if attribute is None else [get(item, write_value(attribute)) for item in items]
-        return str(check_length(write_value(separator).join(map(format_value, found))))
-
-    return join
+def _join(get: GetAttribute, value: Any, separator: Any = "", attribute: Any = None) -> str:
+    items = list_items(value)
+    found = items if attribute is None else [get(item, write_value(attribute)) for item in items]
+    return str(check_length(write_value(separator).join(map(format_value, found))))
 
 
-def _sort(get: GetAttribute) -> Callable[..., Any]:
-    def sort(value: Any, reverse: Any = False, case_sensitive: Any = False, attribute: Any = None) -> Any:
-        if value is None:
-            return None
-        key = _compare_values(read_boolean(case_sensitive))
+def _sort(get: GetAttribute, value: Any, reverse: Any = False, case_sensitive: Any = False, attribute: Any = None) -> Any:
+    if value is None:
+        return None
+    key = _compare_values(read_boolean(case_sensitive))
 
-        def find_key(item: Any) -> Any:
-            for name in write_value(attribute).split(".") if attribute is not None else ():
-                item = get(item, name)
-            if item is None:
-                raise ExpressionError("sort: a value is null")
-            return key(item)
+    def find_key(item: Any) -> Any:
+        for name in write_value(attribute).split(".") if attribute is not None else ():
+            item = get(item, name)
+        if item is None:
+            raise ExpressionError("sort: a value is null")
+        return key(item)
 
-        return sorted(list_items(value), key=find_key, reverse=read_boolean(reverse))
-
-    return sort
+    return sorted(list_items(value), key=find_key, reverse=read_boolean(reverse))
 
 
-def _unique(get: GetAttribute) -> Callable[..., list[Any]]:
-    def unique(value: Any, attribute: Any = None) -> list[Any]:
-        found: dict[str, Any] = {}
-        for item in list_items(value):
-            key = item if attribute is None else get(item, write_value(attribute))
-            found.setdefault(f"{type(key).__name__} {write_value(key)}", item)
-        return list(found.values())
-
-    return unique
+def _unique(get: GetAttribute, value: Any, attribute: Any = None) -> list[Any]:
+    found: dict[str, Any] = {}
+    for item in list_items(value):
+        key = item if attribute is None else get(item, write_value(attribute))
+        found.setdefault(f"{type(key).__name__} {write_value(key)}", item)
+    return list(found.values())
 
 
-def _sum(get: GetAttribute) -> Callable[..., Decimal]:
-    def add_items(value: Any, start: Any = 0, attribute: Any = None) -> Decimal:
-        total = convert_to_decimal(start or 0)
-        for item in list_items(value):
-            number = item if attribute is None else get(item, write_value(attribute))
-            try:
-                # As in Jinjava, Doubles are not rounded to their shortest decimal form.
-                total += Decimal(number) if isinstance(number, float) else convert_to_decimal(number) if number is not None else 0
-            except ExpressionError:
-                continue
-        return total
-
-    return add_items
+def _sum(get: GetAttribute, value: Any, start: Any = 0, attribute: Any = None) -> Decimal:
+    total = convert_to_decimal(start or 0)
+    for item in list_items(value):
+        number = item if attribute is None else get(item, write_value(attribute))
+        try:
+            # As in Jinjava, Doubles are not rounded to their shortest decimal form.
+            total += Decimal(number) if isinstance(number, float) else convert_to_decimal(number) if number is not None else 0
+        except ExpressionError:
+            continue
+    return total
 
 
-def _group_by(get: GetAttribute) -> Callable[..., list[Any]]:
-    def group(value: Any, attribute: Any) -> list[Any]:
-        groups: dict[str, dict[str, Any]] = {}
-        for item in list_items(value):
-            key = get(item, write_value(attribute))
-            entry = groups.setdefault(write_value(key), {"grouper": write_value(key), "grouperObject": key, "list": []})
-            entry["list"].append(item)
-        return list(groups.values())
-
-    return group
+def _group_by(get: GetAttribute, value: Any, attribute: Any) -> list[Any]:
+    groups: dict[str, dict[str, Any]] = {}
+    for item in list_items(value):
+        key = get(item, write_value(attribute))
+        entry = groups.setdefault(write_value(key), {"grouper": write_value(key), "grouperObject": key, "list": []})
+        entry["list"].append(item)
+    return list(groups.values())
 
 
-def build_map_filter(get: GetAttribute, find_filter: Callable[[str], Callable[..., Any] | None]) -> Callable[..., list[Any]]:
-    """Return the filter ``map``, which applies a filter to each item or gets an attribute of each item.
+def map_items(
+    get: GetAttribute,
+    find_filter: Callable[[str], Callable[..., Any] | None],
+    value: Any,
+    name: Any = None,
+    *arguments: Any,
+    attribute: Any = None,
+) -> list[Any]:
+    """Apply a filter to each item, or get an attribute of each item: Jinjava's filter ``map``.
 
     ``get`` returns an attribute of a value by name, and ``find_filter`` a filter by name.
     """
-
-    def map_items(value: Any, name: Any = None, *arguments: Any, attribute: Any = None) -> list[Any]:
-        apply = find_filter(write_value(name)) if attribute is None else None
-        if apply is not None:
-            return [apply(item, *arguments) for item in list_items(value)]
-        return [get(item, write_value(name if attribute is None else attribute)) for item in list_items(value)]
-
-    return map_items
+    apply = find_filter(write_value(name)) if attribute is None else None
+    if apply is not None:
+        return [apply(item, *arguments) for item in list_items(value)]
+    return [get(item, write_value(name if attribute is None else attribute)) for item in list_items(value)]
 
 
-def _select(get: GetAttribute, by_attribute: bool, wanted: bool) -> Callable[..., list[Any]]:
-    def select(value: Any, *arguments: Any) -> list[Any]:
-        rest = list(arguments)
-        attribute = write_value(rest.pop(0)) if by_attribute and rest else None
-        if not rest and not by_attribute:
-            raise ExpressionError("select and reject need the name of a test")
-        test = TESTS.get(write_value(rest.pop(0)) if rest else "truthy")
-        if test is None:
-            raise ExpressionError("select or reject: unknown test")
-        items = list_items(value)
-        return [item for item in items if test(item if attribute is None else get(item, attribute), *rest) == wanted]
-
-    return select
+def _select(by_attribute: bool, wanted: bool, get: GetAttribute, value: Any, *arguments: Any) -> list[Any]:
+    rest = list(arguments)
+    attribute = write_value(rest.pop(0)) if by_attribute and rest else None
+    if not rest and not by_attribute:
+        raise ExpressionError("select and reject need the name of a test")
+    test = TESTS.get(write_value(rest.pop(0)) if rest else "truthy")
+    if test is None:
+        raise ExpressionError("select or reject: unknown test")
+    return [item for item in list_items(value) if test(item if attribute is None else get(item, attribute), *rest) == wanted]
 
 
 def _build_set(items: Any) -> list[Any]:
@@ -161,10 +145,6 @@ def _dictsort(value: Any, *arguments: Any) -> Any:
     return sorted(map(Entry, value.items()), key=lambda item: key(item[index]))
 
 
-def _reverse(value: Any) -> Any:
-    return value[::-1] if isinstance(value, (str, list, tuple)) else value
-
-
 COLLECTION_FILTERS: Mapping[str, Callable[..., Any]] = {
     "batch": _batch,
     "count": _length,
@@ -175,23 +155,23 @@ COLLECTION_FILTERS: Mapping[str, Callable[..., Any]] = {
     "last": lambda value: list_items(value)[-1] if len(list_items(value)) else None,
     "length": _length,
     "list": _list,
-    "reverse": _reverse,
+    "reverse": lambda value: value[::-1] if isinstance(value, (str, list, tuple)) else value,
     "slice": _slice,
     "symmetric_difference": lambda value, other: [
         item for item in _build_set([*list_items(value), *list_items(other)]) if (item in list_items(value)) != (item in list_items(other))
     ],
     "union": lambda value, other: _build_set([*list_items(value), *list_items(other)]),
 }
-ATTRIBUTE_FILTERS: Mapping[str, Callable[[GetAttribute], Callable[..., Any]]] = {
-    "attr": lambda get: lambda value, name: get(value, write_value(name)),
+ATTRIBUTE_FILTERS: Mapping[str, Callable[..., Any]] = {
+    "attr": lambda get, value, name: get(value, write_value(name)),
     "groupby": _group_by,
     "join": _join,
-    "reject": lambda get: _select(get, False, False),
-    "rejectattr": lambda get: _select(get, True, False),
-    "select": lambda get: _select(get, False, True),
-    "selectattr": lambda get: _select(get, True, True),
+    "reject": partial(_select, False, False),
+    "rejectattr": partial(_select, True, False),
+    "select": partial(_select, False, True),
+    "selectattr": partial(_select, True, True),
     "sort": _sort,
     "sum": _sum,
     "unique": _unique,
 }
-"""Filters that need a function that gets an attribute of a value. Each entry takes this function and returns the filter."""
+"""Filters whose first argument is a function that gets an attribute of a value."""

@@ -6,6 +6,7 @@ Jinjava's operators, filters, tests, and ``{{ }}``.
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from threading import local
 from typing import Any, cast
 
@@ -20,7 +21,7 @@ from jinja2.utils import Namespace, missing
 from . import values
 from .budget import ProjectBudget, TemplateBudget
 from .expression_tests import TESTS
-from .filters import FILTER_NAMES, UNSUPPORTED_FILTERS, Filters, build_range
+from .filters import FILTER_NAMES, UNSUPPORTED_FILTERS, build_filters, build_range
 from .strings import find_method
 from .values import Entry, ExpressionError
 
@@ -34,37 +35,33 @@ class Absent(jinja2.ChainableUndefined):
     __slots__ = ()
 
 
+@dataclass(slots=True, eq=False)
 class _Operand:
     """A value whose truth follows Jinjava's rules, for Python's ``or``."""
 
-    __slots__ = ("value",)
-
-    def __init__(self, value: Any) -> None:
-        self.value = value
+    value: Any
 
     def __bool__(self) -> bool:
         return values.is_true(self.value)
 
 
+@dataclass(slots=True, eq=False)
 class _LoopItems(Sequence[Any]):
-    """The items of a loop. Each iteration counts against the budget."""
+    """The items of a loop. Each iteration counts against the budget, with the length of the literal text in it."""
 
-    __slots__ = ("_budget", "_items", "_text")
-
-    def __init__(self, items: Sequence[Any], budget: TemplateBudget, text: int) -> None:
-        self._items = items
-        self._budget = budget
-        self._text = text
+    items: Sequence[Any]
+    budget: TemplateBudget
+    text: int
 
     def __len__(self) -> int:
-        return len(self._items)
+        return len(self.items)
 
     def __getitem__(self, index: Any) -> Any:
-        return self._items[index]
+        return self.items[index]
 
     def __iter__(self) -> Iterator[Any]:
-        for item in self._items:
-            self._budget.count_iteration(self._text)
+        for item in self.items:
+            self.budget.count_iteration(self.text)
             yield item
 
 
@@ -108,8 +105,8 @@ class JinjavaEnvironment(SandboxedEnvironment):
             finalize=self.print_value,
         )
         self._state = local()
-        found = Filters(lambda value, name: _convert_to_null(self.getattr(value, name)))
-        self.filters = {name: _accept_null(filter_) for name in FILTER_NAMES if (filter_ := found.find(name)) is not None}
+        found = build_filters(lambda value, name: _convert_to_null(self.getattr(value, name)))
+        self.filters = {name: _accept_null(filter_) for name, filter_ in found.items()}
         self.tests = {name: _accept_null(test) for name, test in TESTS.items()}
         self.globals = {"range": _accept_null(build_range), "namespace": Namespace, "truncate": self.filters["truncate"]}
 
@@ -305,13 +302,20 @@ class _Rewriter:
         if test is not None:
             node.test = self._call(node, "test_truth", test)  # type: ignore[attr-defined]
         if isinstance(node, nodes.CondExpr) and node.expr2 is None:
-            node.expr2 = nodes.Const(None, lineno=node.lineno, environment=self._environment)
+            node.expr2 = self._build_constant(node, None)
         return node
 
+    def _build_constant(self, node: nodes.Node, value: Any) -> nodes.Const:
+        return nodes.Const(value, lineno=node.lineno, environment=self._environment)
+
+    def _choose(self, node: nodes.Node, test: nodes.Node, value: Any, default: Any) -> nodes.CondExpr:
+        """Return the expression ``value if test else default``."""
+        condition = self._call(node, "test_truth", test)
+        other = self._build_constant(node, default)
+        return nodes.CondExpr(condition, value, other, lineno=node.lineno, environment=self._environment)
+
     def _rewrite_and(self, node: nodes.And) -> nodes.Expr:
-        right = self._call(node, "test_truth", node.right)
-        false = nodes.Const(False, lineno=node.lineno, environment=self._environment)
-        return nodes.CondExpr(self._call(node, "test_truth", node.left), right, false, lineno=node.lineno, environment=self._environment)
+        return self._choose(node, node.left, self._call(node, "test_truth", node.right), False)
 
     def _rewrite_or(self, node: nodes.Or) -> nodes.Expr:
         node.left = self._call(node, "wrap_operand", node.left)
@@ -330,28 +334,25 @@ class _Rewriter:
         if node.name in UNSUPPORTED_FILTERS:
             raise jinja2.TemplateSyntaxError(f"the filter '{node.name}' is not supported here", node.lineno)
         self._environment.warnings.append((node.lineno, f"unknown filter '{node.name}': Starlake renders it as an empty string"))
-        return nodes.Const(None, lineno=node.lineno, environment=self._environment)
+        return self._build_constant(node, None)
 
     def _rewrite_test(self, node: nodes.Test) -> nodes.Expr:
         if node.name in TESTS:
             return node
         self._environment.warnings.append((node.lineno, f"unknown test '{node.name}': Starlake treats it as false"))
-        return nodes.Const(None, lineno=node.lineno, environment=self._environment)
+        return self._build_constant(node, None)
 
     def _reject_filter_block(self, node: nodes.FilterBlock) -> nodes.Node:
         raise jinja2.TemplateSyntaxError("Starlake's Jinja does not have the tag 'filter'", node.lineno)
 
     def _rewrite_loop(self, node: nodes.For) -> nodes.Node:
         if node.else_:
-            self._environment.warnings.append(
-                (node.lineno, "Starlake renders a loop's 'else' in each iteration, and never for an empty loop")
-            )
+            message = "Starlake renders a loop's 'else' in each iteration, and never for an empty loop"
+            self._environment.warnings.append((node.lineno, message))
             node.body, node.else_ = [*node.body, *node.else_], []
         if node.test is not None:
             # Jinjava reads "for x in y if z" as a loop over the expression "y if z".
-            nothing = nodes.Const(None, lineno=node.lineno, environment=self._environment)
-            test = self._call(node, "test_truth", node.test)
-            node.iter = nodes.CondExpr(test, node.iter, nothing, lineno=node.lineno, environment=self._environment)
+            node.iter = self._choose(node, node.test, node.iter, None)
             node.test = None
         node.iter = self._call(node, "start_loop", node.iter, _measure_text(node.body))
         return node

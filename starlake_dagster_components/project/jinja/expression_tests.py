@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
-from .values import ExpressionError, contains, convert_to_long, is_equal, is_less, is_true, list_items, write_value
+from .values import ExpressionError, compare, contains, convert_to_long, is_equal, is_true, list_items, write_value
 
 
 def _is_number(value: Any) -> bool:
@@ -23,19 +23,8 @@ def _is_iterable(value: Any) -> bool:
     return isinstance(value, Iterable) and not isinstance(value, (str, Mapping))
 
 
-def _compare_order(less: bool, or_equal: bool) -> Callable[[Any, Any], bool]:
-    def test(value: Any, other: Any) -> bool:
-        if value is None or other is None:
-            return False
-        if or_equal:
-            return not (is_less(other, value) if less else is_less(value, other))
-        return is_less(value, other) if less else is_less(other, value)
-
-    return test
-
-
-def _is_not_equal(value: Any, other: Any) -> bool:
-    return not is_equal(value, other)
+def _compare_order(operator: str) -> Callable[[Any, Any], bool]:
+    return lambda value, other: value is not None and other is not None and compare(operator, value, other)
 
 
 TESTS: Mapping[str, Callable[..., Any]] = {
@@ -68,9 +57,9 @@ TESTS: Mapping[str, Callable[..., Any]] = {
     "upper": lambda value: isinstance(value, str) and value.isalpha() and value.isupper(),
     "within": lambda value, container: contains(container, value),
     **dict.fromkeys(("==", "eq", "equalto"), is_equal),
-    **dict.fromkeys(("!=", "ne"), _is_not_equal),
-    **dict.fromkeys(("<", "lt", "lessthan"), _compare_order(True, False)),
-    **dict.fromkeys((">", "gt", "greaterthan"), _compare_order(False, False)),
-    **dict.fromkeys(("<=", "le"), _compare_order(True, True)),
-    **dict.fromkeys((">=", "ge"), _compare_order(False, True)),
+    **dict.fromkeys(("!=", "ne"), lambda value, other: not is_equal(value, other)),
+    **dict.fromkeys(("<", "lt", "lessthan"), _compare_order("lt")),
+    **dict.fromkeys((">", "gt", "greaterthan"), _compare_order("gt")),
+    **dict.fromkeys(("<=", "le"), _compare_order("lteq")),
+    **dict.fromkeys((">=", "ge"), _compare_order("gteq")),
 }

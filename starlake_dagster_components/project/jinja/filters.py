@@ -4,10 +4,11 @@ A filter takes the value and its arguments, with None for null. Jinjava passes t
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from ..word_sets import split_words
-from .collection_filters import ATTRIBUTE_FILTERS, COLLECTION_FILTERS, build_map_filter
+from .collection_filters import ATTRIBUTE_FILTERS, COLLECTION_FILTERS, map_items
 from .filter_arguments import GetAttribute, read_boolean, read_int
 from .number_filters import NUMBER_FILTERS
 from .text_filters import TEXT_FILTERS
@@ -39,27 +40,16 @@ _PLAIN: Mapping[str, Callable[..., Any]] = {
 FILTER_NAMES: frozenset[str] = frozenset((*_PLAIN, *ATTRIBUTE_FILTERS, "map"))
 
 
-class Filters:
-    """The filters, bound to a function that gets an attribute of a value."""
-
-    def __init__(self, get_attribute: GetAttribute) -> None:
-        self._get = get_attribute
-
-    def find(self, name: str) -> Callable[..., Any] | None:
-        """Return a filter by name; None if it is not in :data:`FILTER_NAMES`."""
-        if name == "map":
-            return build_map_filter(self._get, self.find)
-        if name in ATTRIBUTE_FILTERS:
-            return ATTRIBUTE_FILTERS[name](self._get)
-        return _PLAIN.get(name)
+def build_filters(get_attribute: GetAttribute) -> Mapping[str, Callable[..., Any]]:
+    """Return the filters by name. ``get_attribute`` gets an attribute of a value."""
+    bound = {name: partial(filter_, get_attribute) for name, filter_ in ATTRIBUTE_FILTERS.items()}
+    found: dict[str, Callable[..., Any]] = {**_PLAIN, **bound}
+    found["map"] = partial(map_items, get_attribute, found.get)
+    return found
 
 
 def build_range(first: Any, *more: Any) -> list[int]:
-    """Return the first 1,000 numbers of a range. Jinjava: Functions.range.
-
-    Args:
-        first: the end, or the start if there are more arguments.
-        more: the end and the step.
+    """Return the first 1,000 numbers of a range: of its end, or of its start, end, and step. Jinjava: Functions.range.
 
     Raises:
         ExpressionError: ``first`` is null.

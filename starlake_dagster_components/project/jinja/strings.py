@@ -119,7 +119,6 @@ def _append_item(items: list[Any], item: Any) -> bool:
 
 
 def _extend_items(items: list[Any], more: Any) -> bool:
-    check_length(items)
     items.extend(list(more))
     check_length(items)
     return True
@@ -155,10 +154,6 @@ def _put(mapping: dict[Any, Any], key: Any, value: Any) -> Any:
     return before
 
 
-def _update(mapping: dict[Any, Any], other: Any) -> None:
-    mapping.update(other)
-
-
 MAP_METHODS: Mapping[str, Callable[..., Any]] = {
     "containsKey": lambda mapping, key: key in mapping,
     "containsValue": lambda mapping, value: value in mapping.values(),
@@ -170,22 +165,13 @@ MAP_METHODS: Mapping[str, Callable[..., Any]] = {
     "keys": list,
     "put": _put,
     "size": len,
-    "update": _update,
+    "update": lambda mapping, other: mapping.update(other),
     "values": lambda mapping: list(mapping.values()),
 }
 
 
 def find_method(value: Any, name: str) -> Callable[..., Any] | None:
     """Return a method of a string, list, or map, bound to the value; None if there is no such method."""
-    if isinstance(value, str):
-        method = STRING_METHODS.get(name)
-    elif isinstance(value, (list, tuple)):
-        method = LIST_METHODS.get(name)
-    elif isinstance(value, Mapping):
-        method = MAP_METHODS.get(name)
-    else:
-        method = None
-    if method is None:
-        return None
-    found = method
-    return lambda *arguments: found(value, *arguments)
+    kinds = ((str, STRING_METHODS), ((list, tuple), LIST_METHODS), (Mapping, MAP_METHODS))
+    method = next((methods.get(name) for kind, methods in kinds if isinstance(value, kind)), None)
+    return method and (lambda *arguments: method(value, *arguments))

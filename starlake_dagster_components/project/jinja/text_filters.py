@@ -118,16 +118,10 @@ def _format_one(value: Any, flags: str, width: int, precision: int | None, kind:
 
 
 def _write_json(value: Any) -> str:
-    return str(
-        check_length(
-            json.dumps(
-                value,
-                ensure_ascii=False,
-                separators=(",", ":"),
-                default=lambda item: float(item) if isinstance(item, Decimal) else write_value(item),
-            )
-        )
-    )
+    def convert(item: Any) -> Any:
+        return float(item) if isinstance(item, Decimal) else write_value(item)
+
+    return str(check_length(json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=convert)))
 
 
 def _read_json(value: Any) -> Any:

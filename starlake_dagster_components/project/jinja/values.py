@@ -6,7 +6,7 @@ Double, Decimal BigDecimal, list and tuple PyList, and dict PyMap.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 from typing import Any
 
@@ -183,20 +183,25 @@ def calculate(operator: str, left: Any, right: Any) -> Any:
         return add(left, right)
     if operator in ("//", "**"):
         return _calculate_numbers(operator, left, right)
-    return _calculate(operator, left, right)
+    if operator == "/":
+        return _divide(left, right)
+    return _find_remainder(left, right) if operator == "%" else _calculate(operator, left, right)
+
+
+def _find_remainder(left: Any, right: Any) -> Any:
+    if isinstance(left, Decimal) or isinstance(right, Decimal) or _is_real(left) or _is_real(right):
+        first, second = convert_to_double(left), convert_to_double(right)
+        return math.fmod(first, second) if second and math.isfinite(first) else math.nan
+    if left is None and right is None:
+        return 0
+    dividend, divisor = convert_to_long(left), convert_to_long(right)
+    if divisor == 0:
+        raise ExpressionError("division by zero")
+    # As in Java, the remainder has the sign of the dividend.
+    return abs(dividend) % abs(divisor) * (-1 if dividend < 0 else 1)
 
 
 def _calculate(operator: str, left: Any, right: Any) -> Any:
-    if operator == "/":
-        return _divide(left, right)
-    if operator == "%":
-        if isinstance(left, Decimal) or isinstance(right, Decimal) or _is_real(left) or _is_real(right):
-            first, second = convert_to_double(left), convert_to_double(right)
-            return math.fmod(first, second) if second and math.isfinite(first) else math.nan
-        if left is None and right is None:
-            return 0
-        dividend, divisor = convert_to_long(left), convert_to_long(right)
-        return _divide_whole(dividend, divisor)[1]
     if isinstance(left, Decimal) or isinstance(right, Decimal):
         return _apply(operator, _coerce_to_decimal(left), _coerce_to_decimal(right))
     if _is_real(left) or _is_real(right):
@@ -206,14 +211,6 @@ def _calculate(operator: str, left: Any, right: Any) -> Any:
 
 def _apply(operator: str, left: Any, right: Any) -> Any:
     return left + right if operator == "+" else left - right if operator == "-" else left * right
-
-
-def _divide_whole(dividend: int, divisor: int) -> tuple[int, int]:
-    """Return (quotient, remainder) as in Java: the quotient is truncated, and the remainder has the sign of the dividend."""
-    if divisor == 0:
-        raise ExpressionError("division by zero")
-    quotient = abs(dividend) // abs(divisor) * (1 if (dividend < 0) == (divisor < 0) else -1)
-    return quotient, dividend - quotient * divisor
 
 
 def _divide(left: Any, right: Any) -> Any:
@@ -274,22 +271,23 @@ def is_equal(left: Any, right: Any) -> bool:
     """Return ``left == right``. A number and a string compare as numbers, a boolean and another value as booleans."""
     if left is None or right is None:
         return left is right
-    kinds = (type(left), type(right))
     if isinstance(left, (list, tuple)) and isinstance(right, (list, tuple)):
         return list(left) == list(right)
-    if kinds[0] is kinds[1]:
+    if type(left) is type(right):
         return bool(left == right)
-    if Decimal in kinds:
-        return _coerce_to_decimal(left) == _coerce_to_decimal(right)
-    if float in kinds:
-        return convert_to_double(left) == convert_to_double(right)
-    if int in kinds:
-        return convert_to_long(left) == convert_to_long(right)
-    if bool in kinds:
-        return is_true(left) == is_true(right)
-    if str in kinds:
-        return format_value(left) == format_value(right)
-    return bool(left == right)
+    convert = _find_conversion(left, right, _EQUALITY)
+    return bool(left == right if convert is None else convert(left) == convert(right))
+
+
+_Conversions = Mapping[type, Callable[[Any], Any]]
+_NUMBERS: _Conversions = {Decimal: _coerce_to_decimal, float: convert_to_double, int: convert_to_long}
+_EQUALITY: _Conversions = {**_NUMBERS, bool: is_true, str: format_value}
+_ORDER: _Conversions = {**_NUMBERS, str: format_value}
+
+
+def _find_conversion(left: Any, right: Any, conversions: _Conversions) -> Callable[[Any], Any] | None:
+    """Return the first of the conversions, in the order of precedence, whose type is that of an operand. It converts both."""
+    return next((convert for kind, convert in conversions.items() if kind in (type(left), type(right))), None)
 
 
 def is_less(left: Any, right: Any) -> bool:
@@ -298,18 +296,10 @@ def is_less(left: Any, right: Any) -> bool:
     Raises:
         ExpressionError: they cannot be compared.
     """
-    kinds = (type(left), type(right))
-    if Decimal in kinds:
-        return _coerce_to_decimal(left) < _coerce_to_decimal(right)
-    if float in kinds:
-        return convert_to_double(left) < convert_to_double(right)
-    if int in kinds:
-        return convert_to_long(left) < convert_to_long(right)
-    if str in kinds:
-        return format_value(left) < format_value(right)
-    if kinds == (bool, bool):
-        return bool(left < right)
-    raise ExpressionError(f"cannot compare '{_shorten(left)}' and '{_shorten(right)}'")
+    convert = _find_conversion(left, right, _ORDER)
+    if convert is None and not (isinstance(left, bool) and isinstance(right, bool)):
+        raise ExpressionError(f"cannot compare '{_shorten(left)}' and '{_shorten(right)}'")
+    return bool(convert(left) < convert(right) if convert else left < right)
 
 
 def compare(operator: str, left: Any, right: Any) -> bool:
@@ -322,31 +312,23 @@ def compare(operator: str, left: Any, right: Any) -> bool:
         return True
     if left is None or right is None:
         return False
-    if operator == "lt":
-        return is_less(left, right)
-    if operator == "gt":
-        return is_less(right, left)
-    if operator == "lteq":
-        return not is_less(right, left)
-    return not is_less(left, right)
+    less = is_less(left, right) if operator in ("lt", "gteq") else is_less(right, left)
+    return less == (operator in ("lt", "gt"))
 
 
 def contains(container: Any, value: Any) -> bool:
     """Return whether a string, list, or map contains a value. The value is first converted to the type of the first item."""
     if isinstance(container, str):
         return format_value(value) in container
-    if isinstance(container, (list, tuple, Mapping)):
-        first = next(iter(container), None)
-        if first is None and value is None:
-            return len(container) > 0
-        first = next((item for item in container if item is not None), None)
-        if first is None:
-            return False
-        try:
-            return convert_like(value, first) in container
-        except (ExpressionError, TypeError):
-            return False
-    return False
+    if not isinstance(container, (list, tuple, Mapping)):
+        return False
+    if value is None and next(iter(container), None) is None:
+        return len(container) > 0
+    first = next((item for item in container if item is not None), None)
+    try:
+        return first is not None and convert_like(value, first) in container
+    except (ExpressionError, TypeError):
+        return False
 
 
 def convert_like(value: Any, example: Any) -> Any:
@@ -355,14 +337,9 @@ def convert_like(value: Any, example: Any) -> Any:
     Raises:
         ExpressionError: it cannot be converted.
     """
-    if isinstance(example, bool):
-        return is_true(value)
-    if isinstance(example, str):
-        return format_value(value)
-    if isinstance(example, int):
-        return convert_to_long(value)
-    if isinstance(example, float):
-        return convert_to_double(value)
+    for kind, convert in ((bool, is_true), (str, format_value), (int, convert_to_long), (float, convert_to_double)):
+        if isinstance(example, kind):
+            return convert(value)
     return value
 
 
@@ -377,6 +354,4 @@ def list_items(value: Any) -> Sequence[Any]:
         return list(value.values())
     if isinstance(value, (list, tuple)):
         return value
-    if isinstance(value, (set, frozenset)) or (hasattr(value, "__iter__") and not isinstance(value, str)):
-        return list(value)
-    return (value,)
+    return list(value) if hasattr(value, "__iter__") and not isinstance(value, str) else (value,)

@@ -4,7 +4,7 @@ Starlake: AutoTask.dependencies. Starlake uses two regular expressions; this mod
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from ...errors import Location, Problem
@@ -37,27 +37,14 @@ _DIALECTS = {
 }
 
 
-def add_references(
-    reading: Reading, tasks: tuple[Task, ...], find_connection: Callable[[Task], Connection | None], values: Mapping[str, str]
-) -> tuple[Task, ...]:
-    """Return the tasks with the tables that their SQL reads. Starlake: AutoTask.dependencies.
-
-    Args:
-        reading: the project being read.
-        tasks: its tasks, without references.
-        find_connection: returns the connection of a task's query, which determines the dialect.
-        values: the variables of the SQL.
-    """
-    return tuple([_add_references(reading, task, find_connection(task), values) for task in tasks])
-
-
-def _add_references(reading: Reading, task: Task, connection: Connection | None, values: Mapping[str, str]) -> Task:
+def add_references(reading: Reading, project: Project, task: Task) -> Task:
+    """Return a task with the tables that its SQL reads. Starlake: AutoTask.dependencies."""
     if task.sql_text is None or not task.parse_sql:
         return task
     file = task.sql_file or task.origin.file
-    dialect = find_dialect(connection)
+    dialect = find_dialect(find_query_connection(project, task))
     try:
-        sections = render_sections(reading.renderer, task, values)
+        sections = render_sections(reading.renderer, task, project.variables)
         part = sections.sql
     except TemplateError as error:
         message = f"{error}; the search for tables uses the SQL as written"
@@ -84,11 +71,8 @@ def find_created_tables(sql: str) -> set[tuple[str, ...]]:
     found: set[tuple[str, ...]] = set()
     tokens = [token for token in tokenize_sql(sql, ANY_DATABASE) if token.kind not in ("blank", "comment")]
     for index, token in enumerate(tokens):
-        if token.kind != "word":
-            words = []
-            continue
-        words = [*words[-7:], token.text.upper()]
-        if words[-1] in ("TABLE", "VIEW", "EXISTS") and "CREATE" in words:
+        words = [*words[-7:], token.text.upper()] if token.kind == "word" else []
+        if "CREATE" in words and words[-1] in ("TABLE", "VIEW", "EXISTS"):
             name = _read_name(tokens, index + 1)
             if name and name[0] != "if":
                 found.add(name)
@@ -105,17 +89,11 @@ def _read_name(tokens: Sequence[Token], index: int) -> tuple[str, ...]:
     return tuple(parts)
 
 
-def build_connection_finder(project: Project) -> Callable[[Task], Connection | None]:
-    """Return a function that finds the connection of a task's query: that of its ``connectionRef``, else the default."""
+def find_query_connection(project: Project, task: Task) -> Connection | None:
+    """Return the connection of a task's query: that of its ``connectionRef``, else the default."""
     application = project.application
     default = application.connections.get(application.transform_connection_ref or application.connection_ref or "")
-
-    def find(task: Task) -> Connection | None:
-        if task.connection_ref is not None:
-            return application.connections.get(task.connection_ref, default)
-        return default
-
-    return find
+    return application.connections.get(task.connection_ref or "", default)
 
 
 def find_dialect(connection: Connection | None) -> str:
@@ -134,7 +112,7 @@ def find_references(
     Args:
         sql: one or more statements, after Jinja rendering.
         dialect: sqlglot's name of the dialect; an empty string if it is unknown.
-        file: name of the file, for locations.
+        file: name of the file.
         first_line: the line in the file where the SQL begins.
         lines: the line in the file of each line of the SQL; overrides ``first_line``.
     """
@@ -175,10 +153,7 @@ _EXPLAIN = re.compile(
 def _blank_explain(sql: str) -> str:
     """Replace a leading EXPLAIN with spaces, so that only its statement is parsed, and all characters keep their positions."""
     match = _EXPLAIN.match(sql)
-    if match is None:
-        return sql
-    word = sql[match.end(1) : match.end()]
-    return sql[: match.end(1)] + re.sub(r"[^\n]", " ", word) + sql[match.end() :]
+    return match[1] + re.sub(r"[^\n]", " ", match[0][len(match[1]) :]) + sql[match.end() :] if match else sql
 
 
 _Failure = tuple[int, str, "list[Found] | None"]
@@ -194,12 +169,9 @@ def _find_tables(sql: str, dialect: str) -> tuple[list[Found], list[_Failure]]:
     if begin is not None:
         line = sql.count("\n", 0, begin) + 1
         failures.append((line, "the comment that begins here is not closed: the rest of the SQL is part of it", None))
-    complete = [item for item in found if not _lacks_name_before(sql, item.start)]
-    for item in found:
-        if _lacks_name_before(sql, item.start):
-            reason = f"the name before '.{item.parts[-1]}' is missing: is a variable empty?"
-            failures.append((item.line, reason, None))
-    return complete, failures
+    incomplete = [item for item in found if _lacks_name_before(sql, item.start)]
+    failures += [(item.line, f"the name before '.{item.parts[-1]}' is missing: is a variable empty?", None) for item in incomplete]
+    return [item for item in found if item not in incomplete], failures
 
 
 def _find_open_comment(sql: str) -> int | None:
@@ -212,10 +184,9 @@ def _find_open_comment(sql: str) -> int | None:
 
 def _lacks_name_before(sql: str, start: int) -> bool:
     """Return whether a dot precedes a name. The part before the dot is then empty, because the name would include it."""
-    before = start - 1
-    while before >= 0 and sql[before].isspace():
-        before -= 1
-    return before >= 0 and sql[before] == "."
+    while start > 0 and sql[start - 1].isspace():
+        start -= 1
+    return start > 0 and sql[start - 1] == "."
 
 
 def _find_in_statements(sql: str, dialect: str) -> tuple[list[Found], list[_Failure]]:
