@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 from ..errors import Problem, ProblemList, suggest_name
 from ..project.model import DagConfig
@@ -40,68 +40,56 @@ class Option:
     executor: str = ""
 
 
-_NO_CATCHUP = "schedules do not run missed ticks; start the job with the tag starlake/scheduled_date for a missed tick"
-_NO_TIMEOUT = "a file sensor waits without a run; the freshness of the tables shows whether files are late"
-_SINGLE_CHECK = "the pre-load checks for the ack file once per run"
-_NO_SDK = "cloud services are called through their APIs, not through command line tools"
-_EVENT_NAMES = "asset keys do not contain a schedule"
-
-
-def _build_options(names: str, option: Option) -> dict[str, Option]:
-    return dict.fromkeys(names.split(), option)
+def _build_options(names: str, kind: Kind | None = None, unsupported: str = "", executor: str = "") -> dict[str, Option]:
+    return dict.fromkeys(names.split(), Option(kind, unsupported, executor))
 
 
 OPTIONS: Mapping[str, Option] = {
     **_build_options(
-        """
-        sl_env_var SL_STARLAKE_PATH SL_TIMEZONE timezone start_date end_date tags retries retry_delay
-        spark_executor_memory spark_executor_cores spark_executor_instances
-        """,
-        Option(),
+        "sl_env_var SL_STARLAKE_PATH SL_TIMEZONE timezone start_date end_date tags retries retry_delay "
+        "spark_executor_memory spark_executor_cores spark_executor_instances"
     ),
     **_build_options(
-        """
-        retry_on_failure retry_delay_in_seconds cloud_run_project_id cloud_run_job_name cloud_run_job_region
-        cloud_run_region cloud_run_service_account cloud_run_async cloud_run_async_poke_interval
-        """,
-        Option(executor="cloud_run"),
+        "retry_on_failure retry_delay_in_seconds cloud_run_project_id cloud_run_job_name cloud_run_job_region cloud_run_region "
+        "cloud_run_service_account cloud_run_async cloud_run_async_poke_interval",
+        executor="cloud_run",
     ),
     **_build_options(
-        """
-        aws_task_definition_name aws_task_definition_container_name aws_cluster_name aws_profile aws_region
-        aws_task_private_subnets aws_task_security_groups cpu memory fargate_async fargate_async_poke_interval
-        """,
-        Option(executor="fargate"),
+        "aws_task_definition_name aws_task_definition_container_name aws_cluster_name aws_profile aws_region "
+        "aws_task_private_subnets aws_task_security_groups cpu memory fargate_async fargate_async_poke_interval",
+        executor="fargate",
     ),
     **_build_options(
-        """
-        dataproc_name dataproc_project_id dataproc_region dataproc_subnet dataproc_service_account dataproc_image_version
-        dataproc_master_machine_type dataproc_master_disk_size dataproc_master_disk_type dataproc_worker_machine_type
-        dataproc_worker_disk_size dataproc_worker_disk_type dataproc_num_workers dataproc_idle_delete_ttl
-        dataproc_job_wait_timeout dataproc_cluster_metadata cluster_config_name spark_jar_list spark_bucket
-        spark_job_main_class
-        """,
-        Option(executor="dataproc"),
+        "dataproc_name dataproc_project_id dataproc_region dataproc_subnet dataproc_service_account dataproc_image_version "
+        "dataproc_master_machine_type dataproc_master_disk_size dataproc_master_disk_type dataproc_worker_machine_type "
+        "dataproc_worker_disk_size dataproc_worker_disk_type dataproc_num_workers dataproc_idle_delete_ttl dataproc_job_wait_timeout "
+        "dataproc_cluster_metadata cluster_config_name spark_jar_list spark_bucket spark_job_main_class",
+        executor="dataproc",
     ),
-    **_build_options("GOOGLE_CLOUD_SDK AWS_SDK", Option(unsupported=_NO_SDK)),
+    **_build_options(
+        "GOOGLE_CLOUD_SDK AWS_SDK", unsupported="cloud services are called through their APIs, not through command line tools"
+    ),
     "sl_include_env_vars": Option(unsupported="commands get all environment variables of Dagster's process"),
-    "ack_wait_timeout": Option("load", unsupported=_SINGLE_CHECK),
-    **_build_options("pre_load_strategy global_ack_file_path pre_load_sensor pre_load_poke_interval", Option("load")),
+    "ack_wait_timeout": Option("load", "the pre-load checks for the ack file once per run"),
+    **_build_options("pre_load_strategy global_ack_file_path pre_load_sensor pre_load_poke_interval", "load"),
     **_build_options(
-        """
-        run_dependencies_first dataset_triggering_strategy optional_dataset_enabled data_cycle_enabled data_cycle
-        beyond_data_cycle_enabled min_timedelta_between_runs
-        """,
-        Option("transform"),
+        "run_dependencies_first dataset_triggering_strategy optional_dataset_enabled data_cycle_enabled data_cycle "
+        "beyond_data_cycle_enabled min_timedelta_between_runs",
+        "transform",
     ),
-    "catchup": Option(unsupported=_NO_CATCHUP),
+    "catchup": Option(
+        unsupported="schedules do not run missed ticks; start the job with the tag starlake/scheduled_date for a missed tick"
+    ),
     "default_dag_args": Option(unsupported="it is for Airflow only"),
     "spark_config_name": Option(unsupported="spark settings come from the options spark_executor_*"),
-    "cron_period_frequency": Option("transform", unsupported="starlake-orchestration also ignores it"),
-    "sl_schedule_parameter_name": Option(unsupported=_EVENT_NAMES),
-    "sl_schedule_format": Option(unsupported=_EVENT_NAMES),
-    **_build_options("pre_load_timeout pre_load_sensor_soft_fail", Option("load", unsupported=_NO_TIMEOUT)),
-    "pre_load_not_ready_sentinel_path": Option("load", unsupported="the command's result shows whether files are ready"),
+    "cron_period_frequency": Option("transform", "starlake-orchestration also ignores it"),
+    **_build_options("sl_schedule_parameter_name sl_schedule_format", unsupported="asset keys do not contain a schedule"),
+    **_build_options(
+        "pre_load_timeout pre_load_sensor_soft_fail",
+        "load",
+        "a file sensor waits without a run; the freshness of the tables shows whether files are late",
+    ),
+    "pre_load_not_ready_sentinel_path": Option("load", "the command's result shows whether files are ready"),
     "default_pool": Option(),
 }
 """All options that the Dagster templates mention or that starlake-orchestration 0.5 reads."""
@@ -174,36 +162,32 @@ def check_validity(config: DagConfig, root: str) -> list[Problem]:
     return problems
 
 
+@dataclass(frozen=True, slots=True)
 class OptionReader:
     """Reads the options of one pipeline. For an invalid value, it adds an error and returns the default.
 
-    Args:
+    Attributes:
         config: the DAG config that contains the options.
         options: the rendered options. As in starlake-orchestration, an empty value counts as absent.
         problems: list that errors are added to.
     """
 
-    def __init__(self, config: DagConfig, options: Mapping[str, str], problems: list[Problem]) -> None:
-        self._config = config
-        self._options = options
-        self._problems = problems
+    config: DagConfig
+    options: Mapping[str, str]
+    problems: list[Problem]
 
     def read_text(self, name: str, default: str = "") -> str:
         """Return the trimmed value, or the default if it is absent or blank."""
-        return (self._options.get(name) or "").strip() or default
+        return (self.options.get(name) or "").strip() or default
 
     def add_error(self, name: str, message: str) -> None:
         """Add an error with the location of an option."""
-        self._problems.append(Problem(self._config.origin.locate(f"options.{name}"), "error", message))
+        self.problems.append(Problem(self.config.origin.locate(f"options.{name}"), "error", message))
 
     def read(self, name: str, parse: Callable[[str], T], default: T, expected: str) -> T:
         """Return the parsed value, or the default if it is absent or invalid.
 
-        Args:
-            name: the option.
-            parse: converts the value; raises ValueError, OverflowError, or KeyError if it is invalid.
-            default: the default.
-            expected: the valid values, for the message.
+        ``parse`` raises ValueError, OverflowError, or KeyError if the value is invalid. ``expected`` describes valid values in the message.
         """
         text = self.read_text(name)
         if not text:
@@ -258,27 +242,18 @@ class OptionReader:
         if not isinstance(value, dict):
             self.add_error("sl_env_var", f"option 'sl_env_var': expected a JSON object of variables, found {type(value).__name__}")
             return {}
-        return {str(key): _format_value(item) for key, item in value.items() if item is not None}
+        return {str(key): item if isinstance(item, str) else json.dumps(item) for key, item in value.items() if item is not None}
 
     def read_data_cycle(self) -> str | None:
         """Return the cron of ``data_cycle``; None if it is absent or ``none``."""
         text = self.read_text("data_cycle", "none")
         if text.lower() == "none":
             return None
-        if text.lower() in DATA_CYCLES:
-            return DATA_CYCLES[text.lower()]
         try:
-            return check_cron(text)
+            return DATA_CYCLES.get(text.lower()) or check_cron(text)
         except InvalidCron as error:
             self.add_error("data_cycle", f"option 'data_cycle': {error}; instead of a cron, it may be {', '.join(DATA_CYCLES)} or none")
             return None
-
-
-BOOLEAN_TEXT: Mapping[bool, Literal["true", "false"]] = {True: "true", False: "false"}
-
-
-def _format_value(value: object) -> str:
-    return BOOLEAN_TEXT[value] if isinstance(value, bool) else value if isinstance(value, str) else json.dumps(value)
 
 
 def _parse_natural(text: str) -> int:

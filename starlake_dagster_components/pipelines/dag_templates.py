@@ -72,7 +72,8 @@ def read_template(config: DagConfig) -> Template:
     named = _parse_name(config.template)
     if config.template_text is None:
         return named
-    text, includes = _resolve_includes(config)
+    texts = [config.template_text, *config.template_includes.values()]
+    text, includes = "\n".join(texts), dict.fromkeys(path for source in texts for path in find_includes(source))
     # A custom template may have any name, so its last part is an executor only if it is the name of one.
     orchestrator, kind = named.orchestrator, named.kind
     executor = named.executor if named.executor in EXECUTORS else None
@@ -114,12 +115,6 @@ def _parse_name(template: str) -> Template:
 
 def _parse_kind(what: str) -> Kind:
     return "load" if what.lower() == "table" else "transform"
-
-
-def _resolve_includes(config: DagConfig) -> tuple[str, list[str]]:
-    """Return the source of a custom template and of the project files that it includes, and the paths of all includes."""
-    texts = [config.template_text or "", *config.template_includes.values()]
-    return "\n".join(texts), list(dict.fromkeys(path for text in texts for path in find_includes(text)))
 
 
 def _read_literals(text: str) -> tuple[Mapping[str, Any], Mapping[str, int]]:

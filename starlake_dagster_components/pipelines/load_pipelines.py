@@ -26,12 +26,8 @@ class _Entry:
     members: tuple[Member[Table], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _File:
-    """A file to be rendered: its variables and its schedules."""
-
-    variables: Mapping[str, str]
-    entries: tuple[_Entry, ...]
+_File = tuple[Mapping[str, str], Sequence[_Entry]]
+"""The variables and the schedules of a file."""
 
 
 def build_load_pipelines(planning: Planning, members: Iterable[Member[Table]]) -> Iterator[Pipeline]:
@@ -42,8 +38,8 @@ def build_load_pipelines(planning: Planning, members: Iterable[Member[Table]]) -
     for name in sorted(by_config):
         group = sorted(by_config[name], key=lambda m: (m.node.domain, m.node.name))
         config = group[0].config
-        for file in _group_into_files(config, group):
-            yield from _build_pipelines(planning, render_dag_file(planning, config, file.variables), file.entries)
+        for variables, entries in _group_into_files(config, group):
+            yield from _build_pipelines(planning, render_dag_file(planning, config, variables), entries)
 
 
 def _group_into_files(config: DagConfig, members: Sequence[Member[Table]]) -> Iterator[_File]:
@@ -52,7 +48,9 @@ def _group_into_files(config: DagConfig, members: Sequence[Member[Table]]) -> It
         return _build_files_per_table(members)
     if variables & _DOMAIN_VARIABLES:
         return _build_files_per_domain(members, per_schedule="schedule" in variables)
-    return _build_files_of_config(members, per_schedule="schedule" in variables)
+    by_schedule = _group_by_schedule(members)
+    entries = _build_entries(by_schedule, number_crons(sort_as_scala(by_schedule)))
+    return _build_files({}, entries, per_schedule="schedule" in variables)
 
 
 def _build_files_per_table(members: Sequence[Member[Table]]) -> Iterator[_File]:
@@ -64,16 +62,8 @@ def _build_files_per_table(members: Sequence[Member[Table]]) -> Iterator[_File]:
             name = number_crons([schedule], number)[schedule]
             number += name != schedule
             table = member.node
-            yield _File(
-                {
-                    **_build_domain_variables(table),
-                    "schedule": name,
-                    "table": table.name,
-                    "finalTable": table.final_name,
-                    "renamedTable": table.final_name,
-                },
-                (_Entry(schedule, name, (member,)),),
-            )
+            names = {"schedule": name, "table": table.name, "finalTable": table.final_name, "renamedTable": table.final_name}
+            yield {**_build_domain_variables(table), **names}, [_Entry(schedule, name, (member,))]
 
 
 def _build_files_per_domain(members: Sequence[Member[Table]], *, per_schedule: bool) -> Iterator[_File]:
@@ -94,22 +84,14 @@ def _build_files_per_domain(members: Sequence[Member[Table]], *, per_schedule: b
         for _ in schedules:
             names = number_crons(schedules, number)
             number += sum(name != schedule for schedule, name in names.items())
-        entries = _build_entries(by_schedule, names)
         variables = _build_domain_variables(by_domain[domain][0].node)
-        if per_schedule:
-            yield from (_File({**variables, "schedule": entry.schedule_name}, (entry,)) for entry in entries)
-        else:
-            yield _File(variables, entries)
+        yield from _build_files(variables, _build_entries(by_schedule, names), per_schedule=per_schedule)
 
 
-def _build_files_of_config(members: Sequence[Member[Table]], *, per_schedule: bool) -> Iterator[_File]:
-    """Yield one file for all tables of a config, or one per schedule."""
-    by_schedule = _group_by_schedule(members)
-    entries = _build_entries(by_schedule, number_crons(sort_as_scala(by_schedule)))
+def _build_files(variables: Mapping[str, str], entries: Sequence[_Entry], *, per_schedule: bool) -> Iterator[_File]:
     if per_schedule:
-        yield from (_File({"schedule": entry.schedule_name}, (entry,)) for entry in entries)
-    else:
-        yield _File({}, entries)
+        return (({**variables, "schedule": entry.schedule_name}, [entry]) for entry in entries)
+    return iter([(variables, entries)])
 
 
 def _group_by_schedule(members: Sequence[Member[Table]]) -> dict[str, list[Member[Table]]]:
@@ -119,8 +101,8 @@ def _group_by_schedule(members: Sequence[Member[Table]]) -> dict[str, list[Membe
     return found
 
 
-def _build_entries(by_schedule: Mapping[str, list[Member[Table]]], names: Mapping[str, str]) -> tuple[_Entry, ...]:
-    return tuple(_Entry(s, names[s], tuple(by_schedule[s])) for s in sorted(by_schedule, key=lambda s: names[s]))
+def _build_entries(by_schedule: Mapping[str, list[Member[Table]]], names: Mapping[str, str]) -> list[_Entry]:
+    return [_Entry(s, names[s], tuple(by_schedule[s])) for s in sorted(by_schedule, key=lambda s: names[s])]
 
 
 def _build_domain_variables(table: Table) -> dict[str, str]:
@@ -130,22 +112,19 @@ def _build_domain_variables(table: Table) -> dict[str, str]:
 def _build_pipelines(planning: Planning, file: DagFile, entries: Sequence[_Entry]) -> Iterator[Pipeline]:
     values = read_common_values(planning, file)
     timezone = find_timezone(file.config, file.reader, planning.timezone)
-    pre_load = _PreLoads(planning, file)
+    pre_loads = _read_pre_loads(planning, file, [member.node for entry in entries for member in entry.members])
     sensor = file.reader.read_boolean("pre_load_sensor") if file.reader.read_text("pre_load_sensor") else None
     interval = file.reader.read_seconds("pre_load_poke_interval", timedelta()) or None
     for entry in entries:
-        first = entry.members[0]
-        schedule = planning.schedules.read(entry.schedule, entry.schedule_name, locate_schedule(first.node), timezone)
-        for member in entry.members[1:]:
-            # An invalid cron is reported wherever it occurs.
-            planning.schedules.read(entry.schedule, entry.schedule_name, locate_schedule(member.node), timezone)
         tables = tuple(m.node for m in entry.members)
+        # The schedule of each table is read, so that an invalid cron is reported wherever it occurs.
+        schedules = [planning.schedules.read(entry.schedule, entry.schedule_name, locate_schedule(t), timezone) for t in tables]
         draft = Pipeline(
             name="",
             kind="load",
-            schedule=schedule,
+            schedule=schedules[0],
             tables=tables,
-            pre_load={domain: pre_load.make(final) for domain, final in sorted({t.domain: t.final_domain for t in tables}.items())},
+            pre_load={domain: pre_loads[domain] for domain in sorted({t.domain for t in tables})},
             file_sensor=sensor,
             file_sensor_interval=interval,
             dag_refs=collect_dag_refs(entry.members),
@@ -155,22 +134,15 @@ def _build_pipelines(planning: Planning, file: DagFile, entries: Sequence[_Entry
         yield name_pipeline(draft, suffix)
 
 
-class _PreLoads:
-    """Makes the pre-loads of one file's domains. starlake-orchestration: ``IStarlakeJob.sl_pre_load``."""
-
-    def __init__(self, planning: Planning, file: DagFile) -> None:
-        options = file.reader
-        self._strategy = options.read_choice("pre_load_strategy", PRE_LOAD_STRATEGIES, "none")
-        self._ack_path = options.read_text("global_ack_file_path")
-        self._timeout = options.read_seconds("ack_wait_timeout", PreLoad().ack_wait_timeout)
-        environment = options.read_environment()
-        root = environment.get("SL_ROOT")
-        own = planning.project.areas.datasets if not root or root == str(planning.project.root) else f"{root}/datasets"
-        self._datasets = environment.get("SL_DATASETS") or own
-
-    def make(self, final_domain: str) -> PreLoad:
-        """Return the pre-load of a domain."""
-        if self._strategy != "ack":
-            return PreLoad(self._strategy, None, self._timeout)
-        path = self._ack_path or name_ack_path(self._datasets, final_domain)
-        return PreLoad(self._strategy, path, self._timeout)
+def _read_pre_loads(planning: Planning, file: DagFile, tables: Iterable[Table]) -> dict[str, PreLoad]:
+    """Return logical domain name -> pre-load, for the domains of a file's tables. starlake-orchestration: ``IStarlakeJob.sl_pre_load``."""
+    options = file.reader
+    strategy = options.read_choice("pre_load_strategy", PRE_LOAD_STRATEGIES, "none")
+    written = options.read_text("global_ack_file_path")
+    timeout = options.read_seconds("ack_wait_timeout", PreLoad().ack_wait_timeout)
+    environment = options.read_environment()
+    root = environment.get("SL_ROOT")
+    own = planning.project.areas.datasets if not root or root == str(planning.project.root) else f"{root}/datasets"
+    datasets = environment.get("SL_DATASETS") or own
+    paths = {table.domain: written or name_ack_path(datasets, table.final_domain) for table in tables}
+    return {domain: PreLoad(strategy, path if strategy == "ack" else None, timeout) for domain, path in paths.items()}

@@ -61,11 +61,7 @@ def plan_project(
         pipelines=pipelines,
         dependencies=found,
         problems=tuple(dict.fromkeys((*project.problems, *problems))),
-        settings={
-            "orchestrators": tuple(orchestrators),
-            "timezone": timezone,
-            "name_prefix": name_prefix,
-        },
+        settings={"orchestrators": tuple(orchestrators), "timezone": timezone, "name_prefix": name_prefix},
         environments=environments,
     )
 
@@ -73,8 +69,7 @@ def plan_project(
 def _check_orchestrators(project: Project, orchestrators: Sequence[str], configs: DagConfigs) -> None:
     """Raise InvalidSetting for an orchestrator that neither Starlake nor a custom template of the project uses."""
     unknown_names = [name for name in orchestrators if name.lower() not in ORCHESTRATORS]
-    if unknown_names:
-        own = {template.orchestrator for config in project.dag_configs.values() if (template := configs.read_template(config)).orchestrator}
-        for name in unknown_names:
-            if name.lower() not in own:
-                raise InvalidSetting(f"orchestrators: {describe_unknown('orchestrator', name, ORCHESTRATORS)}")
+    own = {configs.read_template(config).orchestrator for config in project.dag_configs.values()} if unknown_names else ()
+    for name in unknown_names:
+        if name.lower() not in own:
+            raise InvalidSetting(f"orchestrators: {describe_unknown('orchestrator', name, ORCHESTRATORS)}")

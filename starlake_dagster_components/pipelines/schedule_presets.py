@@ -1,6 +1,7 @@
 """Read schedules, which are presets or inline crons, and their time zones."""
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ..errors import InvalidSetting, Location, Problem, suggest_name
@@ -19,8 +20,7 @@ def get_schedule_text(node: Table | Task) -> str:
 
     An empty string and ``None`` in any case mean that there is no schedule. starlake-orchestration: StarlakeSchedule.
     """
-    text = (node.metadata.schedule if isinstance(node, Table) else node.schedule) or ""
-    text = text.strip()
+    text = ((node.metadata.schedule if isinstance(node, Table) else node.schedule) or "").strip()
     return NONE if text.lower() in ("", "none") else text
 
 
@@ -39,14 +39,8 @@ def number_crons(schedules: Sequence[str], first: int = 1) -> dict[str, str]:
 
     The schedules are in Scala's order. ``first`` is the number of the first inline cron.
     """
-    names = {}
-    for schedule in schedules:
-        if is_inline(schedule):
-            names[schedule] = f"cron{first}"
-            first += 1
-        else:
-            names[schedule] = schedule
-    return names
+    numbers = itertools.count(first)
+    return {schedule: f"cron{next(numbers)}" if is_inline(schedule) else schedule for schedule in schedules}
 
 
 @dataclass(slots=True)
@@ -69,33 +63,24 @@ class ScheduleReader:
         if text == NONE:
             return None
         key = (text, where)
+        preset = None if is_inline(text) else self.project.application.origin.keys.get(f"schedulePresets.{text}")
         if key not in self._crons:
-            self._crons[key] = self._find_cron(text, where)
+            self._crons[key] = self._find_cron(text, where, preset)
         cron = self._crons[key]
-        preset = None if is_inline(text) or text not in self._presets else self._locate_preset(text)
         return Schedule(name=name, cron=cron, timezone=timezone, location=where, preset=preset) if cron else None
 
-    @property
-    def _presets(self) -> Mapping[str, str]:
-        return self.project.application.schedule_presets
-
-    def _locate_preset(self, name: str) -> Location | None:
-        return self.project.application.origin.keys.get(f"schedulePresets.{name}")
-
-    def _find_cron(self, text: str, where: Location) -> str | None:
-        if is_inline(text) or text.lower() in MACROS:
-            return self._check(text, where, "")
-        if text not in self._presets:
-            hint = suggest_name(text, self._presets)
-            known = "" if hint else f"; known presets: {', '.join(sorted(self._presets))}"
-            self.problems.append(Problem(where, "error", f"unknown schedule '{text}'{hint}: neither a preset nor a cron{known}"))
-            return None
-        cron = self._presets[text].strip()
-        if cron.lower() in ("", "none"):
-            return None
-        return self._check(cron, self._locate_preset(text) or where, f"preset '{text}': ")
-
-    def _check(self, cron: str, where: Location, what: str) -> str | None:
+    def _find_cron(self, text: str, where: Location, preset: Location | None) -> str | None:
+        presets = self.project.application.schedule_presets
+        cron, what = text, ""
+        if not is_inline(text) and text.lower() not in MACROS:
+            if text not in presets:
+                hint = suggest_name(text, presets)
+                known = "" if hint else f"; known presets: {', '.join(sorted(presets))}"
+                self.problems.append(Problem(where, "error", f"unknown schedule '{text}'{hint}: neither a preset nor a cron{known}"))
+                return None
+            cron, what, where = presets[text].strip(), f"preset '{text}': ", preset or where
+            if cron.lower() in ("", "none"):
+                return None
         try:
             return check_cron(cron)
         except InvalidCron as error:
@@ -111,9 +96,10 @@ def find_timezone(config: DagConfig, options: OptionReader, default: str | None)
     for name in ("timezone", "SL_TIMEZONE"):
         text = options.read_text(name)
         if text:
-            if is_timezone(text):
+            fault = _find_timezone_fault(text)
+            if not fault:
                 return text
-            options.add_error(name, f"option '{name}': {_describe_unknown_timezone(text)}")
+            options.add_error(name, f"option '{name}': {fault}")
     return default
 
 
@@ -123,23 +109,17 @@ def check_timezone(name: str | None) -> str | None:
     Raises:
         InvalidSetting: it is not an IANA name.
     """
-    if name and not is_timezone(name):
-        raise InvalidSetting(f"timezone: {_describe_unknown_timezone(name)}")
+    if name and (fault := _find_timezone_fault(name)):
+        raise InvalidSetting(f"timezone: {fault}")
     return name or None
 
 
-def is_timezone(name: str) -> bool:
-    """Return whether a name is the IANA name of a time zone."""
-    from zoneinfo import ZoneInfo
+def _find_timezone_fault(name: str) -> str:
+    """Return why a name is not the IANA name of a time zone; an empty string if it is one."""
+    from zoneinfo import ZoneInfo, available_timezones
 
     try:
         ZoneInfo(name)
     except (ValueError, OSError, KeyError):
-        return False
-    return True
-
-
-def _describe_unknown_timezone(name: str) -> str:
-    from zoneinfo import available_timezones
-
-    return f"unknown time zone '{name}'{suggest_name(name, available_timezones())}; expected an IANA name like Europe/Paris"
+        return f"unknown time zone '{name}'{suggest_name(name, available_timezones())}; expected an IANA name like Europe/Paris"
+    return ""

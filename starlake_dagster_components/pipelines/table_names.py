@@ -1,13 +1,12 @@
 """Resolve names in SQL to tasks, load tables, or external tables."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from ..errors import Problem
 from ..project.model import Project, Table, TableReference, Task
+from ..project.sql.found_tables import SYSTEM_SCHEMAS
 from .pipeline import Dependency
-
-SYSTEM_SCHEMAS = frozenset({"information_schema", "pg_catalog"})
-"""Schemas of the database itself. Reading them does not make a dependency."""
 
 
 class ReferenceIndex:
@@ -18,24 +17,24 @@ class ReferenceIndex:
     """
 
     def __init__(self, project: Project) -> None:
-        self._tasks_by_name: dict[str, list[Task]] = {}
-        self._tasks_by_sink: dict[str, list[Task]] = {}
-        self._tasks_by_table: dict[str, list[Task]] = {}
-        self._tasks_by_short_name: dict[str, list[Task]] = {}
-        self._tables: dict[str, list[Table]] = {}
-        self._tables_by_short_name: dict[str, list[Table]] = {}
+        self._tasks_by_name: defaultdict[str, list[Task]] = defaultdict(list)
+        self._tasks_by_sink: defaultdict[str, list[Task]] = defaultdict(list)
+        self._tasks_by_table: defaultdict[str, list[Task]] = defaultdict(list)
+        self._tasks_by_short_name: defaultdict[str, list[Task]] = defaultdict(list)
+        self._tables: defaultdict[str, list[Table]] = defaultdict(list)
+        self._tables_by_short_name: defaultdict[str, list[Table]] = defaultdict(list)
         self._streams: dict[str, tuple[str, ...]] = {}
         self._external: dict[str, str] = {}
         for task in sorted(project.tasks, key=lambda t: t.full_name):
-            _add(self._tasks_by_name, task.full_name.lower(), task)
-            _add(self._tasks_by_sink, task.sink_name.lower(), task)
-            _add(self._tasks_by_table, task.table.lower(), task)
-            _add(self._tasks_by_short_name, task.name, task)
+            self._tasks_by_name[task.full_name.lower()].append(task)
+            self._tasks_by_sink[task.sink_name.lower()].append(task)
+            self._tasks_by_table[task.table.lower()].append(task)
+            self._tasks_by_short_name[task.name].append(task)
             for stream, source in task.streams.items():
                 self._streams[stream.lower()] = tuple((str(source) if source else task.sink_name).split("."))
         for table in project.tables:
-            _add(self._tables, table.final_full_name.lower(), table)
-            _add(self._tables_by_short_name, table.final_name.lower(), table)
+            self._tables[table.final_full_name.lower()].append(table)
+            self._tables_by_short_name[table.final_name.lower()].append(table)
             for stream in table.streams:
                 self._streams.setdefault(stream.lower(), (table.final_domain, table.final_name))
         for domain in project.external_domains:
@@ -95,7 +94,8 @@ class ReferenceIndex:
 
     def _resolve_short_name(self, task: Task, name: str, reference: TableReference, problems: list[Problem]) -> Sequence[Dependency]:
         """Resolve a name without a domain. It may be the name of a task (in the same case), its table, or a load table."""
-        tasks = _sort_unique([*self._tasks_by_short_name.get(name, ()), *self._tasks_by_table.get(name.lower(), ())])
+        found = {t.full_name: t for t in (*self._tasks_by_short_name.get(name, ()), *self._tasks_by_table.get(name.lower(), ()))}
+        tasks = [found[full_name] for full_name in sorted(found)]
         sure = reference.kind == "parsed"
         if len(tasks) > 1:
             names = ", ".join(t.full_name for t in tasks)
@@ -129,11 +129,3 @@ def _depend_on(tasks: Iterable[Task], reference: TableReference) -> tuple[Depend
 
 def _is_in_database(node: Table | Task, database: str | None) -> bool:
     return database is None or not node.database or node.database.lower() == database
-
-
-def _sort_unique(tasks: Iterable[Task]) -> list[Task]:
-    return list({t.full_name: t for t in sorted(tasks, key=lambda t: t.full_name)}.values())
-
-
-def _add(index: dict[str, list[Task]] | dict[str, list[Table]], key: str, node: Task | Table) -> None:
-    index.setdefault(key, []).append(node)  # type: ignore[arg-type]

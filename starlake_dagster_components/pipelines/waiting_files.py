@@ -1,12 +1,12 @@
 """Find the folders in which the files of a load pipeline wait for a run. Starlake: PreLoadCmd, IngestionWorkflow.stage."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from ..project.file_patterns import match_patterns
 from ..project.missing_files import get_local_folder
-from ..project.model import Domain, Project, Table
+from ..project.model import Domain, Project
 from .pipeline import Pipeline, PreLoad, insert_day
 
 
@@ -54,38 +54,26 @@ def list_waiting_folders(project: Project, pipeline: Pipeline) -> tuple[WaitingF
     folder of the stage area.
     """
     domains = {domain.name: domain for domain in project.domains}
-    return tuple(_list_folders(project, domains, pipeline))
+    found = (_find_folder(project, pipeline, domains[name], pre_load) for name, pre_load in pipeline.pre_load.items())
+    return tuple([folder for folder in found if folder is not None])
 
 
-def _list_folders(project: Project, domains: dict[str, Domain], pipeline: Pipeline) -> Iterator[WaitingFolder]:
-    for name, pre_load in pipeline.pre_load.items():
-        domain = domains[name]
-        tables = [table for table in pipeline.tables if table.domain == name]
-        folder = _find_folder(project, domain, pre_load)
-        if folder is not None and tables:
-            ack_file = _resolve_path(project, pre_load.find_ack_file(project, domain)) if pre_load.strategy == "ack" else ""
-            yield WaitingFolder(name, folder, tuple(_list_tables(project, domain, tables, pre_load)), ack_file)
-
-
-def _find_folder(project: Project, domain: Domain, pre_load: PreLoad) -> str | None:
-    """Return the folder in which a domain's files wait; None if it has none."""
-    if pre_load.strategy == "none":
+def _find_folder(project: Project, pipeline: Pipeline, domain: Domain, pre_load: PreLoad) -> WaitingFolder | None:
+    imported = pre_load.strategy == "imported"
+    path = domain.metadata.directory if imported else f"{project.areas.stage}/{domain.name}"
+    tables = [table for table in pipeline.tables if table.domain == domain.name]
+    if pre_load.strategy == "none" or not path or not tables:
         return None
-    if pre_load.strategy == "imported":
-        return _resolve_path(project, domain.metadata.directory) if domain.metadata.directory else None
-    return _resolve_path(project, f"{project.areas.stage}/{domain.name}")
+    # In Starlake, stage checks ack files, but preload with the strategy pending does not.
+    ack = (domain.metadata.ack or project.application.ack or "") if imported else ""
+    files = [TableFiles(t.full_name, t.pattern or "", ((t.metadata.ack if imported else None) or ack).lstrip(".")) for t in tables]
+    ack_file = _resolve_path(project, pre_load.find_ack_file(project, domain)) if pre_load.strategy == "ack" else ""
+    return WaitingFolder(domain.name, _resolve_path(project, path), tuple(files), ack_file)
 
 
 def _resolve_path(project: Project, path: str) -> str:
     """Return the absolute path of a local folder or file. The URL of other storage is returned without a slash at the end."""
     return get_local_folder(path, project.root) or path.rstrip("/")
-
-
-def _list_tables(project: Project, domain: Domain, tables: Iterable[Table], pre_load: PreLoad) -> Iterator[TableFiles]:
-    for table in tables:
-        # In Starlake, stage checks ack files, but preload with the strategy pending does not.
-        ack = (table.metadata.ack or domain.metadata.ack or project.application.ack or "") if pre_load.strategy == "imported" else ""
-        yield TableFiles(table.full_name, table.pattern or "", ack.lstrip("."))
 
 
 def match_tables(names: Sequence[str], tables: Sequence[TableFiles]) -> dict[str, TableFiles]:

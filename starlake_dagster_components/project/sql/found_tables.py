@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 # Dialects in which "FROM t, t.items" reads a column of t.
 COLUMNS_IN_FROM = frozenset(("bigquery", "redshift", "spark", "databricks"))
-_SYSTEM_SCHEMAS = frozenset(("information_schema", "pg_catalog"))
+SYSTEM_SCHEMAS = frozenset(("information_schema", "pg_catalog"))
+"""Schemas of the database itself. Reading them does not make a dependency."""
 # Spark and Databricks can read files: SELECT * FROM parquet.`/data/orders`
 _FILE_FORMATS = frozenset(("parquet", "csv", "json", "orc", "avro", "delta", "text", "binaryfile"))
 
@@ -34,6 +35,6 @@ def is_table_name(parts: tuple[str, ...]) -> bool:
         return False
     if len(parts) == 1:
         return True
-    if any(part.lower().partition(".")[0] in _SYSTEM_SCHEMAS for part in (*parts[:-1], parts[-1] if "." in parts[-1] else "")):
+    if any(part.lower().partition(".")[0] in SYSTEM_SCHEMAS for part in (*parts[:-1], parts[-1] if "." in parts[-1] else "")):
         return False
     return not (parts[0].lower() in _FILE_FORMATS and "/" in parts[1])
