@@ -27,7 +27,7 @@ class _Field:
 _FIELDS = (
     _Field("minute", 0, 59, {}),
     _Field("hour", 0, 23, {}),
-    _Field("day of month", 1, 31, {}, r"\?|l|\d+-l"),
+    _Field("day of month", 1, 31, {}, r"\?|l|0*([1-9]|[12]\d|3[01])-l(/0*[1-9]\d*)?"),
     _Field("month", 1, 12, _MONTHS),
     _Field("day of week", 0, 7, _DAYS, r"\?|l[0-7]|([a-z]{3}-[a-z]{3}|[a-z]{3}|[0-7])#[1-5]"),
 )

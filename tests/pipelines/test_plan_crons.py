@@ -13,7 +13,8 @@ from starlake_dagster_components.pipelines.crons import MACROS, InvalidCron, che
 @pytest.mark.parametrize(
     "cron",
     ["0 0 * * *", "*/5 8-18 * * mon-fri", "0 0 L * *", "0 9 * * 1#1", "0 9 * * L5",
-     "0 0 1,15 JAN-mar/2 ?", "0 0 ? 2 1", "59 23 31 12 7", "0 22-2 * * 6-1", "5/10 * * * *"],
+     "0 0 1,15 JAN-mar/2 ?", "0 0 ? 2 1", "59 23 31 12 7", "0 22-2 * * 6-1", "5/10 * * * *", "0 0 5-L * *", "0 0 31-l * *",
+     "0 0 01-l/2 * *", "0 0 l,15 * *", "0 0 * * l5,L7", "0 0 * * mon#1,3#5", "0 0 * * sun#1,0", "0 0 * * 1#2,*", "0 0 * * 1#2,0-6"],
 )  # fmt: skip
 def test_crons_of_five_fields(cron: str) -> None:
     assert check_cron(cron) == cron
@@ -36,7 +37,8 @@ def test_macros(macro: str) -> None:
         ("61 * * * *", "'61' (minute) is out of range: expected 0 to 59"),
         ("0 24 * * *", "(hour) is out of range"),
         ("0 0 0 * *", "(day of month) is out of range"),
-        ("0 0 * 13 *", "expected 1 to 12"),
+        ("0 0 32 * *", "'32' (day of month) is out of range: expected 1 to 31"),
+        ("0 0 * 13 *", "'13' (month) is out of range: expected 1 to 12"),
         ("0 0 * * 8", "(day of week) is out of range"),
         ("0 0 * foo *", "expected 1 to 12 or jan, feb"),
         ("*/0 * * * *", "step '0' in '*/0' (minute) is not a positive number"),
@@ -44,8 +46,12 @@ def test_macros(macro: str) -> None:
         ("? * * * *", "'?' (minute): expected 0 to 59"),
         ("0 0 31 2 *", "never occurs: month 2 has no day 31"),
         ("0 0 * * 1#6", "'1#6' (day of week): expected 0 to 7 or sun, mon"),
+        ("0 0 0-l * *", "'0-l' (day of month) is out of range: expected 1 to 31"),
+        ("0 0 32-L * *", "'32-l' (day of month) is out of range: expected 1 to 31"),
+        ("0 0 31-l/0 * *", "step '0' in '31-l/0' (day of month) is not a positive number"),
+        ("0 0 1-lx * *", "'1-lx' (day of month): expected 1 to 31"),
         ("0 0 * *", "has 4 fields; expected five"),
-        ("", "is empty"),
+        ("", "cron '' is empty; expected five"),
         ("daily", "has 1 field;"),
     ],
 )

@@ -44,6 +44,8 @@ def judge_results(code: int, lines: Iterable[str], counters: Counters | None = N
 def test_a_load_of_all_tables_reports_those_that_failed() -> None:
     lines = [*build_lines("clients"), *build_lines("orders", loaded=False), SOME_FAILED]
     assert judge_outcomes(1, lines) == {"orders": "failed", "clients": "loaded", "items": "loaded"}
+    counters = {name: found.counters for name, found in judge_results(1, lines).items()}
+    assert counters == {"orders": None, "clients": Counters(files=("file:/in/clients.csv",)), "items": Counters(0, 0, 0)}
 
 
 def test_one_bad_file_of_several_fails_its_table() -> None:
@@ -100,14 +102,24 @@ def test_logs_with_gaps_prove_neither_success_nor_failure(missing: str) -> None:
     assert (found["orders"], found["clients"]) == ("unknown", "unknown")
 
 
-def test_sums_are_given_to_the_only_table_that_had_files() -> None:
-    counters = Counters(7, 6, 1, ("file:/in/orders.csv",))
-    found = judge_results(0, build_lines("orders"), counters)
+@pytest.mark.parametrize("only", ["orders", "clients", "items"])
+def test_sums_are_given_to_the_only_table_that_had_files(only: str) -> None:
+    counters = Counters(7, 6, 1, (f"file:/in/{only}.csv",))
+    found = judge_results(0, build_lines(only), counters)
     assert {name: (r.outcome, r.counters) for name, r in found.items()} == {
-        "orders": ("loaded", counters),
-        "clients": ("loaded", Counters(0, 0, 0)),
-        "items": ("loaded", Counters(0, 0, 0)),
+        name: ("loaded", counters if name == only else Counters(0, 0, 0)) for name in ("orders", "clients", "items")
     }
+
+
+@pytest.mark.parametrize(("appends", "read"), [(True, 7), (False, None)])
+def test_growth_is_the_number_of_rows_only_of_a_table_that_appends(appends: bool, read: int | None) -> None:
+    tables = (TABLES[0], replace(TABLES[1], appends=appends), replace(TABLES[2], appends=not appends))
+    seen = LoadLines()
+    for line in build_lines("clients"):
+        seen.take(line)
+    growth = Counters(7, 7, None, ("file:/in/clients.csv",))
+    found = judge_output(replace(COMMAND, tables=tables), 0, seen, growth)
+    assert found["clients"].counters == Counters(read, read, None, growth.files)
 
 
 def test_sums_over_several_tables_are_not_the_counts_of_one() -> None:

@@ -141,6 +141,7 @@ def test_rows_that_are_in_the_table_although_the_load_failed() -> None:
     found = judge(result, build_places("a", ingesting="a"), fates=fates)
     assert (found.outcome, found.failed_in_table, found.retry, found.reason) == ("failed", True, False, "2 Expectations failed")
     assert judge(result, build_places("a", ingesting="a")).retry
+    assert not judge({**result, "retry": False}, build_places("a", ingesting="a")).retry
     other = judge(result, build_places("a", ingesting="a"), fates=FileFates(reasons={"a": "no space", "b": "no file"}))
     assert (other.outcome, other.failed_in_table, other.reason) == ("failed", False, "no space")
     assert judge(result, build_places("a", ingesting="a"), fates=FileFates(reasons={"b": "no file"})).reason == "exit code 1"
