@@ -34,13 +34,12 @@ def get_rule(project: Project, table: Table, typed: TypedAttribute) -> Rule:
         NotSupported, BadSetting: its pattern, trim, or privacy cannot be used.
     """
     attribute = typed.attribute
+    masked = _parse_masking(table, typed)
     if typed.definition is None:
         nested = any(_needs_rule(project, table, child) for child in attribute.attributes)
         return Rule(False, typed.type, nested)
     form = patterns.get_form(typed.definition, table)
-    masked = privacy.parse_masking(table, attribute)
-    _check_settings(table, typed, masked)
-    from_text = form is not None or attribute.trim in _TRIMS or (masked is not None and not masked.sql)
+    from_text = form is not None or attribute.trim in _TRIMS or masked is not None
     if attribute.array and from_text:
         raise NotSupported(
             table.origin.locate(_get_key(table, attribute)),
@@ -71,14 +70,18 @@ def build_value(
         checked: False = bad values are NULL instead of an error.
         masked: False = without privacy.
         completed: False = without defaults.
+
+    Raises:
+        NotSupported, BadSetting: its pattern, trim, or privacy cannot be used, or that of a field inside it.
     """
     attribute = typed.attribute
+    rule = get_rule(project, table, typed)
     found = column
     if typed.definition is None:
         if is_text:
             ddl = get_read_type(project, table, typed)
             found = f"{'CAST' if checked else 'TRY_CAST'}(nullif({column}, '') AS {ddl})"
-        if get_rule(project, table, typed).nested:
+        if rule.nested:
             found = _build_nested(project, table, attribute, found)
     elif is_text:
         found = _convert_text(table, typed, column, checked, masked)
@@ -105,21 +108,34 @@ def _convert_text(table: Table, typed: TypedAttribute, column: str, checked: boo
         found = text
     else:
         found = f"{'CAST' if checked else 'TRY_CAST'}({text} AS {typed.type})"
-    masking = privacy.parse_masking(table, attribute) if masked else None
-    if masking is not None and not masking.sql:
+    masking = _parse_masking(table, typed) if masked else None
+    if masking is not None:
         found = privacy.mask_value(masking, found, typed.type, is_text=typed.is_text)
     return found
 
 
-def _check_settings(table: Table, typed: TypedAttribute, masked: privacy.Masking | None) -> None:
+def _parse_masking(table: Table, typed: TypedAttribute) -> privacy.Masking | None:
+    """Return the masking rule of an attribute; None if it does not have one, or one in SQL, which is applied to the whole row later.
+
+    Raises:
+        NotSupported, BadSetting: the rule cannot be used.
+    """
     attribute = typed.attribute
-    if attribute.trim and attribute.trim not in (*_TRIMS, "NONE"):
-        reason = f"trim '{attribute.trim}' is not one of LEFT, RIGHT, BOTH, NONE"
-    elif masked is not None and not masked.sql and masked.makes_text and not typed.is_text:
-        reason = f"privacy {masked.name} returns a string, which a column of type {typed.type} cannot hold; use type string"
-    else:
-        return
-    raise BadSetting(table.origin.locate(_get_key(table, attribute)), f"attribute '{attribute.name}': {reason}")
+    masked = privacy.parse_masking(table, attribute)
+    if masked is None or masked.sql is not None:
+        return None
+    if typed.definition is None:
+        raise NotSupported(
+            table.origin.locate(_get_key(table, attribute)),
+            f"attribute '{attribute.name}': privacy is not supported for structs; set it for their fields",
+        )
+    if masked.makes_text and not typed.is_text and not attribute.array:
+        raise BadSetting(
+            table.origin.locate(_get_key(table, attribute)),
+            f"attribute '{attribute.name}': privacy {masked.name} returns a string, which a column of type {typed.type} cannot hold; "
+            "use type string",
+        )
+    return masked
 
 
 def _get_key(table: Table, attribute: Attribute) -> str:
@@ -177,16 +193,14 @@ def _parse_fields(ddl: str) -> dict[str, str]:
 
 
 def _needs_rule(project: Project, table: Table, attribute: Attribute) -> bool:
+    if attribute.ignore or attribute.rename or privacy.parse_masking(table, attribute):
+        return True
     if attribute.attributes:
-        return any(_needs_rule(project, table, child) for child in attribute.attributes) or attribute.ignore or bool(attribute.rename)
+        return any(_needs_rule(project, table, child) for child in attribute.attributes)
     definition = project.types.get(attribute.type)
-    masked = privacy.parse_masking(table, attribute)
-    return bool(
-        attribute.ignore
-        or attribute.rename
-        or attribute.trim in _TRIMS
+    return (
+        attribute.trim in _TRIMS
         or attribute.default is not None
-        or masked
         or (definition is not None and patterns.get_form(definition, table) is not None)
     )
 
@@ -204,18 +218,16 @@ def _build_struct(project: Project, table: Table, attribute: Attribute, expressi
         if child.ignore:
             continue
         field = f"{expression}.{quote(child.name)}"
+        masked = privacy.parse_masking(table, child)
+        if masked is not None and (masked.sql is not None or privacy.needs_hashes(masked)):
+            raise NotSupported(
+                table.origin.locate("attributes"), f"attribute '{child.name}': privacy {masked.name} is not supported inside a struct"
+            )
+        one = TypedAttribute(child, get_nested_type(project, table, child), None if child.attributes else project.types[child.type], False)
         if child.attributes:
+            _parse_masking(table, one)
             made = _build_nested(project, table, child, field, depth)
         else:
-            ddl = get_nested_type(project, table, child)
-            definition = project.types[child.type]
-            one = TypedAttribute(child, ddl, definition, False)
-            masked = privacy.parse_masking(table, child)
-            if masked is not None and (masked.sql or privacy.needs_hashes(masked)):
-                raise NotSupported(
-                    table.origin.locate("attributes"), f"attribute '{child.name}': privacy {masked.name} is not supported inside a struct"
-                )
-            _check_settings(table, one, masked)
             made = build_value(project, table, one, field, _needs_rule(project, table, child) and not child.array)
         fields.append(f"{quote(child.final_name)} := {made}")
     return f"CASE WHEN {expression} IS NULL THEN NULL ELSE struct_pack({', '.join(fields)}) END"

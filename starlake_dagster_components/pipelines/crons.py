@@ -91,18 +91,18 @@ def _has_day(day: str, month: str) -> bool:
     if "l" in day or "?" in day:
         return True
     days, months = _expand(_FIELDS[2], day), _expand(_FIELDS[3], month)
-    return any(min(days) <= _LONGEST.get(number, 31) for number in months)
+    return any(min(days) <= _LONGEST.get(number, _FIELDS[2].high) for number in months)
 
 
 def _expand(field: _Field, text: str) -> set[int]:
     values: set[int] = set()
     for item in text.split(","):
         base, slash, step = item.partition("/")
-        first, dash, last = base.partition("-")
-        low = field.low if base == "*" else _parse_value(field, first, item)
-        high = _parse_value(field, last, item) if dash else field.high if slash or base == "*" else low
-        # If a range wraps around, all values are assumed to be in it.
-        values.update(range(low, high + 1, int(step or 1)) if low <= high else range(field.low, field.high + 1))
+        first, dash, last = (f"{field.low}-{field.high}" if base == "*" else base).partition("-")
+        low = _parse_value(field, first, item)
+        high = _parse_value(field, last, item) if dash else field.high if slash else low
+        # A range that wraps around includes the lowest value, which is the only one that matters.
+        values.update(range(low, high + 1, int(step or 1)) if low <= high else (field.low,))
     return values
 
 

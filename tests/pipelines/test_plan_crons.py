@@ -50,6 +50,7 @@ def test_macros(macro: str) -> None:
         ("0 0 32-L * *", "'32-l' (day of month) is out of range: expected 1 to 31"),
         ("0 0 31-l/0 * *", "step '0' in '31-l/0' (day of month) is not a positive number"),
         ("0 0 1-lx * *", "'1-lx' (day of month): expected 1 to 31"),
+        ("1-2-3 * * * *", "'1-2-3' (minute): expected 0 to 59"),
         ("0 0 * *", "has 4 fields; expected five"),
         ("", "cron '' is empty; expected five"),
         ("daily", "has 1 field;"),
@@ -83,8 +84,10 @@ def test_quartz_without_equivalent() -> None:
     assert convert_quartz("0 0 12 15W * ?") is None
     with pytest.raises(InvalidCron, match="like those of Quartz; expected five"):
         check_cron("0 0 12 15W * ?")
-    with pytest.raises(InvalidCron, match="without the seconds, without the years"):
+    with pytest.raises(InvalidCron, match=r"write '0 0 1 1 \*' \(without the seconds, without the years\)$"):
         check_cron("30 0 0 1 1 ? 2030")
+    with pytest.raises(InvalidCron, match=r"write '0 0 1 1 \*'$"):
+        check_cron("0 0 0 1 1 ? *")
 
 
 _RANGES = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
@@ -137,7 +140,13 @@ def test_names_of_weekdays(day: str) -> None:
         check_cron(f"0 0 * * {day}x")
 
 
-@pytest.mark.parametrize("cron", ["0 0 31 */2 *", "0 0 29 2 *", "0 0 l 2 *", "0 0 31 11-1 *", "0 0 30/5 1-2 *"])
+@pytest.mark.parametrize(
+    "cron",
+    [
+        "0 0 31 */2 *", "0 0 29 2 *", "0 0 l 2 *", "0 0 31 11-1 *", "0 0 30/5 1-2 *", "0 0 31 4/3 *", "0 0 31 2/1 *",
+        "0 0 31 2-3 *", "0 0 30-31 2,4 *", "0 0 */31 2 *",
+    ],
+)  # fmt: skip
 def test_a_cron_that_occurs_some_day(cron: str) -> None:
     assert check_cron(cron) == cron
     assert next(cron_string_iterator(1_700_000_000, cron, "UTC")) is not None

@@ -6,6 +6,7 @@ rows are lost. So files in ingesting are put back into the stage folder: before 
 
 import contextlib
 import filecmp
+import itertools
 import os
 import shutil
 import threading
@@ -112,7 +113,7 @@ class FilesOfLoad:
         moved = []
         for name in sorted(names):
             source = self._ingesting / name
-            targets = (self._ingesting / f"{name}{UNCLEAR}{number or ''}" for number in range(1000))
+            targets = (self._ingesting / f"{name}{UNCLEAR}{number or ''}" for number in itertools.count())
             target = next(target for target in targets if not target.exists())
             with _move_errors(source, target):
                 source.rename(target)

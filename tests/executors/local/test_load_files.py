@@ -3,6 +3,7 @@
 import os
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -222,3 +223,9 @@ def test_files_of_another_load_that_is_running_are_not_left_files(files: LoadFil
         done.set()
         thread.join()
         assert load.list_left() == ["orders-1.csv", "orders-2.csv"]
+
+
+def test_files_are_those_of_the_load_in_every_thread(files: LoadFiles, load: FilesOfLoad) -> None:
+    put(files.ingesting, "orders-1.csv")
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(load.list_left).result() == ["orders-1.csv"]
