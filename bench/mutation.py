@@ -15,6 +15,7 @@ import builtins
 import contextlib
 import functools
 import gc
+import importlib
 import importlib.abc
 import importlib.machinery
 import importlib.util
@@ -166,13 +167,14 @@ class _Stage:
     first. Other changes require that the module is imported again, which is left to the caller.
     """
 
-    def __init__(self, path: Path, mutants: Sequence[Mutant], report: Callable[[Mapping[str, Any]], None]) -> None:
-        self._path, self._mutants, self._report = path, mutants, report
+    def __init__(self, name: str, path: Path, mutants: Sequence[Mutant], report: Callable[[Mapping[str, Any]], None]) -> None:
+        self._name, self._path, self._mutants, self._report = name, path, mutants, report
         self._lines: set[int] = set()
         setattr(builtins, _HIT, self._lines.add)
 
     def pytest_runtestloop(self, session: Any) -> bool:
         """Run the mutants."""
+        importlib.import_module(self._name)  # Tests may import it when they run, which is too late to replace its functions.
         at_import = set(self._lines)
         if session.testsfailed or not session.items:
             self._report({"broken": True})
@@ -343,7 +345,7 @@ def _run_stage(name: str, path: Path, mutants: Sequence[Mutant], tests: Sequence
             os.dup2(nothing, descriptor)
         counted = _count_statements(path.read_text(encoding="utf-8"))
         sys.meta_path.insert(0, _Finder(name, path, compile(counted, str(path), "exec")))
-        if _start_pytest(tests, _Stage(path, mutants, report)) not in (0, 5):
+        if _start_pytest(tests, _Stage(name, path, mutants, report)) not in (0, 5):
             report({"broken": True})
     finally:
         os._exit(0)
