@@ -59,7 +59,7 @@ TARGETS: Mapping[str, Sequence[str]] = {
     "executors/cloud_run/state.py": ("tests/executors/cloud_run/test_cloud_run_state.py", "tests/executors/cloud_run/test_cloud_run.py"),
     "engine/journal.py": ("tests/engine/test_engine_files.py", "tests/engine/test_engine_load.py"),
     "engine/strategies.py": ENGINE,
-    "engine/values.py": ("tests/engine/test_engine_values.py",),
+    "engine/values.py": ("tests/engine/test_engine_value_settings.py", "tests/engine/test_engine_values.py"),
     "pipelines/crons.py": ("tests/pipelines/test_plan_crons.py", "tests/pipelines/test_plan_schedules.py"),
     "cache.py": ("tests/test_cache.py",),
     "masking/names.py": ("tests/masking",),
