@@ -63,8 +63,8 @@ def _format_values(field: FieldInfo) -> str:
 
 def _format_default(field: FieldInfo) -> str:
     value: Any = field.get_default(call_default_factory=True)
-    if get_setting(field).default or not (value or value is False):
-        return get_setting(field).default
+    if get_setting(field).shown_default or not (value or value is False):
+        return get_setting(field).shown_default
     return f"`[{', '.join(value)}]`" if isinstance(value, tuple) else f"`{str(value).lower() if isinstance(value, bool) else value}`"
 
 

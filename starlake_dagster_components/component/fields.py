@@ -12,7 +12,7 @@ from ..cache import OFF
 from ..definitions.nodes import StarlakeNode
 from ..errors import InvalidSetting
 from ..executors.registry import import_executors
-from ..settings import SharedSettings, get_setting
+from ..settings import SharedSettings, get_setting, list_choices
 from ..settings.selection import check_op_rules
 from ..settings.values import check_field
 from .templates import render_value, render_variables
@@ -86,8 +86,8 @@ def _build_resolver(name: str, field: FieldInfo) -> dg.Resolver:
         resolve,
         model_field_type=_build_yaml_type(name, field),
         inject_before_resolve=False,
-        description=_describe(setting.help, setting.default),
-        examples=list(setting.examples),
+        description=_describe(setting.help, setting.shown_default),
+        examples=list(setting.examples or list_choices(field)),
     )
 
 

@@ -64,7 +64,9 @@ def check_keys(name: str, value: Mapping[Any, Any], known: Sequence[str]) -> Non
 
 
 def check_choice(name: str, value: Any, known: Sequence[str]) -> str:
-    """Return the matching known value, ignoring case."""
+    """Return the matching known value, ignoring case. YAML reads a plain ``on`` as true, and ``off`` as false."""
+    if isinstance(value, bool) and (word := "on" if value else "off") in known:
+        return word
     for choice in known:
         if isinstance(value, str) and value.lower() == choice.lower():
             return choice

@@ -9,16 +9,15 @@ This module imports neither Dagster nor the executors, so that ``sl-dagster --he
 
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from .checks import (
     ExpectationChecks,
     SecretNames,
     check_automation,
     check_cache,
-    check_choice,
     check_day,
     check_executor,
     check_expectation_checks,
@@ -38,7 +37,7 @@ from .checks import (
 )
 from .samples import Samples, check_samples
 from .selection import check_op_rules, check_patterns, parse_patterns
-from .setting import Setting, Translator
+from .setting import Translator, setting
 from .values import AnyChecks, AnyExecutor, AnyPath, AnySecrets, AnyStepExecutor, check_values
 
 if TYPE_CHECKING:
@@ -53,362 +52,286 @@ class SharedSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, defer_build=True, hide_input_in_errors=True)
 
-    executor: Annotated[
-        AnyExecutor,
-        Setting(
-            "Where Starlake's commands run: shell (the starlake command), dagster_shell, cloud_run, or duckdb (embedded, without "
-            "Starlake). Set a type, or a mapping with a type and its fields.",
-            examples=[{"type": "shell", "starlake_path": "/opt/starlake/starlake"}, {"type": "duckdb"}],
-            options="read",
-            check=check_executor,
-            parse=parse_name_or_json,
-            metavar="TYPE|JSON",
-            values="`{type: shell \\| dagster_shell \\| cloud_run \\| duckdb, ...}`",
-            default="chosen by the template of each DAG config",
-            more="See [running.md](running.md). For your own executor, see [below](#your-own-executor)",
-        ),
-    ] = None
-    env: Annotated[
-        str | None,
-        Setting(
-            "Starlake's environment (SL_ENV). It selects metadata/env.<name>.sl.yml when the project loads and for every command. "
-            "It overrides the sl_env_var of a DAG config.",
-            examples=["PROD"],
-            options="read",
-            values="name",
-            default="`SL_ENV`, as in Starlake",
-        ),
-    ] = None
-    variables: Annotated[
-        Mapping[str, str],
-        Setting(
-            "Starlake variables that override env files and the environment. Every command also gets them as --options. {{NAME}} and "
-            "${NAME} in a value refer to other Starlake variables.",
-            examples=[{"country": "FR"}],
-            options="read",
-            parse=parse_pairs,
-        ),
-    ] = Field(default_factory=dict)
-    asset_keys: Annotated[
-        AssetKeyStyle,
-        Setting(
-            "Format of asset keys. sales.Orders becomes sales_Orders (flat, as in generated DAGs of starlake-dagster before 0.3), "
-            "sales_orders (flat_lower, 0.3 and later), or sales/Orders (path).",
-            examples=["flat", "flat_lower", "path"],
-            options="read",
-        ),
-    ] = "flat"
-    orchestrators: Annotated[
-        Sequence[str],
-        Setting(
-            "Orchestrators whose DAG configs become jobs. The template of a DAG config determines its orchestrator. Add airflow to "
-            "migrate a project without editing it.",
-            examples=[["dagster"], ["dagster", "airflow"]],
-            options="read",
-            check=check_orchestrators,
-            parse=parse_list,
-            values="list of `dagster`, `airflow`, `snowflake`, `databricks`, `starlake`",
-        ),
-    ] = ("dagster",)
-    dependencies: Annotated[
-        str,
-        Setting(
-            "Source of task dependencies: auto (metadata/dependencies*.json if such files exist, or else the SQL), sql, or a path or "
-            "glob of JSON files, relative to the project.",
-            examples=["auto", "sql", "metadata/deps.json"],
-            options="read",
-            check=lambda name, value: check_path(name, value) or "auto",
-            values="`auto`, `sql`, path, or glob",
-        ),
-    ] = "auto"
-    timezone: Annotated[
-        str | None,
-        Setting(
-            "Time zone of schedules whose DAG config does not set SL_TIMEZONE.",
-            examples=["Europe/Paris"],
-            options="read",
-            check=check_timezone,
-            values="IANA name",
-            default="`UTC`",
-        ),
-    ] = None
-    default_status: Annotated[
-        Literal["RUNNING", "STOPPED"],
-        Setting(
-            "Status of schedules and sensors when Dagster first loads them.",
-            examples=["RUNNING", "STOPPED"],
-            options="serve",
-        ),
-    ] = "RUNNING"
-    watch: Annotated[
-        Literal["transitive", "direct"],
-        Setting(
-            "Assets that a sensor watches: everything upstream of its job (transitive), or only the assets that its tasks read "
-            "directly (direct).",
-            examples=["transitive", "direct"],
-            options="read",
-        ),
-    ] = "transitive"
-    automation: Annotated[
-        Literal["sensors", "conditions", "none"],
-        Setting(
-            "How transform jobs without a schedule start: with sensors (sensors), with Dagster's automation conditions (conditions), "
-            "or only manually (none). Automation conditions for jobs are a preview feature of Dagster, and less strict.",
-            examples=["sensors", "conditions", "none"],
-            options="read",
-            check=check_automation,
-            more="See [triggers.md](triggers.md#automation-conditions)",
-        ),
-    ] = "sensors"
-    file_sensors: Annotated[
-        Literal["off", "on"],
-        Setting(
-            "Whether a sensor starts a load job when its files arrive. The sensor lists folders, without starting Starlake. The DAG "
-            "config option pre_load_sensor overrides this setting.",
-            examples=["off", "on"],
-            options="serve",
-            check=lambda name, value: check_choice(
-                name, {True: "on", False: "off"}.get(value, value) if isinstance(value, bool) else value, ("off", "on")
-            ),
-            more="See [triggers.md](triggers.md#files-that-start-a-load)",
-        ),
-    ] = "off"
-    partitions: Annotated[
-        Literal["incremental", "scheduled", "off"],
-        Setting(
-            "Tasks that are partitioned by the schedule of their job: those whose SQL uses the data interval (incremental), "
-            "all (scheduled), or none (off).",
-            examples=["incremental", "scheduled", "off"],
-            options="read",
-            check=lambda name, value: check_choice(name, "off" if value is False else value, ("incremental", "scheduled", "off")),
-            more="See [triggers.md](triggers.md#partitions-and-backfills)",
-        ),
-    ] = "incremental"
-    partitions_start: Annotated[
-        str | None,
-        Setting(
-            "First day of the partitions of jobs whose DAG config does not set start_date.",
-            examples=["2026-01-01"],
-            options="read",
-            check=check_day,
-            values="day",
-            default="January 1 of last year",
-        ),
-    ] = None
-    backfill: Annotated[
-        Literal["runs", "single_run"],
-        Setting(
-            "Whether a backfill starts one run per partition (runs), or one run for the whole range of partitions (single_run).",
-            examples=["runs", "single_run"],
-            options="read",
-        ),
-    ] = "runs"
-    max_concurrent: Annotated[
-        int | None,
-        Setting(
-            "Maximum number of commands that run at the same time in one run.",
-            examples=[8],
-            options="run",
-            default="suggested by the executor",
-        ),
-    ] = None
-    name_prefix: Annotated[
-        str,
-        Setting(
-            "Prefix of the names of all jobs, schedules, and sensors. Set it if a code location contains a project twice, or two projects "
-            "with the same job names. For asset keys, use translation: {key_prefix: ...}.",
-            examples=["north_"],
-            options="read",
-            check=check_prefix,
-            values="letters, digits, `_`",
-            more="See [several projects](#several-projects-or-one-project-twice)",
-        ),
-    ] = ""
-    cache: Annotated[
-        AnyPath,
-        Setting(
-            "Folder in which plans are cached, so that an unchanged project is not read again. Use off to disable the cache. In YAML, "
-            "a relative path is relative to the file.",
-            examples=["off", "/var/cache/starlake-plans"],
-            check=check_cache,
-            path=True,
-            values="folder, `off`",
-            default="`SL_DAGSTER_CACHE`, else the user's cache folder",
-            more="See [loading.md](loading.md)",
-        ),
-    ] = None
-    on_error: Annotated[
-        Literal["fail", "last_good", "leave_out"],
-        Setting(
-            "How a project loads if some of its tables, tasks, or DAG configs have errors. fail: it does not load. last_good: with "
-            "the definitions of its last plan without errors, if there is one. leave_out: without anything that depends on the "
-            "broken files.",
-            examples=["fail", "last_good", "leave_out"],
-            options="serve",
-            more="See [loading.md](loading.md#a-project-with-errors)",
-        ),
-    ] = "last_good"
-    dropped_jobs: Annotated[
-        float,
-        Setting(
-            "A reload that drops at least this share of the load jobs, or of the transform jobs, logs a prominent warning: 1 = all, "
-            "0.5 = half.",
-            values="number from 0 to 1",
-            examples=[0.5, 1],
-            options="serve",
-            check=check_share,
-            more="See [loading.md](loading.md#a-project-with-errors)",
-        ),
-    ] = 1.0
-    step_executor: Annotated[
-        AnyStepExecutor,
-        Setting(
-            "How Dagster runs the steps of a job: threads, multiprocess, in_process, or the import path of an executor definition. "
-            "Set a name, or a mapping with a type and its config.",
-            examples=["multiprocess", {"type": "threads", "config": {"max_concurrent": 16}}],
-            options="serve",
-            check=check_step_executor,
-            parse=parse_name_or_json,
-            metavar="TYPE|JSON",
-            values="`{type: threads \\| multiprocess \\| in_process, config: ...}`",
-            default="`threads`, as many as the setting `executor` suggests",
-            more="See [steps.md](steps.md)",
-        ),
-    ] = None
-    expectation_checks: Annotated[
-        AnyChecks,
-        Setting(
-            "Whether expectations become asset checks: true, false, or a mapping with any of these keys. enabled: true or false. "
-            "blocking: whether a failed check keeps downstream assets from running (true, false, or auto: if both the expectation and "
-            "the application fail on error). severity: error or warn (default: error if the expectation fails on error).",
-            examples=[True, {"blocking": False, "severity": "warn"}],
-            options="run",
-            check=check_expectation_checks,
-            parse=parse_name_or_json,
-            values="`true`, `false`, `{enabled: ..., blocking: auto \\| true \\| false, severity: error \\| warn}`",
-            switch=True,
-        ),
-    ] = True
-    rejected_rows: Annotated[
-        Literal["ignore", "warn", "block"],
-        Setting(
-            "Response to rows that Starlake's Spark loader (the default) rejects. warn: the table's check rejected_rows fails with a "
-            "warning. block: the load fails, and nothing downstream runs. ignore: there is no such check. The log always contains a "
-            "warning.",
-            examples=["block"],
-            options="run",
-            more="See [running.md](running.md#rejected-rows)",
-        ),
-    ] = "warn"
-    schema_checks: Annotated[
-        bool,
-        Setting(
-            "Whether tables and tasks with attributes have the check declared_schema. After each load or transform, it warns about "
-            "columns of the actual table that are missing, not declared, or of another type. It requires a DuckDB file or a warehouse "
-            "that Dagster can read.",
-            examples=[True],
-            options="run",
-            switch=True,
-            more="See [running.md](running.md#declared-schema)",
-        ),
-    ] = False
-    event_log_level: Annotated[
-        Literal["warning", "info", "debug"],
-        Setting(
-            "Lines of a command's output that become events of the run: warnings, errors, results, and the first lines (warning), or "
-            "all lines of at least this level (info, debug). Starlake writes about 270 lines per command. The step's stdout always "
-            "contains all of them.",
-            examples=["info"],
-            options="run",
-        ),
-    ] = "warning"
-    batch: Annotated[
-        bool,
-        Setting(
-            "Whether one step loads all tables of a domain, with one command for all tables that a run selects, so that Starlake "
-            "starts only once. Each table still gets its own materialization, counts, and checks.",
-            examples=[True],
-            options="run",
-            more="See [running.md](running.md#batches-of-tables)",
-        ),
-    ] = False
-    select: Annotated[
-        Sequence[Any],
-        Setting(
-            "Tables and tasks that become definitions: names (sales.*), or mappings with any of name, domain, table, task, tag, "
-            "kind, and dagRef. Other tables and tasks that they read become external assets with the same keys.",
-            examples=[["sales.*", {"tag": "pii", "kind": "table"}]],
-            options="serve",
-            check=check_patterns,
-            parse=parse_patterns,
-            metavar="PATTERNS",
-            values="list of names with `*`, `key: value` mappings",
-            default="everything",
-            more="See [below](#load-part-of-a-project)",
-        ),
-    ] = ()
-    exclude: Annotated[
-        Sequence[Any],
-        Setting(
-            "Tables and tasks to remove from the selection, in the same format as select.",
-            examples=[["sales.tmp_*", {"dagRef": "archive"}]],
-            options="serve",
-            check=check_patterns,
-            parse=parse_patterns,
-            metavar="PATTERNS",
-            values="like `select`",
-            default="nothing",
-        ),
-    ] = ()
-    samples: Annotated[
-        Any,
-        Setting(
-            "Whether materializations show the first rows of the table, rejected rows, and rows that violate an expectation. Set a "
-            "number of rows, or a mapping with rows (the number) and mask (columns to hide; * matches any characters). Columns with "
-            "privacy, and the columns that tasks derive from them, are always hidden.",
-            examples=[{"rows": 10, "mask": ["*email*"]}],
-            options="run",
-            check=check_samples,
-            parse=parse_name_or_json,
-            metavar="ROWS|JSON",
-            values="`{rows: ..., mask: [...]}`, number",
-            default="no rows",
-            more="See [running.md](running.md#sample-rows)",
-        ),
-    ] = Samples()
-    warehouse_counts: Annotated[
-        Literal["off", "audit", "tables"],
-        Setting(
-            "Data that one query reads from the warehouse after each command. audit: row counts and results of expectations from "
-            "Starlake's audit tables. tables: also the number of rows in the table. off: no query.",
-            examples=["tables"],
-            options="run",
-            check=lambda name, value: check_choice(name, "off" if value is False else value, ("off", "audit", "tables")),
-            more="See [running.md](running.md#counts-and-checks-from-a-warehouse)",
-        ),
-    ] = "audit"
-    secrets: Annotated[
-        AnySecrets,
-        Setting(
-            "Names of further variables, options, and connection properties whose values are secret. Names that contain PASSWORD, "
-            "SECRET, TOKEN, KEY, or the like are always secret. * matches any characters. Secret values are shown as ***.",
-            examples=[{"names": ["CUSTOMER_PIN", "*_LICENSE"]}],
-            options="read",
-            check=check_secrets,
-            parse=parse_list_or_json,
-            metavar="NAMES|JSON",
-            values="`{names: [...]}`",
-            more="See [running.md](running.md#secrets)",
-        ),
-    ] = None
-    show_sql: Annotated[
-        bool,
-        Setting(
-            "Whether a task's asset shows its SQL: in the description as written in the project, and in each materialization with "
-            "the variables of the run.",
-            examples=[True],
-        ),
-    ] = True
+    executor: AnyExecutor = setting(
+        None,
+        "Where Starlake's commands run: shell (the starlake command), dagster_shell, cloud_run, or duckdb (embedded, without Starlake). "
+        "Set a type, or a mapping with a type and its fields.",
+        examples=[{"type": "shell", "starlake_path": "/opt/starlake/starlake"}, {"type": "duckdb"}],
+        options="read",
+        check=check_executor,
+        parse=parse_name_or_json,
+        metavar="TYPE|JSON",
+        values="`{type: shell \\| dagster_shell \\| cloud_run \\| duckdb, ...}`",
+        shown_default="chosen by the template of each DAG config",
+        more="See [running.md](running.md). For your own executor, see [below](#your-own-executor)",
+    )
+    env: str | None = setting(
+        None,
+        "Starlake's environment (SL_ENV). It selects metadata/env.<name>.sl.yml when the project loads and for every command. It "
+        "overrides the sl_env_var of a DAG config.",
+        examples=["PROD"],
+        options="read",
+        values="name",
+        shown_default="`SL_ENV`, as in Starlake",
+    )
+    variables: Mapping[str, str] = setting(
+        dict,
+        "Starlake variables that override env files and the environment. Every command also gets them as --options. {{NAME}} and "
+        "${NAME} in a value refer to other Starlake variables.",
+        examples=[{"country": "FR"}],
+        options="read",
+        parse=parse_pairs,
+    )
+    asset_keys: AssetKeyStyle = setting(
+        "flat",
+        "Format of asset keys. sales.Orders becomes sales_Orders (flat, as in generated DAGs of starlake-dagster before 0.3), "
+        "sales_orders (flat_lower, 0.3 and later), or sales/Orders (path).",
+        options="read",
+    )
+    orchestrators: Sequence[str] = setting(
+        ("dagster",),
+        "Orchestrators whose DAG configs become jobs. The template of a DAG config determines its orchestrator. Add airflow to migrate "
+        "a project without editing it.",
+        examples=[["dagster"], ["dagster", "airflow"]],
+        options="read",
+        check=check_orchestrators,
+        parse=parse_list,
+        values="list of `dagster`, `airflow`, `snowflake`, `databricks`, `starlake`",
+    )
+    dependencies: str = setting(
+        "auto",
+        "Source of task dependencies: auto (metadata/dependencies*.json if such files exist, or else the SQL), sql, or a path or glob "
+        "of JSON files, relative to the project.",
+        examples=["auto", "sql", "metadata/deps.json"],
+        options="read",
+        check=lambda name, value: check_path(name, value) or "auto",
+        values="`auto`, `sql`, path, or glob",
+    )
+    timezone: str | None = setting(
+        None,
+        "Time zone of schedules whose DAG config does not set SL_TIMEZONE.",
+        examples=["Europe/Paris"],
+        options="read",
+        check=check_timezone,
+        values="IANA name",
+        shown_default="`UTC`",
+    )
+    default_status: Literal["RUNNING", "STOPPED"] = setting(
+        "RUNNING",
+        "Status of schedules and sensors when Dagster first loads them.",
+        options="serve",
+    )
+    watch: Literal["transitive", "direct"] = setting(
+        "transitive",
+        "Assets that a sensor watches: everything upstream of its job (transitive), or only the assets that its tasks read directly "
+        "(direct).",
+        options="read",
+    )
+    automation: Literal["sensors", "conditions", "none"] = setting(
+        "sensors",
+        "How transform jobs without a schedule start: with sensors (sensors), with Dagster's automation conditions (conditions), or "
+        "only manually (none). Automation conditions for jobs are a preview feature of Dagster, and less strict.",
+        options="read",
+        check=check_automation,
+        more="See [triggers.md](triggers.md#automation-conditions)",
+    )
+    file_sensors: Literal["off", "on"] = setting(
+        "off",
+        "Whether a sensor starts a load job when its files arrive. The sensor lists folders, without starting Starlake. The DAG config "
+        "option pre_load_sensor overrides this setting.",
+        options="serve",
+        more="See [triggers.md](triggers.md#files-that-start-a-load)",
+    )
+    partitions: Literal["incremental", "scheduled", "off"] = setting(
+        "incremental",
+        "Tasks that are partitioned by the schedule of their job: those whose SQL uses the data interval (incremental), all "
+        "(scheduled), or none (off).",
+        options="read",
+        more="See [triggers.md](triggers.md#partitions-and-backfills)",
+    )
+    partitions_start: str | None = setting(
+        None,
+        "First day of the partitions of jobs whose DAG config does not set start_date.",
+        examples=["2026-01-01"],
+        options="read",
+        check=check_day,
+        values="day",
+        shown_default="January 1 of last year",
+    )
+    backfill: Literal["runs", "single_run"] = setting(
+        "runs",
+        "Whether a backfill starts one run per partition (runs), or one run for the whole range of partitions (single_run).",
+        options="read",
+    )
+    max_concurrent: int | None = setting(
+        None,
+        "Maximum number of commands that run at the same time in one run.",
+        examples=[8],
+        options="run",
+        shown_default="suggested by the executor",
+    )
+    name_prefix: str = setting(
+        "",
+        "Prefix of the names of all jobs, schedules, and sensors. Set it if a code location contains a project twice, or two projects "
+        "with the same job names. For asset keys, use translation: {key_prefix: ...}.",
+        examples=["north_"],
+        options="read",
+        check=check_prefix,
+        values="letters, digits, `_`",
+        more="See [several projects](#several-projects-or-one-project-twice)",
+    )
+    cache: AnyPath = setting(
+        None,
+        "Folder in which plans are cached, so that an unchanged project is not read again. Use off to disable the cache. In YAML, a "
+        "relative path is relative to the file.",
+        examples=["off", "/var/cache/starlake-plans"],
+        check=check_cache,
+        path=True,
+        values="folder, `off`",
+        shown_default="`SL_DAGSTER_CACHE`, else the user's cache folder",
+        more="See [loading.md](loading.md)",
+    )
+    on_error: Literal["fail", "last_good", "leave_out"] = setting(
+        "last_good",
+        "How a project loads if some of its tables, tasks, or DAG configs have errors. fail: it does not load. last_good: with the "
+        "definitions of its last plan without errors, if there is one. leave_out: without anything that depends on the broken files.",
+        options="serve",
+        more="See [loading.md](loading.md#a-project-with-errors)",
+    )
+    dropped_jobs: float = setting(
+        1.0,
+        "A reload that drops at least this share of the load jobs, or of the transform jobs, logs a prominent warning: 1 = all, 0.5 = "
+        "half.",
+        values="number from 0 to 1",
+        examples=[0.5, 1],
+        options="serve",
+        check=check_share,
+        more="See [loading.md](loading.md#a-project-with-errors)",
+    )
+    step_executor: AnyStepExecutor = setting(
+        None,
+        "How Dagster runs the steps of a job: threads, multiprocess, in_process, or the import path of an executor definition. Set a "
+        "name, or a mapping with a type and its config.",
+        examples=["multiprocess", {"type": "threads", "config": {"max_concurrent": 16}}],
+        options="serve",
+        check=check_step_executor,
+        parse=parse_name_or_json,
+        metavar="TYPE|JSON",
+        values="`{type: threads \\| multiprocess \\| in_process, config: ...}`",
+        shown_default="`threads`, as many as the setting `executor` suggests",
+        more="See [steps.md](steps.md)",
+    )
+    expectation_checks: AnyChecks = setting(
+        True,
+        "Whether expectations become asset checks: true, false, or a mapping with any of these keys. enabled: true or false. blocking: "
+        "whether a failed check keeps downstream assets from running (true, false, or auto: if both the expectation and the application "
+        "fail on error). severity: error or warn (default: error if the expectation fails on error).",
+        examples=[True, {"blocking": False, "severity": "warn"}],
+        options="run",
+        check=check_expectation_checks,
+        parse=parse_name_or_json,
+        values="`true`, `false`, `{enabled: ..., blocking: auto \\| true \\| false, severity: error \\| warn}`",
+        switch=True,
+    )
+    rejected_rows: Literal["ignore", "warn", "block"] = setting(
+        "warn",
+        "Response to rows that Starlake's Spark loader (the default) rejects. warn: the table's check rejected_rows fails with a "
+        "warning. block: the load fails, and nothing downstream runs. ignore: there is no such check. The log always contains a "
+        "warning.",
+        examples=["block"],
+        options="run",
+        more="See [running.md](running.md#rejected-rows)",
+    )
+    schema_checks: bool = setting(
+        False,
+        "Whether tables and tasks with attributes have the check declared_schema. After each load or transform, it warns about columns "
+        "of the actual table that are missing, not declared, or of another type. It requires a DuckDB file or a warehouse that Dagster "
+        "can read.",
+        examples=[True],
+        options="run",
+        switch=True,
+        more="See [running.md](running.md#declared-schema)",
+    )
+    event_log_level: Literal["warning", "info", "debug"] = setting(
+        "warning",
+        "Lines of a command's output that become events of the run: warnings, errors, results, and the first lines (warning), or all "
+        "lines of at least this level (info, debug). Starlake writes about 270 lines per command. The step's stdout always contains all "
+        "of them.",
+        examples=["info"],
+        options="run",
+    )
+    batch: bool = setting(
+        False,
+        "Whether one step loads all tables of a domain, with one command for all tables that a run selects, so that Starlake starts "
+        "only once. Each table still gets its own materialization, counts, and checks.",
+        examples=[True],
+        options="run",
+        more="See [running.md](running.md#batches-of-tables)",
+    )
+    select: Sequence[Any] = setting(
+        (),
+        "Tables and tasks that become definitions: names (sales.*), or mappings with any of name, domain, table, task, tag, kind, and "
+        "dagRef. Other tables and tasks that they read become external assets with the same keys.",
+        examples=[["sales.*", {"tag": "pii", "kind": "table"}]],
+        options="serve",
+        check=check_patterns,
+        parse=parse_patterns,
+        metavar="PATTERNS",
+        values="list of names with `*`, `key: value` mappings",
+        shown_default="everything",
+        more="See [below](#load-part-of-a-project)",
+    )
+    exclude: Sequence[Any] = setting(
+        (),
+        "Tables and tasks to remove from the selection, in the same format as select.",
+        examples=[["sales.tmp_*", {"dagRef": "archive"}]],
+        options="serve",
+        check=check_patterns,
+        parse=parse_patterns,
+        metavar="PATTERNS",
+        values="like `select`",
+        shown_default="nothing",
+    )
+    samples: Any = setting(
+        Samples(),
+        "Whether materializations show the first rows of the table, rejected rows, and rows that violate an expectation. Set a number "
+        "of rows, or a mapping with rows (the number) and mask (columns to hide; * matches any characters). Columns with privacy, and "
+        "the columns that tasks derive from them, are always hidden.",
+        examples=[{"rows": 10, "mask": ["*email*"]}],
+        options="run",
+        check=check_samples,
+        parse=parse_name_or_json,
+        metavar="ROWS|JSON",
+        values="`{rows: ..., mask: [...]}`, number",
+        shown_default="no rows",
+        more="See [running.md](running.md#sample-rows)",
+    )
+    warehouse_counts: Literal["off", "audit", "tables"] = setting(
+        "audit",
+        "Data that one query reads from the warehouse after each command. audit: row counts and results of expectations from Starlake's "
+        "audit tables. tables: also the number of rows in the table. off: no query.",
+        examples=["tables"],
+        options="run",
+        more="See [running.md](running.md#counts-and-checks-from-a-warehouse)",
+    )
+    secrets: AnySecrets = setting(
+        None,
+        "Names of further variables, options, and connection properties whose values are secret. Names that contain PASSWORD, SECRET, "
+        "TOKEN, KEY, or the like are always secret. * matches any characters. Secret values are shown as ***.",
+        examples=[{"names": ["CUSTOMER_PIN", "*_LICENSE"]}],
+        options="read",
+        check=check_secrets,
+        parse=parse_list_or_json,
+        metavar="NAMES|JSON",
+        values="`{names: [...]}`",
+        more="See [running.md](running.md#secrets)",
+    )
+    show_sql: bool = setting(
+        True,
+        "Whether a task's asset shows its SQL: in the description as written in the project, and in each materialization with the "
+        "variables of the run.",
+        examples=[True],
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -425,38 +348,38 @@ class Settings(SharedSettings):
 
     model_config = ConfigDict(defer_build=False)
 
-    op_tags: Annotated[
-        Mapping[str, str],
-        Setting(
-            "Tags of every step: dagster/priority, concurrency keys, or Kubernetes configuration.",
-            examples=[{"team": "data"}],
-            options="run",
-            check=check_tags,
-            parse=parse_pairs,
-        ),
-    ] = Field(default_factory=dict)
-    pool: Annotated[str | None, Setting("Concurrency pool of every step.", examples=["warehouse"], options="run", values="name")] = None
-    op_rules: Annotated[
-        Sequence[Any],
-        Setting(
-            "Rules for the steps of some domains, tables, and tasks, with match, pool, retry_policy, and tags. Later rules override "
-            "earlier ones.",
-            examples=[[{"match": {"domain": "sales"}, "pool": "warehouse", "retry_policy": {"max_retries": 3, "delay": 30}}]],
-            check=check_op_rules,
-            parse=parse_patterns,
-            values="list of `{match: ..., pool: ..., retry_policy: ..., tags: ...}`",
-            more="See [below](#set-pools-retries-and-tags-of-steps)",
-        ),
-    ] = ()
-    translator: Annotated[
-        Translator | None,
-        Setting(
-            "Object that creates the asset specs.",
-            check=check_translator,
-            values="`StarlakeTranslator`",
-            default="`StarlakeTranslator()`",
-        ),
-    ] = None
+    op_tags: Mapping[str, str] = setting(
+        dict,
+        "Tags of every step: dagster/priority, concurrency keys, or Kubernetes configuration.",
+        examples=[{"team": "data"}],
+        options="run",
+        check=check_tags,
+        parse=parse_pairs,
+    )
+    pool: str | None = setting(
+        None,
+        "Concurrency pool of every step.",
+        examples=["warehouse"],
+        options="run",
+        values="name",
+    )
+    op_rules: Sequence[Any] = setting(
+        (),
+        "Rules for the steps of some domains, tables, and tasks, with match, pool, retry_policy, and tags. Later rules override earlier "
+        "ones.",
+        examples=[[{"match": {"domain": "sales"}, "pool": "warehouse", "retry_policy": {"max_retries": 3, "delay": 30}}]],
+        check=check_op_rules,
+        parse=parse_patterns,
+        values="list of `{match: ..., pool: ..., retry_policy: ..., tags: ...}`",
+        more="See [below](#set-pools-retries-and-tags-of-steps)",
+    )
+    translator: Translator | None = setting(
+        None,
+        "Object that creates the asset specs.",
+        check=check_translator,
+        values="`StarlakeTranslator`",
+        shown_default="`StarlakeTranslator()`",
+    )
 
     @property
     def checks(self) -> ExpectationChecks:

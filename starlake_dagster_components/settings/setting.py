@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args, get_origin
 
-from pydantic import GetCoreSchemaHandler
+from pydantic import Field, GetCoreSchemaHandler
 from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema, core_schema
 
@@ -28,7 +28,7 @@ class Setting:
 
     Attributes:
         help: description for YAML schemas, ``--help``, docstrings, and the documentation.
-        examples: example values, as written in YAML.
+        examples: example values, as written in YAML; empty = the values of a ``Literal``.
         options: the commands that have the setting as an option; None = no command.
         check: function of the setting's name (for messages) and a value. It returns the converted value or raises
             :class:`InvalidSetting`. None = derived from the field's type.
@@ -36,7 +36,7 @@ class Setting:
         metavar: placeholder for the value in ``--help``; empty = derived from the type.
         path: whether the value is a path that is relative to the YAML file.
         values: allowed values, for the documentation; empty = derived from the type.
-        default: default, for the documentation; empty = the field's default.
+        shown_default: default, for the documentation; empty = the field's default.
         more: Markdown that the documentation adds to ``help``.
         switch: whether the command line has ``--name`` and ``--no-name``, as for booleans.
     """
@@ -49,13 +49,20 @@ class Setting:
     metavar: str = ""
     path: bool = False
     values: str = ""
-    default: str = ""
+    shown_default: str = ""
     more: str = ""
     switch: bool = False
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         """Accept any value: :func:`check_values` has already checked it, with better messages than pydantic's."""
         return core_schema.any_schema()
+
+
+def setting(default: Any, help: str, **details: Any) -> Any:
+    """Return a field with a default (or a function that returns it), a description, and further attributes of :class:`Setting`."""
+    field: FieldInfo = Field(default_factory=default) if callable(default) else Field(default)
+    field.metadata.append(Setting(help, **details))
+    return field
 
 
 def get_setting(field: FieldInfo) -> Setting:
