@@ -9,7 +9,7 @@ from typing import Any
 import dagster as dg
 
 from ..settings import Settings
-from .batches import Batch, build_batches, index_batches
+from .batches import Batch, group_tables
 from .checks import build_asset_check_specs
 from .graph import AssetGraph, NodeId
 from .names import build_op_name
@@ -28,7 +28,10 @@ def build_assets(graph: AssetGraph, bodies: Bodies, settings: Settings) -> list[
     """Return all assets of a project, with specs for external tables."""
     assets: list[dg.AssetsDefinition | dg.AssetSpec] = []
     jobs = frozenset(p.name for p in graph.plan.pipelines)
-    batches = _group_batches(graph, jobs, settings) if settings.batch else {}
+    batches: Mapping[NodeId, Batch] = {}
+    if settings.batch:
+        ops = {build_op_name(spec.key, jobs) for spec in graph.specs.values()}
+        batches = group_tables(graph, jobs | ops, settings.name_prefix)
     for node_id, node in graph.nodes.items():
         spec = graph.specs[node_id]
         batch = batches.get(node_id)
@@ -46,6 +49,10 @@ def _build_asset(node: StarlakeNode, spec: dg.AssetSpec, name: str, bodies: Bodi
     checks = {f"check_{i}": check for i, check in enumerate(build_asset_check_specs(node, spec.key, settings))}
     inputs = {f"upstream_{i}": dep.asset_key for i, dep in enumerate(spec.deps)}
     attributes = find_op_attributes(node, settings)
+    backfill_policy = None
+    if spec.partitions_def is not None:
+        single = spec.metadata.get(BACKFILL, settings.backfill) == "single_run"
+        backfill_policy = dg.BackfillPolicy.single_run() if single else dg.BackfillPolicy.multi_run(1)
     op = dg.OpDefinition(
         compute_fn=_build_compute_fn(bodies.build_body(node, spec.key)),
         name=name,
@@ -63,21 +70,8 @@ def _build_asset(node: StarlakeNode, spec: dg.AssetSpec, name: str, bodies: Bodi
         node_def=op,
         specs=[spec],
         check_specs_by_output_name=checks,
-        backfill_policy=_build_backfill_policy(spec, settings),
+        backfill_policy=backfill_policy,
     )
-
-
-def _build_backfill_policy(spec: dg.AssetSpec, settings: Settings) -> dg.BackfillPolicy | None:
-    if spec.partitions_def is None:
-        return None
-    single = spec.metadata.get(BACKFILL, settings.backfill) == "single_run"
-    return dg.BackfillPolicy.single_run() if single else dg.BackfillPolicy.multi_run(1)
-
-
-def _group_batches(graph: AssetGraph, jobs: frozenset[str], settings: Settings) -> Mapping[NodeId, Batch]:
-    """Return the batch of each table that is loaded together with others."""
-    ops = {build_op_name(spec.key, jobs) for spec in graph.specs.values()}
-    return index_batches(build_batches(graph, lambda name: name in jobs or name in ops, settings.name_prefix))
 
 
 def _build_batch_asset(batch: Batch, graph: AssetGraph, bodies: Bodies, settings: Settings) -> dg.AssetsDefinition:
@@ -86,10 +80,9 @@ def _build_batch_asset(batch: Batch, graph: AssetGraph, bodies: Bodies, settings
     specs = [graph.specs["table", m.table.full_name] for m in members]
     first = members[0].node
     attributes = find_op_attributes(first, settings)
-    checks: dict[str, dg.AssetCheckSpec] = {}
-    for member in members:
-        specs_of_member = build_asset_check_specs(member.node, member.key, settings)
-        checks.update({f"check_{i}_of_{member.output}": check for i, check in enumerate(specs_of_member)})
+    checks = {
+        f"check_{i}_of_{m.output}": check for m in members for i, check in enumerate(build_asset_check_specs(m.node, m.key, settings))
+    }
     inputs = {f"upstream_{i}": dep.asset_key for i, dep in enumerate(specs[0].deps)}
     op = dg.OpDefinition(
         compute_fn=_build_compute_fn(bodies.build_load_body(members)),

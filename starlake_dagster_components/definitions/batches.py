@@ -1,7 +1,7 @@
 """Batches of load tables: ops that load several tables with one command (setting ``batch``)."""
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Set
 from dataclasses import dataclass
 
 import dagster as dg
@@ -33,22 +33,17 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Tables of one domain and one pipeline with the same dependencies, partitions, pool, retries, and tags.
-
-    Attributes:
-        name: the name of the op.
-        members: the tables.
-    """
+    """Tables of one domain and one pipeline with the same dependencies, partitions, pool, retries, and tags, and the name of their op."""
 
     name: str
     members: tuple[Member, ...]
 
 
-def build_batches(graph: AssetGraph, taken: Callable[[str], bool], prefix: str = "") -> Sequence[Batch]:
-    """Return the batches of two or more tables.
+def group_tables(graph: AssetGraph, taken: Set[str], prefix: str = "") -> Mapping[NodeId, Batch]:
+    """Return the batch of each table that is loaded together with others.
 
-    ``taken`` returns whether a job or another op has a name. ``prefix`` begins op names, because another project in the code location may
-    have the same domain.
+    ``taken`` are the names of jobs and other ops. ``prefix`` begins op names, because another project in the code location may have the
+    same domain.
     """
     from ..commands import fits_command_line
 
@@ -60,31 +55,21 @@ def build_batches(graph: AssetGraph, taken: Callable[[str], bool], prefix: str =
             spec = graph.specs[node_id]
             upstream = frozenset((dep.asset_key, repr(dep.partition_mapping)) for dep in spec.deps)
             attributes = repr(find_op_attributes(node, node.settings)) if node.settings.op_rules else ""
-            key = (table.domain, node.pipeline.name if node.pipeline else None, upstream, spec.partitions_def, attributes)
-            groups.setdefault(key, []).append(node_id)
+            alike = (table.domain, node.pipeline.name if node.pipeline else None, upstream, spec.partitions_def, attributes)
+            groups.setdefault(alike, []).append(node_id)
     several = [group for group in groups.values() if len(group) > 1]
     per_domain = Counter(graph.nodes[group[0]].domain for group in several)
-    batches: list[Batch] = []
-    names: set[str] = set()
+    batches: dict[NodeId, Batch] = {}
+    names = set(taken)
     for group in several:
-        alone = per_domain[graph.nodes[group[0]].domain] == 1
-        name = _name_batch(graph, group, prefix, alone=alone, taken=lambda n: taken(n) or n in names)
+        node, key = graph.nodes[group[0]], graph.specs[group[0]].key
+        # The pipeline distinguishes several batches of a domain.
+        parts = [node.domain] if per_domain[node.domain] == 1 or node.pipeline is None else [node.domain, node.pipeline.name]
+        name = build_readable_name(f"{prefix}load_{'_'.join(parts)}")
+        if name in names:
+            # The op name of the first table is unique, so this name is unique as well.
+            name = f"{name}_{build_op_name(key, (build_op_name(key),))}"
         names.add(name)
-        batches.append(Batch(name, tuple(Member(graph.nodes[i], graph.specs[i].key, build_output_name(graph.specs[i].key)) for i in group)))
+        members = (Member(graph.nodes[i], graph.specs[i].key, build_output_name(graph.specs[i].key)) for i in group)
+        batches.update(dict.fromkeys(group, Batch(name, tuple(members))))
     return batches
-
-
-def _name_batch(graph: AssetGraph, group: Sequence[NodeId], prefix: str, *, alone: bool, taken: Callable[[str], bool]) -> str:
-    """Return ``load_<domain>``, or ``load_<domain>_<pipeline>`` if the domain has several batches."""
-    node = graph.nodes[group[0]]
-    parts = ["load", node.domain] if alone or node.pipeline is None else ["load", node.domain, node.pipeline.name]
-    name = build_readable_name(prefix + "_".join(parts))
-    if taken(name):
-        # The op name of the first table is unique, so this name is unique as well.
-        name = f"{name}_{build_op_name(graph.specs[group[0]].key, (build_op_name(graph.specs[group[0]].key),))}"
-    return name
-
-
-def index_batches(batches: Sequence[Batch]) -> Mapping[NodeId, Batch]:
-    """Return the batch of each table that is in one."""
-    return {("table", m.table.full_name): batch for batch in batches for m in batch.members}

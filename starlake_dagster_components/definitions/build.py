@@ -4,7 +4,7 @@ import contextlib
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,6 +38,7 @@ from .warnings import add_warnings, collect_job_warnings, describe_assets_withou
 
 if TYPE_CHECKING:
     from ..step_executor.run_tags import ChooseTags
+    from .recovery import Recovered
     from .sensors.evaluation import Evaluation
 
 # The page of a code location shows the versions of these libraries.
@@ -78,13 +79,8 @@ def prepare_graph(root: str | Path, settings: Settings) -> tuple[Plan, AssetGrap
         ProjectNotFound: the folder does not exist, or does not contain a Starlake project.
     """
     loaded, graph, problems = _load_and_examine(root, settings)
-    if any(p.severity == "error" or p.skips_file for p in problems):
-        from .recovery import recover
-
-        recovered = recover(loaded, problems, settings, examine_plan)
-        if recovered:
-            problems = (*problems, recovered.problems[0])
-    return graph.plan, graph, problems
+    recovered = _recover(loaded, problems, settings)
+    return graph.plan, graph, (*problems, recovered.problems[0]) if recovered else problems
 
 
 def _load_and_examine(
@@ -102,6 +98,14 @@ def _load_and_examine(
     return loaded, graph, problems
 
 
+def _recover(loaded: Loaded, problems: Sequence[Problem], settings: Settings) -> "Recovered | None":
+    if not any(p.severity == "error" or p.skips_file for p in problems):
+        return None
+    from .recovery import recover
+
+    return recover(loaded, problems, settings, examine_plan)
+
+
 def examine_plan(plan: Plan, settings: Settings) -> tuple[AssetGraph, tuple[Problem, ...]]:
     """Return the asset graph of the selected part of a plan, and all problems of the project and its definitions, errors first."""
     plan, idle = select_nodes(plan, settings)
@@ -113,23 +117,12 @@ def examine_plan(plan: Plan, settings: Settings) -> tuple[AssetGraph, tuple[Prob
         found.extend(find_sensor_problems(graph, pipeline, settings))
         found.extend(find_cron_problems(pipeline))
         found.extend(find_tag_problems(pipeline))
-    if any(p.rejected for p in found) and _has_executor_that_rejects(plan, settings):
+    if any(p.rejected for p in found) and any((e := settings.get_executor(p)) and e.rejects_files for p in plan.pipelines):
         found = [replace(p, severity="error") if p.rejected else p for p in found]
     errors = {(p.location, p.message) for p in found if p.severity == "error"}
     unique = dict.fromkeys(p for p in found if p.severity == "error" or (p.location, p.message) not in errors)
-    return graph, tuple(
-        sorted(map(_hide_secrets, unique), key=lambda p: (p.severity != "error", p.location is None, p.location or 0, p.message))
-    )
-
-
-def _hide_secrets(problem: Problem) -> Problem:
-    hidden = mask_text(problem.message)
-    return problem if hidden == problem.message else replace(problem, message=hidden)
-
-
-def _has_executor_that_rejects(plan: Plan, settings: Settings) -> bool:
-    executors = (settings.get_executor(pipeline) for pipeline in plan.pipelines)
-    return any(executor is not None and executor.rejects_files for executor in executors)
+    masked = [replace(p, message=mask_text(p.message)) for p in unique]
+    return graph, tuple(sorted(masked, key=lambda p: (p.severity != "error", p.location is None, p.location or 0, p.message)))
 
 
 def load_project_plan(
@@ -182,15 +175,13 @@ def silence_beta_warnings() -> Iterator[None]:
 
 def _build_definitions(root: str | Path, settings: Settings) -> Built:
     loaded, graph, problems = _load_and_examine(root, settings, find_passed_value)
-    plan, identity = graph.plan, loaded.identity
-    if any(p.severity == "error" or p.skips_file for p in problems):
-        from .recovery import recover
-
-        recovered = recover(loaded, problems, settings, examine_plan)
-        if recovered:
-            plan, graph, problems, identity = recovered.graph.plan, recovered.graph, recovered.problems, recovered.identity
-        elif any(p.severity == "error" for p in problems):
-            raise InvalidProjectDefinition(str(plan.project.root), problems)
+    identity = loaded.identity
+    recovered = _recover(loaded, problems, settings)
+    if recovered:
+        graph, problems, identity = recovered.graph, recovered.problems, recovered.identity
+    elif any(p.severity == "error" for p in problems):
+        raise InvalidProjectDefinition(str(graph.plan.project.root), problems)
+    plan = graph.plan
     if loaded.stored and identity:
         # The processes of a run use the plan with which it was launched, even if files are edited in the meantime.
         pass_to_runs(loaded.stored.name, identity)
@@ -198,8 +189,9 @@ def _build_definitions(root: str | Path, settings: Settings) -> Built:
             from ..lineage.inferred import start_filling
 
             start_filling(loaded)
-    without_job = describe_assets_without_job(graph)
-    notes = [Problem(None, "warning", text) for text in (without_job, *_find_missing_programs(plan, settings)) if text]
+    # Messages about programs that commands require but this machine lacks.
+    missing = dict.fromkeys((e.find_missing_program(plan.project, p) if (e := settings.get_executor(p)) else None) for p in plan.pipelines)
+    notes = [Problem(None, "warning", text) for text in (describe_assets_without_job(graph), *missing) if text]
     log_warnings(plan.project, (*problems, *notes))
     file_sensors = find_file_sensors(plan, settings)
     graph = add_incoming_assets(add_warnings(graph, problems), file_sensors)
@@ -218,12 +210,6 @@ def _build_definitions(root: str | Path, settings: Settings) -> Built:
         ],
     )
     return Built(plan, graph, definitions, problems)
-
-
-def _find_missing_programs(plan: Plan, settings: Settings) -> Iterator[str]:
-    """Yield a message for each program that commands require but this machine lacks."""
-    found = ((e.find_missing_program(plan.project, p) if (e := settings.get_executor(p)) else None) for p in plan.pipelines)
-    yield from dict.fromkeys(filter(None, found))
 
 
 def choose_job_executor(pipeline: Pipeline | None, settings: Settings, choose_tags: "ChooseTags | None" = None) -> dg.ExecutorDefinition:
@@ -260,29 +246,26 @@ def _find_variable_problems(settings: Settings) -> Iterator[Problem]:
 
 
 def _find_executor_problems(plan: Plan, pipeline: Pipeline, settings: Settings) -> Sequence[Problem]:
-    executor = settings.get_executor(pipeline)
-    if executor is not None:
-        unsupported = executor.find_unsupported(plan.find_project(pipeline), pipeline)
-        environment = plan.environments.get(pipeline.dag_config.name)
-        if environment:
-            name = f"the environment '{environment.profile}'" if environment.profile else "no environment"
-            setter = f"the DAG config '{pipeline.dag_config.name}' sets {name} ({environment.location})"
-            unsupported = [replace(p, message=f"{p.message}; {setter}") for p in unsupported]
-        idle: list[Problem] = []
-        if pipeline.dag_config.options and hasattr(executor, "type"):
-            # Imported only if a DAG config has options.
-            from ..pipelines.dag_options import check_executor_options
-
-            idle = check_executor_options(pipeline.dag_config, str(executor.type))
-        return (*executor.find_problems(pipeline), *unsupported, *idle)
-    return [
-        Problem(
-            pipeline.dag_config.origin.locate("template"),
-            "error",
+    executor, config = settings.get_executor(pipeline), pipeline.dag_config
+    if executor is None:
+        message = (
             f"the template requires the executor '{pipeline.executor}', which is not supported (known: shell, cloud_run); "
-            "set 'executor' in the component to use another one",
+            "set 'executor' in the component to use another one"
         )
-    ]
+        return [Problem(config.origin.locate("template"), "error", message)]
+    unsupported = executor.find_unsupported(plan.find_project(pipeline), pipeline)
+    environment = plan.environments.get(config.name)
+    if environment:
+        name = f"the environment '{environment.profile}'" if environment.profile else "no environment"
+        setter = f"the DAG config '{config.name}' sets {name} ({environment.location})"
+        unsupported = [replace(p, message=f"{p.message}; {setter}") for p in unsupported]
+    idle: list[Problem] = []
+    if config.options and hasattr(executor, "type"):
+        # Imported only if a DAG config has options.
+        from ..pipelines.dag_options import check_executor_options
+
+        idle = check_executor_options(config, str(executor.type))
+    return (*executor.find_problems(pipeline), *unsupported, *idle)
 
 
 def _raise_recursion_limit(depth: int) -> None:
@@ -290,10 +273,6 @@ def _raise_recursion_limit(depth: int) -> None:
     needed = 1000 + 4 * depth
     if depth > 200 and sys.getrecursionlimit() < needed:
         sys.setrecursionlimit(needed)
-
-
-def _get_schedule_status(settings: Settings) -> dg.DefaultScheduleStatus:
-    return dg.DefaultScheduleStatus[settings.default_status]
 
 
 def _build_schedule(graph: AssetGraph, pipeline: Pipeline, settings: Settings) -> dg.ScheduleDefinition:
@@ -304,7 +283,7 @@ def _build_schedule(graph: AssetGraph, pipeline: Pipeline, settings: Settings) -
         job_name=pipeline.name,
         cron=schedule.cron,
         timezone=schedule.timezone or settings.timezone,
-        default_status=_get_schedule_status(settings),
+        default_status=dg.DefaultScheduleStatus[settings.default_status],
         description=f"{schedule.name}: {schedule.cron}",
         tags=build_job_tags(pipeline),
         start_date=pipeline.start_date,
@@ -320,18 +299,14 @@ def _build_conditions(graph: AssetGraph, settings: Settings) -> "dict[str, Evalu
         return {}
     from .sensors.evaluation import Evaluation
 
-    pipelines = [p for p in graph.plan.pipelines if p.name not in graph.partitions]
-    found = [(p, watched) for p in pipelines if (watched := find_watched_assets(graph, p, settings))]
-    return {
-        p.name: Evaluation(
-            replace(p.trigger, timezone=p.trigger.timezone or settings.timezone),
-            watched if p.trigger.plain else add_other_names(graph, watched),
-            EMPTY,
-            p.name,
-            p.start_date,
-        )
-        for p, watched in found
-    }
+    found: dict[str, Evaluation] = {}
+    for p in graph.plan.pipelines:
+        watched = find_watched_assets(graph, p, settings) if p.name not in graph.partitions else {}
+        if watched:
+            trigger = replace(p.trigger, timezone=p.trigger.timezone or settings.timezone)
+            names = watched if trigger.plain else add_other_names(graph, watched)
+            found[p.name] = Evaluation(trigger, names, EMPTY, p.name, p.start_date)
+    return found
 
 
 def _build_conditions_sensor(conditions: "Mapping[str, Evaluation]", settings: Settings) -> Iterator[dg.SensorDefinition]:
@@ -362,6 +337,7 @@ def _build_sensor(graph: AssetGraph, pipeline: Pipeline, settings: Settings) -> 
     if not watched:
         return None
     plain = pipeline.trigger.plain
+    names = sorted({key.to_user_string() for key in watched.values()})
     return build_sensor(
         name=f"{pipeline.name}_sensor",
         job_name=pipeline.name,
@@ -369,13 +345,8 @@ def _build_sensor(graph: AssetGraph, pipeline: Pipeline, settings: Settings) -> 
         trigger=replace(pipeline.trigger, timezone=pipeline.trigger.timezone or settings.timezone),
         timings=EMPTY if plain else find_timings(graph, watched, settings),
         default_status=dg.DefaultSensorStatus[settings.default_status],
-        description=f"Starts {pipeline.name} when its inputs have been materialized: {_list_watched(watched.values())}",
+        description=f"Starts {pipeline.name} when its inputs have been materialized: {join_names(names, MAX_WATCHED)}",
         tags=build_job_tags(pipeline),
         start_date=pipeline.start_date,
         partitions=partitions,
     )
-
-
-def _list_watched(keys: Iterable[dg.AssetKey]) -> str:
-    """Return the names of the assets that a sensor watches, with the number of those beyond the maximum."""
-    return join_names(sorted({key.to_user_string() for key in keys}), MAX_WATCHED)

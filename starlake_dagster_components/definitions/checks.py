@@ -41,27 +41,19 @@ def build_check_name(expect: str) -> str:
     return name
 
 
-def drop_repeated_expectations(expectations: Iterable[Expectation]) -> list[Expectation]:
-    """Return the expectations without repeated calls. Starlake adds the default expectations of tasks twice (``AutoTaskInfo.merge``)."""
-    return list({e.expect: e for e in reversed(list(expectations))}.values())[::-1]
-
-
 def build_default_check_spec(node: StarlakeNode, expectation: Expectation, key: dg.AssetKey) -> dg.AssetCheckSpec:
     """Return the default check spec for an expectation."""
-    return dg.AssetCheckSpec(
-        name=build_check_name(expectation.expect),
-        asset=key,
-        description=mask_text(expectation.expect),
-        blocking=_is_blocking(node, expectation),
-        metadata={"starlake/expectation": mask_text(expectation.expect), "starlake/fail_on_error": expectation.fail_on_error},
-    )
-
-
-def _is_blocking(node: StarlakeNode, expectation: Expectation) -> bool:
     blocking = node.settings.checks.blocking
     if blocking == "auto":
         blocking = expectation.fail_on_error and node.project.application.expectations_fail_on_error
-    return blocking and can_block()
+    shown = mask_text(expectation.expect)
+    return dg.AssetCheckSpec(
+        name=build_check_name(expectation.expect),
+        asset=key,
+        description=shown,
+        blocking=blocking and can_block(),
+        metadata={"starlake/expectation": shown, "starlake/fail_on_error": expectation.fail_on_error},
+    )
 
 
 @cache
@@ -70,19 +62,14 @@ def can_block() -> bool:
     return tuple(int(part) for part in re.findall(r"\d+", dg.__version__)[:3]) >= (1, 13, 10)
 
 
-def build_check_specs(node: StarlakeNode, key: dg.AssetKey) -> Iterator[dg.AssetCheckSpec]:
-    """Yield the translator's check spec for each expectation of a node."""
-    for _, spec in _pair_with_specs(node, key):
-        yield spec
-
-
 def _pair_with_specs(node: StarlakeNode, key: dg.AssetKey) -> Iterator[tuple[Expectation, dg.AssetCheckSpec]]:
-    described = node.table or node.task
-    settings = node.settings
+    """Yield each expectation of a node with the translator's check spec for it."""
+    described, settings = node.load_or_task, node.settings
     if described is None or not settings.checks.enabled or not node.project.application.expectations_active:
         return
     translate = getattr(settings.translator, "get_asset_check_spec", None)
-    for expectation in drop_repeated_expectations(described.expectations):
+    # Starlake adds the default expectations of tasks twice (``AutoTaskInfo.merge``).
+    for expectation in list({e.expect: e for e in reversed(described.expectations)}.values())[::-1]:
         spec = translate(node, expectation) if translate else build_default_check_spec(node, expectation, key)
         if spec is not None:
             yield expectation, spec if spec.asset_key == key else spec._replace(asset_key=key)
@@ -104,11 +91,12 @@ def build_check_results(
             continue
         expectation, spec = declared[expect]
         rows = show_rows(result)
+        severity = node.settings.checks.severity or ("error" if expectation.fail_on_error else "warn")
         yield dg.AssetCheckResult(
             check_name=spec.name,
             asset_key=key,
             passed=result.success,
-            severity=_choose_severity(node.settings, expectation),
+            severity=dg.AssetCheckSeverity[severity.upper()],
             description=result.error,
             metadata={
                 **({"starlake/violations": result.violations} if result.violations is not None else {}),
@@ -120,16 +108,10 @@ def build_check_results(
 
 def build_asset_check_specs(node: StarlakeNode, key: dg.AssetKey, settings: Settings) -> list[dg.AssetCheckSpec]:
     """Return all check specs of a node, according to the settings."""
-    specs = list(build_check_specs(node, key))
+    specs = [spec for _, spec in _pair_with_specs(node, key)]
     if has_reject_check(node, settings) and all(spec.name != REJECTED_ROWS for spec in specs):
-        specs.append(
-            dg.AssetCheckSpec(
-                name=REJECTED_ROWS,
-                asset=key,
-                blocking=settings.rejected_rows == "block",
-                description="Starlake's Spark loader accepted all rows of the files.",
-            )
-        )
+        text = "Starlake's Spark loader accepted all rows of the files."
+        specs.append(dg.AssetCheckSpec(name=REJECTED_ROWS, asset=key, blocking=settings.rejected_rows == "block", description=text))
     if has_schema_check(node, settings) and all(spec.name != DECLARED_SCHEMA for spec in specs):
         specs.append(dg.AssetCheckSpec(name=DECLARED_SCHEMA, asset=key, description="The table has the columns that its YAML declares."))
     return specs
@@ -137,7 +119,7 @@ def build_asset_check_specs(node: StarlakeNode, key: dg.AssetKey, settings: Sett
 
 def has_schema_check(node: StarlakeNode, settings: Settings) -> bool:
     """Return whether a node has the check ``declared_schema``: it is turned on, the node declares columns, and its table can be read."""
-    described = node.table or node.task
+    described = node.load_or_task
     if not settings.schema_checks or described is None or not described.attributes:
         return False
     from ..warehouse.address import find_address
@@ -175,8 +157,3 @@ def describe_rejected(counters: "Counters") -> str:
     """Return a message such as ``rejected rows: 3 of 10``."""
     of = f" of {counters.input}" if counters.input is not None else ""
     return f"rejected rows: {counters.rejected}{of}"
-
-
-def _choose_severity(settings: Settings, expectation: Expectation) -> dg.AssetCheckSeverity:
-    severity = settings.checks.severity or ("error" if expectation.fail_on_error else "warn")
-    return dg.AssetCheckSeverity.ERROR if severity == "error" else dg.AssetCheckSeverity.WARN

@@ -39,13 +39,9 @@ def build_run_tags(labels: tuple[str, ...]) -> dict[str, str]:
 
 def find_tag_problems(pipeline: Pipeline) -> Iterator[Problem]:
     """Yield a warning for each tag of a DAG config that Dagster reserves."""
-    for key in build_tags(pipeline.tags):
-        if _is_reserved(key):
-            yield Problem(
-                pipeline.dag_config.origin.locate("options.tags"),
-                "warning",
-                f"option 'tags': Dagster reserves the prefix 'dagster/', so '{key}' is left out",
-            )
+    for key in filter(_is_reserved, build_tags(pipeline.tags)):
+        message = f"option 'tags': Dagster reserves the prefix 'dagster/', so '{key}' is left out"
+        yield Problem(pipeline.dag_config.origin.locate("options.tags"), "warning", message)
 
 
 def _is_reserved(key: str) -> bool:
@@ -56,11 +52,8 @@ def build_freshness_policy(freshness: Freshness | None) -> dg.FreshnessPolicy | 
     """Return Starlake's freshness as a freshness policy; None if there is none, or Dagster does not accept it."""
     if freshness is None or find_invalid_window(freshness):
         return None
-    if freshness.error:
-        return dg.FreshnessPolicy.time_window(fail_window=freshness.error, warn_window=freshness.warn)
-    return (
-        dg.FreshnessPolicy.time_window(fail_window=max(NEVER, freshness.warn * 2), warn_window=freshness.warn) if freshness.warn else None
-    )
+    fail_window = freshness.error or (max(NEVER, freshness.warn * 2) if freshness.warn else None)
+    return dg.FreshnessPolicy.time_window(fail_window=fail_window, warn_window=freshness.warn) if fail_window else None
 
 
 def find_invalid_window(freshness: Freshness) -> tuple[str, str] | None:
@@ -79,9 +72,8 @@ def find_freshness_problems(node: StarlakeNode) -> Iterator[Problem]:
     freshness = get_freshness(node)
     invalid = find_invalid_window(freshness) if freshness else None
     if invalid and node.origin:
-        key, message = invalid
-        path = f"metadata.freshness.{key}" if node.table else f"freshness.{key}"
-        yield Problem(node.origin.locate(path), "warning", message)
+        path = f"metadata.freshness.{invalid[0]}" if node.table else f"freshness.{invalid[0]}"
+        yield Problem(node.origin.locate(path), "warning", invalid[1])
 
 
 def get_freshness(node: StarlakeNode) -> Freshness | None:
@@ -94,7 +86,5 @@ def translate_node(translator: Translator, node: StarlakeNode) -> tuple[dg.Asset
     try:
         return translator.get_asset_spec(node), None
     except (dg.DagsterError, CheckError) as error:
-        text = " ".join(str(error).split())
-        return dg.AssetSpec(node.key), Problem(
-            node.location, "error", f"Dagster does not accept the asset of {node.type} {node.name}: {text}"
-        )
+        message = f"Dagster does not accept the asset of {node.type} {node.name}: {' '.join(str(error).split())}"
+        return dg.AssetSpec(node.key), Problem(node.location, "error", message)

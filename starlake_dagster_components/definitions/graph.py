@@ -1,20 +1,21 @@
 """The nodes of a plan, with their asset specs and dependencies. Ops are added in ``assets``."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import dagster as dg
 
 from ..errors import Problem
 from ..pipelines.pipeline import Pipeline, Plan
-from ..project.model import EMPTY, Domain, Table
-from ..settings import AssetKeyStyle, Settings
+from ..project.model import EMPTY, Domain
+from ..settings import Settings
 from .dagster_limits import find_freshness_problems, translate_node
 from .masked import hide_in_spec
 from .names import build_asset_key
-from .nodes import StarlakeNode
+from .nodes import NodeType, StarlakeNode
 from .partitioned_specs import add_partitions
 from .translator import StarlakeTranslator
 
@@ -84,12 +85,10 @@ class AssetGraph:
 
     def find_upstream(self, pipeline: Pipeline) -> Mapping[str, dg.AssetKey]:
         """Return the direct and indirect inputs of a pipeline's tasks: logical name -> asset key."""
-        found = self._upstream.get(pipeline.name)
-        if found is None:
+        if pipeline.name not in self._upstream:
             everything = self.plan.dependencies.get_transitive(*(t.full_name for t in pipeline.tasks))
-            keys = self.keys
-            found = self._upstream[pipeline.name] = {d.name: keys[d.kind, d.name] for d in everything if d.awaited}
-        return found
+            self._upstream[pipeline.name] = {d.name: self.keys[d.kind, d.name] for d in everything if d.awaited}
+        return self._upstream[pipeline.name]
 
     @cached_property
     def _upstream(self) -> dict[str, Mapping[str, dg.AssetKey]]:
@@ -108,7 +107,7 @@ class AssetGraph:
 
 def build_graph(plan: Plan, settings: Settings) -> AssetGraph:
     """Return the nodes of a plan with their specs. Problems, such as two nodes with the same key, are part of the result."""
-    nodes = _build_nodes(plan, settings)
+    nodes = dict(_iterate_nodes(plan, settings))
     translator = settings.translator or StarlakeTranslator()
     translated: dict[NodeId, dg.AssetSpec] = {}
     problems: list[Problem] = []
@@ -137,91 +136,43 @@ def _follow_renames(spec: dg.AssetSpec, renamed: Mapping[dg.AssetKey, dg.AssetKe
     """Return a spec whose dependencies have the keys that the translator assigned."""
     if not any(d.asset_key in renamed for d in spec.deps):
         return spec
-    return spec.replace_attributes(
-        deps=[dg.AssetDep(renamed.get(d.asset_key, d.asset_key), partition_mapping=d.partition_mapping) for d in spec.deps]
-    )
+    deps = [dg.AssetDep(renamed.get(d.asset_key, d.asset_key), partition_mapping=d.partition_mapping) for d in spec.deps]
+    return spec.replace_attributes(deps=deps)
 
 
-def _build_nodes(plan: Plan, settings: Settings) -> dict[NodeId, StarlakeNode]:
-    return {(node.type, name): node for name, node in _iterate_nodes(plan, settings)}
-
-
-def _iterate_nodes(plan: Plan, settings: Settings) -> Iterator[tuple[str, StarlakeNode]]:
-    """Yield every node with its logical name."""
+def _iterate_nodes(plan: Plan, settings: Settings) -> Iterator[tuple[NodeId, StarlakeNode]]:
     project, style = plan.project, settings.asset_keys
-    names = {("table", t.full_name): t.final_full_name for t in project.tables}
-    pre_loaded = _find_pre_loaded_domains(plan)
-    pre_load_names = _name_pre_loads([domain for domain, _ in pre_loaded])
-    for domain, pipeline in pre_loaded:
-        name = pre_load_names[domain.name]
+
+    def build_node(kind: NodeType, name: str, domain: str, pipeline: Pipeline | None = None, **parts: Any) -> StarlakeNode:
         key = build_asset_key(name, style)
-        yield (
-            domain.name,
-            StarlakeNode(
-                "domain", name, key, domain.final_name, plan.find_project(pipeline), pipeline, load_domain=domain, settings=settings
-            ),
-        )
+        return StarlakeNode(kind, name, key, domain, plan.find_project(pipeline), pipeline, **parts, settings=settings)
+
+    pre_loaded = _find_pre_loaded_domains(plan)
+    shared = Counter(domain.final_name for domain, _ in pre_loaded)
+    pre_loads = {d.name: d.final_name if shared[d.final_name] == 1 else d.name for d, _ in pre_loaded}
+    for domain, pipeline in pre_loaded:
+        yield ("domain", domain.name), build_node("domain", pre_loads[domain.name], domain.final_name, pipeline, load_domain=domain)
     for table in project.tables:
-        if ("table", table.full_name) in plan.left_out:
-            continue
-        pipeline_of_table = plan.find_pipeline(table)
-        yield (
-            table.full_name,
-            StarlakeNode(
-                "table",
-                table.final_full_name,
-                build_asset_key(table.final_full_name, style),
-                table.final_domain,
-                plan.find_project(pipeline_of_table),
-                pipeline_of_table,
-                table=table,
-                upstream=_find_pre_load_key(table, pipeline_of_table, pre_load_names, style),
-                settings=settings,
-            ),
-        )
+        if ("table", table.full_name) not in plan.left_out:
+            own = plan.find_pipeline(table)
+            pre_load = own.pre_load.get(table.domain) if own else None
+            upstream = (build_asset_key(pre_loads[table.domain], style),) if pre_load and pre_load.strategy != "none" else ()
+            node = build_node("table", table.final_full_name, table.final_domain, own, table=table, upstream=upstream)
+            yield ("table", table.full_name), node
+    names = {("table", t.full_name): t.final_full_name for t in project.tables}
     external: dict[str, None] = {}
     for task in project.tasks:
         if ("task", task.full_name) in plan.left_out:
             continue
         reads = plan.dependencies.get_direct(task.full_name)
         external.update((d.name, None) for d in reads if d.kind == "external")
-        key = build_asset_key(task.full_name, style)
-        upstream = dict.fromkeys(build_asset_key(names.get((d.kind, d.name), d.name), style) for d in reads)
-        upstream.pop(key, None)
-        yield (
-            task.full_name,
-            StarlakeNode(
-                "task",
-                task.full_name,
-                key,
-                task.domain,
-                plan.find_project(plan.find_pipeline(task)),
-                plan.find_pipeline(task),
-                task=task,
-                dependencies=reads,
-                inferred_columns=plan.inferred_columns.get(task.full_name, ()),
-                upstream=tuple(upstream),
-                settings=settings,
-            ),
-        )
+        inputs = dict.fromkeys(build_asset_key(names.get((d.kind, d.name), d.name), style) for d in reads)
+        inputs.pop(build_asset_key(task.full_name, style), None)
+        columns = plan.inferred_columns.get(task.full_name, ())
+        parts = {"task": task, "dependencies": reads, "inferred_columns": columns, "upstream": tuple(inputs)}
+        yield ("task", task.full_name), build_node("task", task.full_name, task.domain, plan.find_pipeline(task), **parts)
     for name in external:
-        yield (
-            name,
-            StarlakeNode(
-                "external", name, build_asset_key(name, style), name.rpartition(".")[0].rpartition(".")[2], project, settings=settings
-            ),
-        )
-
-
-def _name_pre_loads(domains: Sequence[Domain]) -> Mapping[str, str]:
-    """Return the names of the pre-loads of domains: logical name -> final name, or the logical name if several have the same ``rename``."""
-    shared = Counter(domain.final_name for domain in domains)
-    return {d.name: d.final_name if shared[d.final_name] == 1 else d.name for d in domains}
-
-
-def _find_pre_load_key(table: Table, pipeline: Pipeline | None, names: Mapping[str, str], style: AssetKeyStyle) -> tuple[dg.AssetKey, ...]:
-    pre_load = pipeline.pre_load.get(table.domain) if pipeline else None
-    return (build_asset_key(names[table.domain], style),) if pre_load and pre_load.strategy != "none" else ()
+        yield ("external", name), build_node("external", name, name.rpartition(".")[0].rpartition(".")[2])
 
 
 def _find_pre_loaded_domains(plan: Plan) -> list[tuple[Domain, Pipeline]]:

@@ -47,22 +47,29 @@ class StarlakeNode:
     settings: Settings = field(default_factory=Settings, repr=False)
 
     @property
+    def load_or_task(self) -> Table | Task | None:
+        """The load table or the task; None for a domain or an external table."""
+        return self.table or self.task
+
+    @property
+    def definition(self) -> Table | Task | Domain | None:
+        """The load table, task, or domain; None for an external table."""
+        return self.table or self.task or self.load_domain
+
+    @property
     def description(self) -> str | None:
         """Its ``comment`` in the project."""
-        described = self.table or self.task or self.load_domain
-        return described.comment if described else None
+        return self.definition.comment if self.definition else None
 
     @property
     def origin(self) -> Origin | None:
         """The file that defines it, with line numbers; None for an external table."""
-        described = self.table or self.task or self.load_domain
-        return described.origin if described else None
+        return self.definition.origin if self.definition else None
 
     @property
     def connection(self) -> Connection | None:
         """The connection of the database that contains its table."""
-        node = self.table or self.task
-        return self.project.find_connection(node) if node else None
+        return self.project.find_connection(self.load_or_task) if self.load_or_task else None
 
     @property
     def location(self) -> Location | None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ..errors import Location, Problem, join_names
 from ..pipelines.broken_files import can_leave_out, leave_out_files
-from ..pipelines.pipeline import Pipeline, Plan
+from ..pipelines.pipeline import Plan
 from ..pipelines.plan_loading import Loaded
 from ..settings import Settings
 from .graph import AssetGraph
@@ -21,13 +21,11 @@ class Recovered:
     """The plan that replaces a plan with errors.
 
     Attributes:
-        plan: the plan.
-        graph: its assets.
+        graph: the plan, with its assets.
         problems: its problems, and the errors of the project as warnings.
         identity: the plan's identity in the cache; empty if it is not cached.
     """
 
-    plan: Plan
     graph: AssetGraph
     problems: tuple[Problem, ...]
     identity: str = ""
@@ -37,13 +35,7 @@ def recover(loaded: Loaded, problems: Sequence[Problem], settings: Settings, exa
     """Return the plan to use instead of a plan with errors or broken files, according to the setting ``on_error``; None if there is none.
 
     A broken file is one that Starlake skips as a whole, with a warning. With ``last_good``, files that an edit has broken count as errors.
-    With ``leave_out``, all broken files do.
-
-    Args:
-        loaded: the plan with errors.
-        problems: all its problems.
-        settings: the settings of the definitions.
-        examine: function that returns the asset graph of a plan and all problems (``build.examine_plan``).
+    With ``leave_out``, all broken files do. ``examine`` is ``build.examine_plan``.
     """
     if settings.on_error == "last_good":
         return _find_last_good(loaded, problems, settings, examine)
@@ -63,14 +55,10 @@ def _find_last_good(loaded: Loaded, problems: Sequence[Problem], settings: Setti
     if any(p.severity == "error" for p in found):
         return None
     shown = join_names(sorted({p.location.file for p in errors if p.location}), _MAX_NAMES)
-    stale = Problem(
-        None,
-        "warning",
-        f"THE PROJECT HAS ERRORS ({shown}): until they are fixed, jobs and assets are those of the last plan without errors, "
-        f"from {last.kept_at:%Y-%m-%d %H:%M:%S}",
-    )
+    text = f"THE PROJECT HAS ERRORS ({shown}): until they are fixed, jobs and assets are those of the last plan without errors, from "
+    stale = Problem(None, "warning", f"{text}{last.kept_at:%Y-%m-%d %H:%M:%S}")
     weakened = [replace(p, severity="warning", message=f"{STALE}: {p.message}") for p in errors]
-    return Recovered(last.plan, graph, (stale, *weakened, *found), last.identity)
+    return Recovered(graph, (stale, *weakened, *found), last.identity)
 
 
 def _leave_out(loaded: Loaded, problems: Sequence[Problem], settings: Settings, examine: Examine) -> Recovered | None:
@@ -84,12 +72,9 @@ def _leave_out(loaded: Loaded, problems: Sequence[Problem], settings: Settings, 
         plan = leave_out_files(plan, broken)
         graph, problems = examine(plan, settings)
     shown = join_names(sorted(broken), _MAX_NAMES)
-    warning = Problem(
-        None,
-        "warning",
-        f"THE PROJECT HAS ERRORS ({shown}): until they are fixed, everything that depends on these files is left out",
-    )
-    return Recovered(plan, graph, (warning, *problems), loaded.keep_for_runs(plan))
+    text = f"THE PROJECT HAS ERRORS ({shown}): until they are fixed, everything that depends on these files is left out"
+    warning = Problem(None, "warning", text)
+    return Recovered(graph, (warning, *problems), loaded.keep_for_runs(plan))
 
 
 def _is_isolated(plan: Plan, problem: Problem) -> bool:
@@ -104,20 +89,12 @@ def find_dropped_jobs(last: Plan, plan: Plan, share: float) -> list[Problem]:
     """
     problems = []
     for kind in ("load", "transform"):
-        before, now = _list_jobs(last.pipelines, kind), _list_jobs(plan.pipelines, kind)
+        before, now = ({p.name for p in one.pipelines if p.kind == kind} for one in (last, plan))
         dropped = sorted(before - now)
         if dropped and len(dropped) >= share * len(before):
             shown = join_names(dropped, _MAX_NAMES)
             message = f"THIS RELOAD DROPS {len(dropped)} of {len(before)} {kind} jobs with their schedules and sensors: {shown}"
-            problems.append(Problem(Location(_describe_folder(plan, kind)), "warning", message))
+            folder, root = plan.project.metadata_folder / kind, Path(plan.project.root)
+            shown_folder = folder.relative_to(root) if folder.is_relative_to(root) else folder
+            problems.append(Problem(Location(shown_folder.as_posix()), "warning", message))
     return problems
-
-
-def _list_jobs(pipelines: Sequence[Pipeline], kind: str) -> set[str]:
-    return {p.name for p in pipelines if p.kind == kind}
-
-
-def _describe_folder(plan: Plan, kind: str) -> str:
-    folder = plan.project.metadata_folder / kind
-    root = Path(plan.project.root)
-    return folder.relative_to(root).as_posix() if folder.is_relative_to(root) else folder.as_posix()

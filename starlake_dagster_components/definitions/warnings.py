@@ -32,8 +32,8 @@ _logged: dict[tuple[str, str | None], frozenset[str]] = {}
 def describe_assets_without_job(graph: AssetGraph) -> str | None:
     """Return a message about the tables and tasks that no job runs, with the reasons and what to change; None if there are none."""
     plan = graph.plan
-    described = {node_id: node.table or node.task for node_id, node in graph.nodes.items()}
-    without_pipeline = [(node_id, node) for node_id, node in described.items() if node and plan.find_pipeline(node) is None]
+    tables_and_tasks = [(node_id, node.load_or_task) for node_id, node in graph.nodes.items()]
+    without_pipeline = [(node_id, node) for node_id, node in tables_and_tasks if node and plan.find_pipeline(node) is None]
     if not without_pipeline:
         return None
     # Imported only if necessary.
@@ -51,7 +51,8 @@ def log_warnings(project: Project, problems: Sequence[Problem]) -> None:
     Warnings that were also found by the previous load in this process are not repeated: Dagster loads a code location twice when it starts.
     """
     key = (str(project.root), project.profile)
-    lines = dict.fromkeys(_format_line(project, p) for p in problems if p.severity == "warning")
+    paths = [(os.path.join(project.root, str(p.location)) if p.location else project.root, p) for p in problems if p.severity == "warning"]
+    lines = dict.fromkeys(f"{path}: {' '.join(p.message.split())}" for path, p in paths)
     before = _logged.get(key, frozenset())
     _logged[key] = frozenset(lines)
     with _ensure_log_handler():
@@ -72,8 +73,7 @@ def add_warnings(graph: AssetGraph, problems: Sequence[Problem]) -> AssetGraph:
         above = [folders[folder] for folder in {file.rpartition("/")[0] for file in files} if folder in folders] if folders else []
         about = [p for file in dict.fromkeys((*files, *above)) for p in by_file.get(file, ())]
         if about:
-            spec = specs[node_id]
-            spec = spec.replace_attributes(metadata={**spec.metadata, **_build_metadata(about)})
+            spec = specs[node_id].replace_attributes(metadata={**specs[node_id].metadata, **_build_metadata(about)})
             specs[node_id] = _mark_stale(spec, [p for p in about if p.message.startswith(STALE)])
     return replace(graph, specs=specs)
 
@@ -99,11 +99,6 @@ def _mark_stale(spec: dg.AssetSpec, problems: Sequence[Problem]) -> dg.AssetSpec
 def collect_job_warnings(pipeline: Pipeline, problems: Sequence[Problem]) -> Mapping[str, dg.MetadataValue]:
     """Return the metadata of a job, with the warnings about its DAG config."""
     return _build_metadata(_group_by_file(problems).get(pipeline.dag_config.origin.file, ())) or EMPTY
-
-
-def _format_line(project: Project, problem: Problem) -> str:
-    path = os.path.join(project.root, str(problem.location)) if problem.location else str(project.root)
-    return f"{path}: {' '.join(problem.message.split())}"
 
 
 @contextmanager

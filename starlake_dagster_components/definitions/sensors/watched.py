@@ -1,6 +1,7 @@
 """Find the assets that sensors watch, how often they are updated, and problems with the sensors' options."""
 
 from collections.abc import Iterator, Mapping
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -8,6 +9,7 @@ import dagster as dg
 from ...errors import Problem
 from ...pipelines.pipeline import Pipeline
 from ...settings import Settings
+from ..dagster_limits import get_freshness
 from ..graph import AssetGraph
 
 if TYPE_CHECKING:
@@ -58,27 +60,19 @@ def add_other_names(graph: AssetGraph, watched: Mapping[str, dg.AssetKey]) -> Ma
 
 def find_timings(graph: AssetGraph, watched: Mapping[str, dg.AssetKey], settings: Settings) -> "Mapping[str, DatasetTiming]":
     """Return how often each watched dataset is updated: dataset name -> schedule of its job, and freshness."""
-    return dict(_iterate_timings(graph, watched, settings))
-
-
-def _iterate_timings(graph: AssetGraph, watched: Mapping[str, dg.AssetKey], settings: Settings) -> "Iterator[tuple[str, DatasetTiming]]":
     from .rule import DatasetTiming
 
+    found: dict[str, DatasetTiming] = {}
     for name, key in watched.items():
         node = graph.by_key[key]
         schedule = node.pipeline.schedule if node.pipeline else None
-        freshness = node.table.metadata.freshness if node.table else node.task.freshness if node.task else None
-        late = freshness.error if freshness and freshness.error else None
-        if schedule or late:
-            given = {"freshness": late} if late else {}
-            yield (
-                name,
-                DatasetTiming(
-                    cron=schedule.cron if schedule else None,
-                    timezone=(schedule.timezone or settings.timezone) if schedule else None,
-                    **given,
-                ),
-            )
+        freshness = get_freshness(node)
+        late = freshness.error if freshness and freshness.error else timedelta()
+        if schedule:
+            found[name] = DatasetTiming(schedule.cron, schedule.timezone or settings.timezone, late)
+        elif late:
+            found[name] = DatasetTiming(freshness=late)
+    return found
 
 
 def find_sensor_problems(graph: AssetGraph, pipeline: Pipeline, settings: Settings) -> Iterator[Problem]:
