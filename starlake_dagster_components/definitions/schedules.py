@@ -43,10 +43,10 @@ def build_schedule(
     previous tick), and ``starlake/data_interval_end`` (the tick), in ISO 8601 and the schedule's time zone. They correspond to
     ``sl_cron_start_end_dates`` of starlake-dagster, which uses the launch time of the run instead of the tick.
 
-    ``cron`` is five fields, or a macro such as ``@daily``. ``timezone`` is an IANA name (None = UTC). Runs also get the ``tags``. The first
-    and last days with runs are ``start_date`` and ``end_date``, in the time zone. If the job has ``partitions``, a tick starts a run for the
-    partition that ends with it. ``loaded`` is the time at which the project was loaded (None = now). ``identity`` distinguishes schedules
-    with the same name in different projects (empty = the name).
+    ``cron`` is five fields, or a macro such as ``@daily``. ``timezone`` is an IANA name (None = UTC). Runs also get the ``tags``.
+    ``start_date`` and ``end_date`` are the first and last days with runs, in the time zone. If the job has ``partitions``, a tick starts a
+    run for the partition that ends with it. ``loaded`` is the time at which the project was loaded (None = now). ``identity`` distinguishes
+    schedules with the same name in different projects (empty = the name).
 
     Raises:
         dagster.DagsterInvalidDefinitionError: Dagster does not accept the cron or the time zone.
