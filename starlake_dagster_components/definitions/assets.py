@@ -3,8 +3,7 @@
 ``AssetsDefinition`` and ``OpDefinition`` are built directly, because Dagster's decorators take three times as long.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Mapping
 
 import dagster as dg
 
@@ -16,7 +15,7 @@ from .names import build_op_name
 from .nodes import StarlakeNode
 from .op_attributes import find_op_attributes
 from .partitioned_specs import BACKFILL
-from .steps.bodies import Bodies, OpBody
+from .steps.bodies import Bodies
 from .steps.step_config import RUN_CONFIG
 
 _UPSTREAM = dg.In(dg.Nothing)
@@ -54,7 +53,7 @@ def _build_asset(node: StarlakeNode, spec: dg.AssetSpec, name: str, bodies: Bodi
         single = spec.metadata.get(BACKFILL, settings.backfill) == "single_run"
         backfill_policy = dg.BackfillPolicy.single_run() if single else dg.BackfillPolicy.multi_run(1)
     op = dg.OpDefinition(
-        compute_fn=_build_compute_fn(bodies.build_body(node, spec.key)),
+        compute_fn=bodies.build_compute_fn(lambda steps: steps.build_body(node, spec.key)),
         name=name,
         description=spec.description,
         ins=dict.fromkeys(inputs, _UPSTREAM),
@@ -85,7 +84,7 @@ def _build_batch_asset(batch: Batch, graph: AssetGraph, bodies: Bodies, settings
     }
     inputs = {f"upstream_{i}": dep.asset_key for i, dep in enumerate(specs[0].deps)}
     op = dg.OpDefinition(
-        compute_fn=_build_compute_fn(bodies.build_load_body(members)),
+        compute_fn=bodies.build_compute_fn(lambda steps: steps.build_load_body(members)),
         name=batch.name,
         description=f"Loads the selected tables of {first.domain} in one command.",
         ins=dict.fromkeys(inputs, _UPSTREAM),
@@ -103,10 +102,3 @@ def _build_batch_asset(batch: Batch, graph: AssetGraph, bodies: Bodies, settings
         check_specs_by_output_name=checks,
         can_subset=True,
     )
-
-
-def _build_compute_fn(body: OpBody) -> Callable[[dg.AssetExecutionContext, Mapping[str, Any]], Iterator[Any]]:
-    def compute(context: dg.AssetExecutionContext, inputs: Mapping[str, Any]) -> Iterator[Any]:
-        yield from body(context)
-
-    return compute

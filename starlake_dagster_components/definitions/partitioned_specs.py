@@ -44,22 +44,20 @@ def add_partitions(
         if given is None:
             if node.task and node.pipeline and is_partitioned(node.task, node.pipeline, settings):
                 chosen[node_id] = build_partitions(node.pipeline, settings)
-            continue
-        reason = _explain_rejection(node, given, settings)
-        if reason:
+        elif reason := _explain_rejection(node, given, settings):
             problems.append(Problem(node.location, "error", f"the translation sets partitions for {node.name}, {reason}"))
         elif isinstance(given, Windows) and node.task:
             chosen[node_id] = given
-    problems += _find_invalid_policies(nodes, specs)
+        policy = specs[node_id].metadata.get(BACKFILL)
+        if policy is not None and policy not in ("runs", "single_run"):
+            text = f"metadata {BACKFILL} of {node.name}: expected 'runs' or 'single_run', not {policy!r}"
+            problems.append(Problem(node.location, "error", text))
     if not chosen:
         return PartitionedSpecs({}, {}, tuple(problems))
-    by_job: dict[str, Windows] = {}
     for pipeline in plan.pipelines:
         problems += _restrict_partitions(plan, pipeline, settings, nodes, chosen)
-    for pipeline in plan.pipelines:
-        found = next((chosen[node_id] for node_id in _list_tasks(plan, pipeline) if node_id in chosen), None)
-        if found is not None:
-            by_job[pipeline.name] = found
+    found = ((p.name, next((chosen[task] for task in _list_tasks(plan, p) if task in chosen), None)) for p in plan.pipelines)
+    by_job = {name: windows for name, windows in found if windows is not None}
     keys = {key for node_id in chosen for key in (nodes[node_id].key, specs[node_id].key)}
     finished = {
         node_id: _finish_spec(specs[node_id], chosen.get(node_id), keys)
@@ -118,19 +116,8 @@ def _restrict_partitions(
     for node_id in others:
         if chosen.get(node_id, main) != main:
             del chosen[node_id]
-            yield Problem(
-                nodes[node_id].location,
-                "warning",
-                f"{nodes[node_id].name} has no partitions, because {pipeline.name} also runs it (run_dependencies_first), at other times",
-            )
-
-
-def _find_invalid_policies(nodes: Mapping[NodeId, StarlakeNode], specs: Mapping[NodeId, dg.AssetSpec]) -> Iterator[Problem]:
-    for node_id, spec in specs.items():
-        given = spec.metadata.get(BACKFILL)
-        if given is not None and given not in ("runs", "single_run"):
-            text = f"metadata {BACKFILL} of {nodes[node_id].name}: expected 'runs' or 'single_run', not {given!r}"
-            yield Problem(nodes[node_id].location, "error", text)
+            reason = f"{pipeline.name} also runs it (run_dependencies_first), at other times"
+            yield Problem(nodes[node_id].location, "warning", f"{nodes[node_id].name} has no partitions, because {reason}")
 
 
 def _finish_spec(spec: dg.AssetSpec, windows: Windows | None, partitioned: Collection[dg.AssetKey]) -> dg.AssetSpec:

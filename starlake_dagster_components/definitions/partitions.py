@@ -1,6 +1,7 @@
 """Partitions of tasks by the cron of their job's schedule, and the data intervals of runs."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import date, datetime, time, timezone
 from functools import lru_cache
 from zoneinfo import ZoneInfo
@@ -38,30 +39,22 @@ def build_partitions(pipeline: Pipeline, settings: Settings) -> dg.TimeWindowPar
     schedule = pipeline.schedule
     assert schedule is not None
     start = pipeline.start_date or (date.fromisoformat(settings.partitions_start) if settings.partitions_start else None)
-    return _build_windows(schedule.cron, schedule.timezone or settings.timezone or "UTC", start or _choose_first_day(), pipeline.end_date)
-
-
-def _choose_first_day() -> date:
-    """Return January 1 of last year, which keeps the number of partitions low and changes only once a year."""
-    return date(datetime.now(timezone.utc).year - 1, 1, 1)
+    # By default, January 1 of last year, which keeps the number of partitions low and changes only once a year.
+    start = start or date(datetime.now(timezone.utc).year - 1, 1, 1)
+    return _build_windows(schedule.cron, schedule.timezone or settings.timezone or "UTC", start, pipeline.end_date)
 
 
 @lru_cache(maxsize=1024)
 def _build_windows(cron: str, zone: str, start: date, end: date | None) -> dg.TimeWindowPartitionsDefinition:
+    midnight = cron.strip().lower() in _AT_MIDNIGHT or cron.split()[:2] == ["0", "0"]
     return dg.TimeWindowPartitionsDefinition(
         start=datetime.combine(start, time()),
         # Exclusive: the beginning of the next day.
         end=datetime.combine(date.fromordinal(end.toordinal() + 1), time()) if end else None,
-        fmt=_choose_format(cron),
+        fmt="%Y-%m-%d" if midnight else "%Y-%m-%d-%H:%M",
         cron_schedule=cron,
         timezone=zone,
     )
-
-
-def _choose_format(cron: str) -> str:
-    """Return the format of partition keys: a date if all ticks are at midnight, or else a date with a time."""
-    midnight = cron.strip().lower() in _AT_MIDNIGHT or cron.split()[:2] == ["0", "0"]
-    return "%Y-%m-%d" if midnight else "%Y-%m-%d-%H:%M"
 
 
 def find_key_of_interval(windows: dg.TimeWindowPartitionsDefinition, start: datetime) -> str | None:
@@ -69,14 +62,11 @@ def find_key_of_interval(windows: dg.TimeWindowPartitionsDefinition, start: date
     local = start.astimezone(ZoneInfo(windows.timezone))
     key = local.strftime(windows.fmt)
     for candidate in (key, f"{key}{local.strftime('%z')}"):
-        try:
+        with suppress(ValueError, dg.DagsterError):
             # Timestamps are compared, because local times are ambiguous when clocks are set back.
-            if windows.time_window_for_partition_key(candidate).start.timestamp() == start.timestamp() and windows.has_partition_key(
-                candidate
-            ):
+            begins = windows.time_window_for_partition_key(candidate).start.timestamp() == start.timestamp()
+            if begins and windows.has_partition_key(candidate):
                 return candidate
-        except (ValueError, dg.DagsterError):
-            continue
     return None
 
 
@@ -107,17 +97,11 @@ def choose_partition(run: dg.DagsterRun, job: dg.JobDefinition, instance: dg.Dag
 
 def find_partitions_of_interval(windows: dg.TimeWindowPartitionsDefinition, start: datetime, end: datetime) -> dict[str, str]:
     """Return the tags that assign the partitions of an interval to a run; empty if the interval does not consist of whole partitions."""
-    first = find_key_of_interval(windows, start)
-    last_window = windows.get_prev_partition_window(end, respect_bounds=False)
-    if (
-        first is None
-        or last_window is None
-        or last_window.end.timestamp() != end.timestamp()
-        or last_window.start.timestamp() < start.timestamp()
-    ):
+    first, found = find_key_of_interval(windows, start), find_last_partition(windows, end)
+    if first is None or found is None:
         return {}
-    last = find_key_of_interval(windows, last_window.start)
-    if last is None:
+    last, window = found
+    if window.end.timestamp() != end.timestamp() or window.start.timestamp() < start.timestamp():
         return {}
     return {PARTITION: first} if first == last else {RANGE_START: first, RANGE_END: last}
 

@@ -13,16 +13,22 @@ from ..sensors.watched import find_watched_assets, name_sensor
 
 
 def summarize_project(graph: AssetGraph, settings: Settings, problems: Sequence[Problem]) -> dict[str, Any]:
-    """Return the jobs, assets, and problems of a project.
+    """Return ``{"jobs": [...], "assets": [...], "problems": [...]}`` with plain values, asset keys as user strings, and sorted lists.
 
-    Returns:
-        ``{"jobs": [...], "assets": [...], "problems": [...]}`` with plain values, asset keys as user strings, and sorted lists. The format
-        is stable, and documented in docs/command_line.md.
+    The format is stable, and documented in docs/command_line.md.
     """
     return {
         "jobs": [_summarize_job(graph, settings, p) for p in sorted(graph.plan.pipelines, key=lambda p: p.name)],
         "assets": sorted((_summarize_asset(graph, node_id) for node_id in graph.specs), key=lambda a: (a["key"], a["kind"])),
-        "problems": [_summarize_problem(p) for p in problems],
+        "problems": [
+            {
+                "severity": p.severity,
+                "file": p.location.file if p.location else None,
+                "line": (p.location.line or None) if p.location else None,
+                "message": p.message,
+            }
+            for p in problems
+        ],
     }
 
 
@@ -33,29 +39,22 @@ def get_executor_name(settings: Settings, pipeline: Pipeline) -> str:
 
 
 def _summarize_job(graph: AssetGraph, settings: Settings, pipeline: Pipeline) -> dict[str, Any]:
-    schedule = pipeline.schedule
-    watched = find_watched_assets(graph, pipeline, settings)
+    schedule, watched = pipeline.schedule, find_watched_assets(graph, pipeline, settings)
+    timezone = (schedule.timezone if schedule else None) or settings.timezone or "UTC"
+    sensor = {
+        "name": name_sensor(pipeline, settings),
+        "assets": sorted({key.to_user_string() for key in watched.values()}),
+        "minimum_interval_seconds": MINIMUM_INTERVAL_SECONDS,
+        "strategy": pipeline.trigger.strategy,
+    }
     return {
         "name": pipeline.name,
         "kind": pipeline.kind,
         "dag_config": pipeline.dag_config.name,
         "executor": get_executor_name(settings, pipeline),
         "assets": sorted(key.to_user_string() for key in select_job_keys(graph, pipeline)),
-        "schedule": {
-            "name": f"{pipeline.name}_schedule",
-            "cron": schedule.cron,
-            "timezone": schedule.timezone or settings.timezone or "UTC",
-        }
-        if schedule
-        else None,
-        "sensor": {
-            "name": name_sensor(pipeline, settings),
-            "assets": sorted({key.to_user_string() for key in watched.values()}),
-            "minimum_interval_seconds": MINIMUM_INTERVAL_SECONDS,
-            "strategy": pipeline.trigger.strategy,
-        }
-        if watched
-        else None,
+        "schedule": {"name": f"{pipeline.name}_schedule", "cron": schedule.cron, "timezone": timezone} if schedule else None,
+        "sensor": sensor if watched else None,
     }
 
 
@@ -69,14 +68,4 @@ def _summarize_asset(graph: AssetGraph, node_id: tuple[str, str]) -> dict[str, A
         "deps": sorted(d.asset_key.to_user_string() for d in spec.deps),
         "source": str(node.location) if node.location else None,
         "executable": node.type != "external",
-    }
-
-
-def _summarize_problem(problem: Problem) -> dict[str, Any]:
-    location = problem.location
-    return {
-        "severity": problem.severity,
-        "file": location.file if location else None,
-        "line": (location.line or None) if location else None,
-        "message": problem.message,
     }

@@ -1,6 +1,6 @@
 """The bodies of ops. Their code is imported when the first step runs, because loading a code location does not need it."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -10,13 +10,9 @@ from ...masking import LOG_FILTER
 from ...settings import Settings
 from ..graph import AssetGraph
 from ..masked import hide_in_events
-from ..nodes import StarlakeNode
 
 if TYPE_CHECKING:
-    from ..batches import Member
-    from .execution import Steps
-
-OpBody = Callable[[dg.AssetExecutionContext], Iterator[Any]]
+    from .execution import Body, Steps
 
 
 class Bodies:
@@ -32,24 +28,13 @@ class Bodies:
 
         return Steps(self._graph, self._settings)
 
-    def build_body(self, node: StarlakeNode, key: dg.AssetKey) -> OpBody:
-        """Return the body of a node's op."""
+    def build_compute_fn(
+        self, choose_body: "Callable[[Steps], Body]"
+    ) -> Callable[[dg.AssetExecutionContext, Mapping[str, Any]], Iterator[Any]]:
+        """Return the function of an op that runs a body, with secrets masked in its events, log messages, and exceptions."""
 
-        def run_node(context: dg.AssetExecutionContext) -> Iterator[Any]:
-            yield from _run_step(self._steps.build_body(node, key), context)
+        def compute(context: dg.AssetExecutionContext, inputs: Mapping[str, Any]) -> Iterator[Any]:
+            context.log.addFilter(LOG_FILTER)
+            yield from hide_in_events(choose_body(self._steps)(context))
 
-        return run_node
-
-    def build_load_body(self, members: "Sequence[Member]") -> OpBody:
-        """Return the body of the op of a batch."""
-
-        def run_node(context: dg.AssetExecutionContext) -> Iterator[Any]:
-            yield from _run_step(self._steps.build_load_body(members), context)
-
-        return run_node
-
-
-def _run_step(body: OpBody, context: dg.AssetExecutionContext) -> Iterator[Any]:
-    """Run a step, with secrets masked in its events, log messages, and exceptions."""
-    context.log.addFilter(LOG_FILTER)
-    yield from hide_in_events(body(context))
+        return compute

@@ -1,6 +1,8 @@
 """Run the commands of steps, and convert their results to Dagster's metadata and failures."""
 
+import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -8,7 +10,7 @@ import dagster as dg
 
 from ...cancellation_event import Canceled
 from ...commands import Command, RunContext
-from ...errors import CommandCanceled, InvalidSetting, StarlakeError
+from ...errors import CommandCanceled, CommandTimeout, InvalidSetting, StarlakeError
 from ...executors.base import CommandResult, Counters, Invocation, Level
 from ...executors.starlake_output.audit_rows import is_failed_expectation
 from ...failed_sql import is_permanent
@@ -32,6 +34,9 @@ _RESULTS = ("File(s): ", "Table: ", "Input records: ", "Accepted: ", "Rejected: 
 MAX_LOGGED = 2000
 """Maximum number of info and debug messages per command that go to the event log. All others only go to the step's stdout."""
 
+_TIMED_OUT = 124
+"""The exit code of the shell command ``timeout`` for a command that ran too long."""
+
 EXECUTOR = "starlake/executor"
 """Metadata of a failure: name of the executor that ran the command."""
 
@@ -39,6 +44,51 @@ READY = "starlake/ready"
 """Metadata of a pre-load's materialization: False if it found nothing to load."""
 
 Events = Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult | dg.AssetObservation]
+
+
+@dataclass(frozen=True, slots=True)
+class EndedCommand:
+    """A command that has ended, whether or not it succeeded.
+
+    Attributes:
+        seconds: its duration.
+        executor: name of the executor that ran it.
+        error: the reason why it could not be started, or was interrupted.
+    """
+
+    command: Command
+    result: CommandResult
+    seconds: float
+    executor: str
+    error: StarlakeError | None = None
+
+    def build_failure(self) -> dg.Failure:
+        """Return the failure of a step that ran only this command. It describes the error, the SQL around it, and the command."""
+        result = self.result
+        if self.error is not None:
+            metadata = {"starlake/command": self.command.shown, EXECUTOR: self.executor}
+            return dg.Failure(
+                str(self.error), metadata, allow_retries=may_succeed_later(getattr(self.error, "retry", True), str(self.error))
+            )
+        reason = result.reason or (result.tail[-1] if result.tail else "no output")
+        statement = f"\n  in the statement:\n{result.statement}" if result.statement else ""
+        ending = f"with exit code {result.shown_exit_code}" if result.shown_exit_code else "although its exit code is 0"
+        return dg.Failure(
+            f"{reason}{statement}\n{self.command.verb} failed {ending} (executor {self.executor})",
+            self.build_failure_metadata(),
+            allow_retries=may_succeed_later(result.retry, result.reason),
+        )
+
+    def build_failure_metadata(self) -> dict[str, Any]:
+        """Return the metadata of a failure: command line, executor, exit code, and last lines."""
+        lines = "\n".join(self.result.tail)
+        return {
+            "starlake/command": self.command.shown,
+            EXECUTOR: self.executor,
+            "starlake/exit_code": self.result.shown_exit_code,
+            "starlake/last_lines": dg.MetadataValue.md(f"```\n{lines}\n```"),
+            **self.result.metadata,
+        }
 
 
 class StepCommands:
@@ -53,17 +103,10 @@ class StepCommands:
     def find_pipeline(self, node: StarlakeNode, context: dg.AssetExecutionContext) -> Pipeline | None:
         """Return the pipeline for which a step runs: that of the run's job if it contains the node, or else the node's own."""
         pipeline = self._pipelines.get(context.run.job_name)
-        if pipeline is not None:
-            own = (
-                node.table in pipeline.tables
-                if node.table
-                else node.task in pipeline.tasks
-                if node.task
-                else (node.load_domain is not None and node.load_domain.name in pipeline.pre_load)
-            )
-            if own:
-                return pipeline
-        return node.pipeline
+        if pipeline is None:
+            return node.pipeline
+        pre_loaded = node.load_domain is not None and node.load_domain.name in pipeline.pre_load
+        return pipeline if pre_loaded or node.table in pipeline.tables or node.task in pipeline.tasks else node.pipeline
 
     def runs_dependencies_first(self, context: dg.AssetExecutionContext) -> bool:
         """Return whether a step is part of a job with ``run_dependencies_first``."""
@@ -151,35 +194,35 @@ class StepCommands:
         Raises:
             dagster.Failure: the command failed. The metadata contains the command line, exit code, and last lines.
         """
-        try:
-            result = self.attempt_command(context, pipeline, command)
-        except StarlakeError as error:
-            raise build_error_failure(command, error, self.name_executor(pipeline)) from error
-        if result.exit_code != 0 and not result.not_ready:
-            raise build_failure(command, result, self.name_executor(pipeline))
-        return result
+        ended = self.attempt_command(context, pipeline, command)
+        if ended.error is not None or (ended.result.exit_code != 0 and not ended.result.not_ready):
+            raise ended.build_failure() from ended.error
+        return ended.result
 
-    def name_executor(self, pipeline: Pipeline | None) -> str:
-        """Return the name of the executor that runs a pipeline's commands: its ``type``, or else its class name."""
-        executor = self._settings.get_executor(pipeline)
-        return str(getattr(executor, "type", type(executor).__name__))
-
-    def attempt_command(self, context: dg.AssetExecutionContext, pipeline: Pipeline | None, command: Command) -> CommandResult:
-        """Run a command, and return its result even if it fails.
+    def attempt_command(self, context: dg.AssetExecutionContext, pipeline: Pipeline | None, command: Command) -> EndedCommand:
+        """Run a command, and return its result even if it fails, cannot be started, or is interrupted.
 
         Raises:
-            StarlakeError: the command could not be started, or was interrupted.
             dagster.Failure, dagster.DagsterExecutionInterruptedError: the run was canceled.
         """
-        if read_step_config(context).dry_run:
-            context.log.info(f"dry run: {command.shown}")
-            return CommandResult(0)
         executor = self._settings.get_executor(pipeline)
-        assert executor is not None
+        error: StarlakeError | None = None
+        began = time.monotonic()
         try:
-            return run_cancellable(context, lambda canceled: executor.run(command, self._build_invocation(context, canceled)))
+            if read_step_config(context).dry_run:
+                context.log.info(f"dry run: {command.shown}")
+                result = CommandResult(0)
+            else:
+                assert executor is not None
+                result = run_cancellable(context, lambda canceled: executor.run(command, self._build_invocation(context, canceled)))
         except CommandCanceled as canceled:
             raise dg.Failure(f"canceled: {canceled}", allow_retries=False) from canceled
+        except CommandTimeout as timeout:
+            error, result = timeout, CommandResult(_TIMED_OUT, reason=str(timeout), tables=timeout.tables)
+        except StarlakeError as failed:
+            error, result = failed, CommandResult(1, reason=str(failed), retry=getattr(failed, "retry", True))
+        name = str(getattr(executor, "type", type(executor).__name__))
+        return EndedCommand(command, result, time.monotonic() - began, name, error)
 
     def _build_invocation(self, context: dg.AssetExecutionContext, canceled: Canceled) -> Invocation:
         history = self.find_history(context)
@@ -209,8 +252,7 @@ def build_data_version(context: dg.AssetExecutionContext) -> dg.DataVersion:
 
 def get_step_key(context: dg.AssetExecutionContext) -> str:
     """Return the key of the current step."""
-    key: str = context.op_execution_context.get_step_execution_context().step.key
-    return key
+    return context.op_execution_context.get_step_execution_context().step.key
 
 
 class _Log:
@@ -228,10 +270,10 @@ class _Log:
         self._count += 1
         if self._count <= MAX_LOGGED:
             getattr(self._log, level)(line)
-            return
-        if self._count == MAX_LOGGED + 1:
-            self._log.info(f"more than {MAX_LOGGED} lines: the rest is in the step's stdout")
-        self._print(line)
+        else:
+            if self._count == MAX_LOGGED + 1:
+                self._log.info(f"more than {MAX_LOGGED} lines: the rest is in the step's stdout")
+            self._print(line)
 
 
 class _OutputLog:
@@ -250,48 +292,9 @@ class _OutputLog:
         self._first -= 1
 
 
-def build_error_failure(command: Command, error: StarlakeError, executor: str) -> dg.Failure:
-    """Return the failure of a step whose command could not be started, or was interrupted."""
-    metadata = {"starlake/command": command.shown, EXECUTOR: executor}
-    return dg.Failure(str(error), metadata=metadata, allow_retries=may_succeed_later(getattr(error, "retry", True), str(error)))
-
-
-def build_failure(command: Command, result: CommandResult, executor: str) -> dg.Failure:
-    """Return the failure of a step whose command failed. It describes the error, the SQL around it, and the command."""
-    reason = explain_failure(result)
-    return dg.Failure(
-        description=f"{reason}\n{command.verb} failed {_describe_exit_code(result)} (executor {executor})",
-        metadata=build_failure_metadata(command, result, executor),
-        allow_retries=may_succeed_later(result.retry, result.reason),
-    )
-
-
-def explain_failure(result: CommandResult) -> str:
-    """Return the error message of a failed command, with the SQL around the error if known."""
-    reason = result.reason or (result.tail[-1] if result.tail else "no output")
-    return f"{reason}\n  in the statement:\n{result.statement}" if result.statement else reason
-
-
 def may_succeed_later(retry: bool, reason: str | None) -> bool:
     """Return whether a retry may succeed: the result allows one, and the error would not recur with the same SQL and files."""
     return retry and not is_permanent(reason) and not is_failed_expectation(reason)
-
-
-def _describe_exit_code(result: CommandResult) -> str:
-    code = result.shown_exit_code
-    return f"with exit code {code}" if code else "although its exit code is 0"
-
-
-def build_failure_metadata(command: Command, result: CommandResult, executor: str) -> dict[str, Any]:
-    """Return the metadata of a failed command: command line, executor, exit code, and last lines."""
-    lines = "\n".join(result.tail)
-    return {
-        "starlake/command": command.shown,
-        EXECUTOR: executor,
-        "starlake/exit_code": result.shown_exit_code,
-        "starlake/last_lines": dg.MetadataValue.md(f"```\n{lines}\n```"),
-        **result.metadata,
-    }
 
 
 def build_count_metadata(counters: Counters | None, row_count: int | None) -> Iterator[tuple[str, Any]]:

@@ -1,6 +1,5 @@
 """The code of steps: pre-loads and transforms here, and loads in ``load_tables``."""
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -10,11 +9,10 @@ from typing import Any
 import dagster as dg
 
 from ...commands import Command, RunContext, build_load_command, build_preload_command, build_stage_command, build_transform_command
-from ...errors import StarlakeError
 from ...executors.base import CommandResult
 from ...executors.local.load_files import find_waiting_files
-from ...pipelines.pipeline import Pipeline, PreLoad
-from ...project.model import Domain, Project, Table, Task
+from ...pipelines.pipeline import Pipeline
+from ...project.model import Table, Task
 from ...project.sql.intervals import find_task_interval_variables
 from ...settings import Settings
 from ..batches import Member
@@ -22,16 +20,7 @@ from ..checks import build_check_results
 from ..graph import AssetGraph
 from ..nodes import StarlakeNode
 from ..sensors.cron_ticks import find_interval_before
-from .command import (
-    READY,
-    Events,
-    StepCommands,
-    build_count_metadata,
-    build_data_version,
-    build_error_failure,
-    build_failure,
-    build_run_metadata,
-)
+from .command import READY, Events, StepCommands, build_count_metadata, build_data_version, build_run_metadata
 from .empty_loads import report_empty_pre_load, report_last_results
 from .load_tables import LoadSteps
 from .reexecution import find_done_before, report_kept_assets
@@ -80,7 +69,9 @@ class Steps:
         names = ", ".join(t.name for t in tables)
         result = self._commands.run_command(context, pipeline, build_preload_command(run, domain, tables, pre_load))
         if result.not_ready:
-            left = self._find_files_left_behind(run, domain, tables, pre_load)
+            # Files that an earlier load of these tables left behind, for which ``preload`` does not check.
+            files = build_load_command(run, domain, tables).files
+            left = find_waiting_files(files, staged=pre_load.strategy == "imported") if files else []
             if not left or pre_load.strategy == "ack":
                 # With ack, nothing is loaded yet, because a load would also take files whose ack file is missing.
                 later = f"; {', '.join(left)}, left by an earlier load, will be loaded with the next ack" if left else ""
@@ -102,11 +93,6 @@ class Steps:
         metadata = {"starlake/tables": names, **build_run_metadata(context, run), **result.metadata}
         yield dg.MaterializeResult(asset_key=key, metadata=metadata)
 
-    def _find_files_left_behind(self, run: RunContext, domain: Domain, tables: Sequence[Table], pre_load: PreLoad) -> list[str]:
-        """Return the files that an earlier load of these tables left behind, for which ``preload`` does not check."""
-        files = build_load_command(run, domain, tables).files
-        return find_waiting_files(files, staged=pre_load.strategy == "imported") if files else []
-
     def run_transform(self, node: StarlakeNode, key: dg.AssetKey, context: dg.AssetExecutionContext) -> Events:
         """Run the ``transform`` command of a task."""
         task = node.task
@@ -119,57 +105,43 @@ class Steps:
                 return
         pipeline = self._commands.find_pipeline(node, context)
         run = self._add_interval(context, task, pipeline, self._commands.build_run_context(context, pipeline, task))
-        began = time.monotonic()
-        command = build_transform_command(run, task)
-        try:
-            result = self._commands.attempt_command(context, pipeline, command)
-        except StarlakeError as error:
-            raise build_error_failure(command, error, self._commands.name_executor(pipeline)) from error
+        ended = self._commands.attempt_command(context, pipeline, build_transform_command(run, task))
+        if ended.error is not None:
+            raise ended.build_failure() from ended.error
+        result = ended.result
         checks = list(build_check_results(node, key, result.expectations, self._rows.show(context, task)))
         checks += self._rows.check_columns(context, node, key)
         if result.exit_code != 0:
             # A failed check may be the reason for the failure.
             yield from checks
-            raise build_failure(command, result, self._commands.name_executor(pipeline))
+            raise ended.build_failure()
         yield dg.MaterializeResult(
             asset_key=key,
             metadata={
                 **dict(build_count_metadata(result.counters, result.row_count)),
-                "starlake/seconds": round(time.monotonic() - began, 3),
+                "starlake/seconds": round(ended.seconds, 3),
                 **build_run_metadata(context, run),
-                **self._build_rendered_sql(context, run.project, task, command),
-                **self._build_column_metadata(context, task),
-                **self._build_actual_columns(context, key, task, run.project),
-                **self._rows.build_sample(context, task, command, None),
+                **self._describe_task(context, key, task, run, ended.command),
+                **self._rows.build_sample(context, task, ended.command, None),
                 **result.metadata,
             },
             check_results=checks,
             data_version=build_data_version(context),
         )
 
-    def _build_rendered_sql(self, context: dg.AssetExecutionContext, project: Project, task: Task, command: Command) -> dict[str, Any]:
-        if not self._settings.show_sql:
-            return {}
+    def _describe_task(
+        self, context: dg.AssetExecutionContext, key: dg.AssetKey, task: Task, run: RunContext, command: Command
+    ) -> dict[str, Any]:
+        """Return metadata with the SQL of a task in a run, its column lineage, and the actual columns if its YAML does not declare them."""
+        from .column_lineage import build_actual_columns, build_column_metadata
         from .rendered_sql import build_rendered_sql
 
-        return build_rendered_sql(context.log, project, task, command)
-
-    def _build_actual_columns(self, context: dg.AssetExecutionContext, key: dg.AssetKey, task: Task, project: Project) -> dict[str, Any]:
-        """Return metadata with the actual columns of a task's table, if its YAML does not declare columns."""
-        if task.attributes:
-            return {}
-        columns = self._rows.read_columns(context, project, task, warehouses=self._settings.warehouse_counts == "tables")
-        if not columns:
-            return {}
-        from .column_lineage import build_actual_columns
-
-        return build_actual_columns(context, key, columns)
-
-    def _build_column_metadata(self, context: dg.AssetExecutionContext, task: Task) -> dict[str, Any]:
-        """Return metadata with the column lineage of a task, and with its columns if its YAML does not declare them."""
-        from .column_lineage import build_column_metadata
-
-        return build_column_metadata(context.log, self._graph, self._rows.columns, task)
+        sql = build_rendered_sql(context.log, run.project, task, command) if self._settings.show_sql else {}
+        metadata = {**sql, **build_column_metadata(context.log, self._graph, self._rows.columns, task)}
+        if not task.attributes:
+            columns = self._rows.read_columns(context, run.project, task, warehouses=self._settings.warehouse_counts == "tables")
+            metadata |= build_actual_columns(context, key, columns)
+        return metadata
 
     def _add_interval(self, context: dg.AssetExecutionContext, task: Task, pipeline: Pipeline | None, run: RunContext) -> RunContext:
         """Add a data interval to a run that has none because it was started manually: the last complete one of the schedule.
@@ -179,21 +151,16 @@ class Steps:
         Raises:
             dagster.Failure: the task uses the data interval, but the run has none, and the job has no schedule.
         """
-        given = {
-            *run.variables,
-            *(pipeline.environment if pipeline else ()),
-            *(pipeline.task_options.get(task.full_name, ()) if pipeline else ()),
-        }
         if run.interval_start is not None and run.interval_end is not None:
             return run
         schedule = pipeline.schedule if pipeline else None
         if schedule is not None:
-            start, end = find_interval_before(
-                schedule.cron, schedule.timezone or self._settings.timezone, run.scheduled_date or datetime.now(timezone.utc)
-            )
+            moment = run.scheduled_date or datetime.now(timezone.utc)
+            start, end = find_interval_before(schedule.cron, schedule.timezone or self._settings.timezone, moment)
             context.log.info(f"the run has no data interval; using that of its schedule: {start.isoformat()} to {end.isoformat()}")
             return replace(run, interval_start=start, interval_end=end)
-        missing = sorted(find_task_interval_variables(task) - given)
+        own = (*pipeline.environment, *pipeline.task_options.get(task.full_name, ())) if pipeline else ()
+        missing = sorted(find_task_interval_variables(task) - {*run.variables, *own})
         if missing:
             subject = "the Python file" if task.python_file else "the SQL"
             raise dg.Failure(
@@ -203,10 +170,7 @@ class Steps:
             )
         return run
 
-    def _select_tables(self, context: dg.AssetExecutionContext, tables: Sequence[Table], pipeline: Pipeline) -> list[Table]:
+    def _select_tables(self, context: dg.AssetExecutionContext, tables: Sequence[Table], pipeline: Pipeline) -> Sequence[Table]:
         selected = context.run.asset_selection or None
-        candidates = tables
-        if context.run.job_name == pipeline.name:
-            candidates = [t for t in tables if t in pipeline.tables]
-        chosen = [t for t in candidates if selected is None or self._graph.get_key("table", t.full_name) in selected]
-        return list(chosen or candidates)
+        candidates = [t for t in tables if t in pipeline.tables] if context.run.job_name == pipeline.name else tables
+        return [t for t in candidates if selected is None or self._graph.get_key("table", t.full_name) in selected] or candidates

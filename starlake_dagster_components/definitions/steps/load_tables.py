@@ -6,14 +6,14 @@ failed.
 """
 
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import dagster as dg
 
-from ...commands import Command, RunContext, build_load_command, build_stage_command, split_into_batches
-from ...errors import CommandTimeout, StarlakeError
+from ...commands import RunContext, build_load_command, build_stage_command, split_into_batches
+from ...errors import CommandTimeout
 from ...executors.base import CommandResult, Counters, TableResult
 from ...executors.starlake_output.audit_rows import is_failed_expectation
 from ...executors.starlake_output.table_outcomes import add_counters
@@ -24,13 +24,11 @@ from ..batches import FAILED, Member
 from ..checks import REJECTED_ROWS, build_check_results, build_reject_check_result, describe_rejected, has_reject_check
 from ..graph import AssetGraph
 from .command import (
+    EndedCommand,
     Events,
     StepCommands,
     build_count_metadata,
     build_data_version,
-    build_error_failure,
-    build_failure,
-    build_failure_metadata,
     build_run_metadata,
     may_succeed_later,
 )
@@ -39,37 +37,23 @@ from .reexecution import find_failed_before, find_loaded_before, report_kept_ass
 from .rows_of_steps import RowsOfSteps
 from .run_history import FAILED_IN_TABLE, FILES_LEFT, EarlierFailure
 
-_TIMED_OUT = 124
-"""The exit code of the shell command ``timeout`` for a command that ran too long."""
-
-
 _ADVICE = "Its file may be in the ingesting folder, which no load reads: move it back to the stage folder"
 
 LoadEvent = dg.MaterializeResult[Any] | dg.AssetCheckResult | dg.AssetObservation
 
 
-@dataclass(frozen=True, slots=True)
-class _Ended:
-    """A command that has ended, whether or not it succeeded."""
-
-    command: Command
-    result: CommandResult
-    seconds: float
-    executor: str
-    error: StarlakeError | None = None
-
-    def build_failure(self) -> dg.Failure:
-        """Return the failure of a step that ran only this command."""
-        if self.error is not None:
-            return build_error_failure(self.command, self.error, self.executor)
-        return build_failure(self.command, self.result, self.executor)
+LoadEvents = Generator[LoadEvent, None, "list[_Failed]"]
 
 
 @dataclass(frozen=True, slots=True)
 class _Failed:
     member: Member
     result: TableResult
-    of: _Ended
+    of: EndedCommand
+
+    def find_reason(self, otherwise: str = "no output") -> str:
+        """Return the error message of the table, or else of the command."""
+        return self.result.reason or self.of.result.reason or otherwise
 
 
 class LoadSteps:
@@ -124,23 +108,17 @@ class LoadSteps:
         domain = self._graph.keys.get(("domain", table.domain))
         return domain is not None and self._commands.runs_dependencies_first(context) and self._commands.has_found_nothing(context, domain)
 
-    def _report_failure(self, failed: "_Failed", context: dg.AssetExecutionContext) -> Iterator[LoadEvent]:
+    def _report_failure(self, failed: _Failed, context: dg.AssetExecutionContext) -> Iterator[LoadEvent]:
         """Yield the check results of a table whose load failed, and an observation if its rows are in the table or files may be lost."""
         member, result = failed.member, failed.result
+        reason = failed.find_reason("the reason is unknown")
         if result.failed_in_table:
-            reason = result.reason or failed.of.result.reason or "the reason is unknown"
-            yield dg.AssetObservation(
-                member.key,
-                description=f"The load failed, but its rows are in the table: {reason}",
-                metadata={FAILED_IN_TABLE: reason, **dict(build_count_metadata(result.counters, result.row_count))},
-            )
+            text = f"The load failed, but its rows are in the table: {reason}"
+            metadata = {FAILED_IN_TABLE: reason, **dict(build_count_metadata(result.counters, result.row_count))}
+            yield dg.AssetObservation(member.key, text, metadata)
         elif result.leaves_files:
-            reason = result.reason or failed.of.result.reason or "the reason is unknown"
-            yield dg.AssetObservation(
-                member.key,
-                description=f"The load failed, and its files may be in a folder that no other load reads: {reason}",
-                metadata={FILES_LEFT: reason},
-            )
+            text = f"The load failed, and its files may be in a folder that no other load reads: {reason}"
+            yield dg.AssetObservation(member.key, text, {FILES_LEFT: reason})
         yield from _build_selected_checks(self._settings, self._rows, context, member, result)
         yield from self._rows.check_columns(context, member.node, member.key)
 
@@ -186,32 +164,19 @@ def _select_members(members: Sequence[Member], context: dg.AssetExecutionContext
     return [m for m in members if m.key in keys]
 
 
-LoadEvents = Generator[LoadEvent, None, "list[_Failed]"]
-
-
+@dataclass
 class _Load:
     """The load commands of one attempt of a step."""
 
-    def __init__(
-        self,
-        commands: StepCommands,
-        settings: Settings,
-        rows: RowsOfSteps,
-        context: dg.AssetExecutionContext,
-        pipeline: Pipeline | None,
-        run: RunContext,
-        domain: Domain,
-    ) -> None:
-        self._commands = commands
-        self._settings = settings
-        self._rows = rows
-        self._context = context
-        self._pipeline = pipeline
-        self._run = run
-        self._domain = domain
-        self._executor = commands.name_executor(pipeline)
-        self._number = 0
-        self._failed_before: Mapping[dg.AssetKey, EarlierFailure] | None = None
+    commands: StepCommands
+    settings: Settings
+    rows: RowsOfSteps
+    context: dg.AssetExecutionContext
+    pipeline: Pipeline | None
+    run: RunContext
+    domain: Domain
+    number: int = 0
+    failed_before: Mapping[dg.AssetKey, EarlierFailure] | None = None
 
     def load_all(self, members: Sequence[Member]) -> LoadEvents:
         """Load tables, yield their materializations, and return those that failed."""
@@ -219,19 +184,11 @@ class _Load:
         failed: list[_Failed] = []
         for tables in split_into_batches([m.table for m in members]):
             batch = [by_name[t.name] for t in tables]
-            if len(batch) == 1:
-                ended = yield from self._run_load(batch)
-                found = self._judge(batch[0], ended.result.get_table_result(tables[0].name, 1))
-                if found.outcome == "loaded":
-                    yield self._materialize(batch[0], found, ended, 1)
-                else:
-                    failed.append(_Failed(batch[0], found, ended))
-            else:
-                failed += yield from self._load_together(batch)
+            failed += yield from (self._load_together(batch) if len(batch) > 1 else self._load_alone(batch[0]))
         return failed
 
     def _load_together(self, batch: Sequence[Member]) -> LoadEvents:
-        self._context.log.info(f"loading {len(batch)} tables of {self._domain.name} in one command: {_join_names(batch)}")
+        self.context.log.info(f"loading {len(batch)} tables of {self.domain.name} in one command: {_join_names(batch)}")
         ended = yield from self._run_load(batch)
         failed: list[_Failed] = []
         again: list[tuple[Member, TableResult]] = []
@@ -241,12 +198,13 @@ class _Load:
                 yield self._materialize(member, found, ended, len(batch))
             elif found.outcome == "failed":
                 failed.append(_Failed(member, found, ended))
-            elif not ended.result.retry:
-                failed.append(_Failed(member, replace(found, reason=ended.result.reason, retry=False), ended))
+            elif not ended.result.retry or (ended.error is not None and not isinstance(ended.error, CommandTimeout)):
+                # An interrupted command may still be running, so its tables are not loaded one by one.
+                failed.append(_Failed(member, replace(found, reason=ended.result.reason, retry=ended.result.retry), ended))
             else:
                 again.append((member, found))
         if again:
-            self._context.log.warning(
+            self.context.log.warning(
                 f"the command ended before these tables were loaded, or their outcome is unknown; loading them one by one: "
                 f"{_join_names([m for m, _ in again])}"
             )
@@ -254,26 +212,30 @@ class _Load:
             failed += yield from self._load_alone(member, found, ended)
         return failed
 
-    def _load_alone(self, member: Member, before: TableResult, earlier: _Ended) -> LoadEvents:
-        """Load a table alone, after a command for several tables left its result unknown. ``before`` is its result from that command."""
+    def _load_alone(self, member: Member, before: TableResult | None = None, earlier: EndedCommand | None = None) -> LoadEvents:
+        """Load a table alone. ``before`` is its result from an earlier command for several tables, which left the result unknown."""
         ended = yield from self._run_load([member])
         found = self._judge(member, ended.result.get_table_result(member.table.name, 1))
         if found.outcome != "loaded":
             return [_Failed(member, found, ended)]
-        if before.outcome == "unknown" and not (found.counters and found.counters.files):
-            reason = (
-                f"it is unknown whether it was loaded: the command for several tables {_describe_end(earlier.result)}, and when the table "
-                "was loaded alone, there was no file. If the load failed, its file is in the ingesting folder, which no load reads: move "
-                "it back to the stage folder"
+        if before is not None and earlier is not None:
+            if before.outcome == "unknown" and not (found.counters and found.counters.files):
+                end = (
+                    f"ended with exit code {earlier.result.shown_exit_code}{f' ({earlier.result.reason})' if earlier.result.reason else ''}"
+                )
+                reason = (
+                    f"it is unknown whether it was loaded: the command for several tables {end}, and when the table was loaded alone, "
+                    "there was no file. If the load failed, its file is in the ingesting folder, which no load reads: move it back to the "
+                    "stage folder"
+                )
+                return [_Failed(member, replace(found, outcome="failed", reason=reason, retry=False), earlier)]
+            found = replace(
+                found,
+                counters=add_counters(before.counters, found.counters),
+                row_count=found.row_count if found.row_count is not None else before.row_count,
+                expectations=found.expectations or before.expectations,
             )
-            return [_Failed(member, replace(found, outcome="failed", reason=reason, retry=False), earlier)]
-        merged = replace(
-            found,
-            counters=add_counters(before.counters, found.counters),
-            row_count=found.row_count if found.row_count is not None else before.row_count,
-            expectations=found.expectations or before.expectations,
-        )
-        yield self._materialize(member, merged, ended, 1)
+        yield self._materialize(member, found, ended, 1)
         return []
 
     def _judge(self, member: Member, found: TableResult) -> TableResult:
@@ -285,10 +247,10 @@ class _Load:
         strategy = member.table.metadata.write_strategy
         overwrites = strategy is not None and (strategy.type or "") == "OVERWRITE"
         emptied = ", and the table is now empty because it was overwritten" if overwrites and not counters.accepted else ""
-        table = f"{self._run.project.application.audit_domain}.rejected"
-        text = f"{describe_rejected(counters)}{emptied}; their errors are in the table {table} (JOBID '{self._run.job_id}')"
-        self._context.log.warning(f"{member.table.full_name}: {text}")
-        if self._settings.rejected_rows != "block" or found.outcome != "loaded":
+        table = f"{self.run.project.application.audit_domain}.rejected"
+        text = f"{describe_rejected(counters)}{emptied}; their errors are in the table {table} (JOBID '{self.run.job_id}')"
+        self.context.log.warning(f"{member.table.full_name}: {text}")
+        if self.settings.rejected_rows != "block" or found.outcome != "loaded":
             return found
         return replace(found, outcome="failed", reason=text, retry=False, failed_in_table=True)
 
@@ -296,9 +258,9 @@ class _Load:
         """Return the result of a table, or a failure if it found no file and an earlier attempt failed after it took the file."""
         if found.outcome != "loaded" or (found.counters is not None and found.counters.files):
             return found
-        if self._failed_before is None:
-            self._failed_before = find_failed_before(self._context, self._commands.find_history(self._context))
-        earlier = self._failed_before.get(member.key)
+        if self.failed_before is None:
+            self.failed_before = find_failed_before(self.context, self.commands.find_history(self.context))
+        earlier = self.failed_before.get(member.key)
         if earlier is None or (earlier.in_table and found.counters is None):
             return found
         if earlier.in_table:
@@ -311,59 +273,50 @@ class _Load:
         )
         return replace(found, outcome="failed", reason=reason, retry=False, leaves_files=True)
 
-    def _run_load(self, batch: Sequence[Member]) -> Generator[dg.MaterializeResult[Any], None, _Ended]:
+    def _run_load(self, batch: Sequence[Member]) -> Generator[dg.MaterializeResult[Any], None, EndedCommand]:
         """Run the ``load`` command of some tables, and return its result.
 
         If the run is canceled, materializations of the tables that are already loaded are yielded before the exception is raised.
         """
         # A separate ID for each command of a step, to distinguish their audit rows.
-        job = f"{self._run.job_id}.c{self._number}" if self._number else self._run.job_id
-        self._number += 1
-        command = build_load_command(replace(self._run, job_id=job), self._domain, [m.table for m in batch])
+        job = f"{self.run.job_id}.c{self.number}" if self.number else self.run.job_id
+        self.number += 1
+        command = build_load_command(replace(self.run, job_id=job), self.domain, [m.table for m in batch])
         began = time.monotonic()
-
-        def measure_seconds() -> float:
-            return time.monotonic() - began
-
         try:
-            result = self._commands.attempt_command(self._context, self._pipeline, command)
-        except StarlakeError as error:
-            code, retry = (_TIMED_OUT, True) if isinstance(error, CommandTimeout) else (1, getattr(error, "retry", True))
-            tables = error.tables if isinstance(error, CommandTimeout) else _fail_all(batch, error, retry)
-            result = CommandResult(code, reason=str(error), retry=retry, tables=tables)
-            return _Ended(command, result, measure_seconds(), self._executor, error)
+            ended = self.commands.attempt_command(self.context, self.pipeline, command)
         except (dg.DagsterExecutionInterruptedError, dg.Failure) as canceled:
             known: Mapping[str, TableResult] = getattr(canceled.__cause__, "tables", {}) if len(batch) > 1 else {}
-            ended = _Ended(command, CommandResult(1), measure_seconds(), self._executor)
+            ended = EndedCommand(command, CommandResult(1), time.monotonic() - began, "")
             for member in batch:
                 if member.table.name in known and known[member.table.name].outcome == "loaded":
                     yield self._materialize(member, known[member.table.name], ended, len(batch))
             raise
-        return _Ended(command, _forbid_retry_of_expectations(result), measure_seconds(), self._executor)
+        return ended if ended.error else replace(ended, result=_forbid_retry_of_expectations(ended.result))
 
-    def _materialize(self, member: Member, found: TableResult, ended: _Ended, tables: int) -> dg.MaterializeResult[Any]:
+    def _materialize(self, member: Member, found: TableResult, ended: EndedCommand, tables: int) -> dg.MaterializeResult[Any]:
         seconds = round(ended.seconds, 3)
         spent = {"starlake/seconds": seconds} if tables == 1 else {"starlake/batch_seconds": seconds, "starlake/batch_tables": tables}
-        checks = list(_build_selected_checks(self._settings, self._rows, self._context, member, found))
+        checks = list(_build_selected_checks(self.settings, self.rows, self.context, member, found))
         empty, row_count = is_empty_load(found.counters), found.row_count
         if empty and row_count is None:
-            row_count = find_last_row_count(self._context.instance, member.key)
+            row_count = find_last_row_count(self.context.instance, member.key)
         if not empty:
-            checks += self._rows.check_columns(self._context, member.node, member.key)
+            checks += self.rows.check_columns(self.context, member.node, member.key)
         elif not checks:
-            checks = list(_repeat_selected_checks(self._context, member))
+            checks = list(_repeat_selected_checks(self.context, member))
         return dg.MaterializeResult(
             asset_key=member.key,
             metadata={
                 **dict(build_count_metadata(found.counters, row_count)),
-                **report_empty_load(self._context.log, self._run.project, member.table, self._pipeline, found.counters),
+                **report_empty_load(self.context.log, self.run.project, member.table, self.pipeline, found.counters),
                 **spent,
-                **build_run_metadata(self._context, self._run),
-                **self._rows.build_sample(self._context, member.table, ended.command, found.counters),
+                **build_run_metadata(self.context, self.run),
+                **self.rows.build_sample(self.context, member.table, ended.command, found.counters),
                 **ended.result.metadata,
             },
             check_results=checks or None,
-            data_version=build_data_version(self._context),
+            data_version=build_data_version(self.context),
         )
 
 
@@ -379,47 +332,29 @@ def _forbid_retry_of_expectations(result: CommandResult) -> CommandResult:
     return replace(result, tables={**result.tables, **judged})
 
 
-def _fail_all(batch: Sequence[Member], error: StarlakeError, retry: bool) -> Mapping[str, TableResult]:
-    """Return failures for all tables of a command that could not be started, or was interrupted.
-
-    It may still be running, so the tables are not loaded one by one.
-    """
-    return {m.table.name: TableResult("failed", reason=str(error), retry=retry) for m in batch}
-
-
-def _describe_end(result: CommandResult) -> str:
-    return f"ended with exit code {result.shown_exit_code}{f' ({result.reason})' if result.reason else ''}"
-
-
 def _join_names(members: Sequence[Member]) -> str:
     return ", ".join(m.table.name for m in members)
 
 
 def _build_step_failure(failed: Sequence[_Failed], members: Sequence[Member], domain: Domain) -> dg.Failure:
     """Return the failure of a step, with the error message of each failed table."""
-    explain: Callable[[_Failed], str] = lambda f: f.result.reason or f.of.result.reason or "no output"  # noqa: E731
-    reasons = {f.member.key.to_user_string(): explain(f) for f in failed}
-    first = failed[0]
+    reasons = {f.member.key.to_user_string(): f.find_reason() for f in failed}
+    first, reason = failed[0], failed[0].find_reason()
     if len(members) == 1:
         if first.of.result.exit_code == 0 and first.of.error is None:
-            metadata = {**build_failure_metadata(first.of.command, first.of.result, first.of.executor), FAILED: reasons}
-            text = f"{explain(first)}\nload failed although its exit code is 0 (executor {first.of.executor})"
-            return dg.Failure(text, metadata, allow_retries=may_succeed_later(first.result.retry, explain(first)))
+            metadata = {**first.of.build_failure_metadata(), FAILED: reasons}
+            text = f"{reason}\nload failed although its exit code is 0 (executor {first.of.executor})"
+            return dg.Failure(text, metadata, allow_retries=may_succeed_later(first.result.retry, reason))
         alone = first.of.build_failure()
-        left = f"\n{_ADVICE}" if first.result.leaves_files and "move it back" not in explain(first) else ""
+        left = f"\n{_ADVICE}" if first.result.leaves_files and "move it back" not in reason else ""
         return dg.Failure(f"{alone.description}{left}", {**alone.metadata, FAILED: reasons}, allow_retries=alone.allow_retries)
-    lines = [f"{f.member.table.name}: {explain(f)}" for f in failed]
+    lines = [f"{f.member.table.name}: {f.find_reason()}" for f in failed]
+    lines.append(f"load failed for {len(failed)} of {len(members)} tables of {domain.name} (executor {first.of.executor})")
     commands = list({f.of.command.shown: f.of for f in failed}.values())
-    metadata = build_failure_metadata(first.of.command, first.of.result, first.of.executor)
+    metadata = first.of.build_failure_metadata()
     if len(commands) > 1:
         metadata["starlake/command"] = "\n".join(c.command.shown for c in commands)
-        metadata["starlake/last_lines"] = dg.MetadataValue.md(
-            "\n\n".join(f"{c.command.shown}\n```\n{chr(10).join(c.result.tail[-20:])}\n```" for c in commands)
-        )
-    return dg.Failure(
-        description="\n".join(
-            [*lines, f"load failed for {len(failed)} of {len(members)} tables of {domain.name} (executor {first.of.executor})"]
-        ),
-        metadata={**metadata, FAILED: reasons},
-        allow_retries=any(may_succeed_later(f.result.retry, explain(f)) for f in failed),
-    )
+        tails = (f"{c.command.shown}\n```\n{chr(10).join(c.result.tail[-20:])}\n```" for c in commands)
+        metadata["starlake/last_lines"] = dg.MetadataValue.md("\n\n".join(tails))
+    may_retry = any(may_succeed_later(f.result.retry, f.find_reason()) for f in failed)
+    return dg.Failure("\n".join(lines), {**metadata, FAILED: reasons}, allow_retries=may_retry)
