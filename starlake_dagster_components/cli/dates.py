@@ -22,10 +22,8 @@ class RunDates:
 
     Attributes:
         scheduled_date: logical date of all runs.
-        interval_start: start of the data interval of all runs.
-        interval_end: its end.
-        first: first day of a range, or the time at which it begins.
-        last: last day of the range, or the time at which it ends.
+        interval_start, interval_end: data interval of all runs.
+        first, last: first and last day of a range, or the times at which it begins and ends.
         single_run: whether each job has one run for the range instead of one per partition.
     """
 
@@ -44,14 +42,10 @@ class RunDates:
         """
         for name in ("scheduled_date", "interval_start", "interval_end"):
             self._find(name)
-        for one, other, name in (
-            ("interval_start", "interval_end", "data interval"),
-            ("first", "last", "range"),
-        ):
-            given = [n for n in (one, other) if getattr(self, n) is not None]
-            if len(given) == 1:
-                missing = _OPTIONS[other if given == [one] else one]
-                raise InvalidSetting(f"{_OPTIONS[given[0]]}: a {name} needs both ends; add {missing}")
+        for ends, name in ((("interval_start", "interval_end"), "data interval"), (("first", "last"), "range")):
+            given, missing = ([n for n in ends if (getattr(self, n) is None) is absent] for absent in (False, True))
+            if given and missing:
+                raise InvalidSetting(f"{_OPTIONS[given[0]]}: a {name} needs both ends; add {_OPTIONS[missing[0]]}")
         if self.first is not None and (self.scheduled_date is not None or self.interval_start is not None):
             raise InvalidSetting(f"{_OPTIONS['first']}: the runs of a range get their dates from it; remove the other dates")
         if self.single_run and self.first is None:
@@ -79,16 +73,11 @@ class RunDates:
         kinds = {spec.partitions_def for spec in built.graph.specs.values() if spec.partitions_def is not None}
         start, end = self._find("interval_start"), self._find("interval_end")
         if start and end:
-            return all(
-                isinstance(kind, dg.TimeWindowPartitionsDefinition) and find_partitions_of_interval(kind, start, end) for kind in kinds
-            )
+            return all(isinstance(k, dg.TimeWindowPartitionsDefinition) and find_partitions_of_interval(k, start, end) for k in kinds)
         return selection is None or self.first is not None or len(kinds) <= 1
 
     def find_range(self, zone: str) -> tuple[datetime, datetime]:
-        """Return the start of the range and its exclusive end.
-
-        Args:
-            zone: IANA name of the time zone of days, and of times without an offset.
+        """Return the start of the range and its exclusive end. ``zone`` is the time zone of days, and of times without an offset.
 
         Raises:
             InvalidSetting: one of them is not a date, or the end is not after the start.
@@ -123,6 +112,11 @@ class PlannedRun:
     tags: Mapping[str, str] = EMPTY
     partition: str = ""
 
+    @property
+    def label(self) -> str:
+        """The job's name, followed by the partition if there is one."""
+        return f"{self.job} {self.partition}".rstrip()
+
 
 def plan_job_runs(
     built: Built, settings: Settings, dates: RunDates, jobs: Sequence[str], report: Callable[[str], None] | None
@@ -144,10 +138,10 @@ def plan_job_runs(
         runs = list(_plan_range(built, pipelines[job], settings, dates))
         if not runs:
             text = f"{job} has no partition from {dates.first} to {dates.last}: {_describe(built.graph.partitions[job])}"
-            if report and len(jobs) > 1:
-                report(text)
-            elif len(jobs) == 1:
+            if len(jobs) == 1:
                 raise InvalidSetting(f"--from: {text}")
+            if report:
+                report(text)
         planned += runs
     if not planned:
         raise InvalidSetting(f"--from: no job has a partition from {dates.first} to {dates.last}")
@@ -197,19 +191,13 @@ def plan_selection_runs(built: Built, dates: RunDates, name: str, keys: Sequence
 
 def _split_range(job: str, windows: dg.TimeWindowPartitionsDefinition, dates: RunDates) -> Iterator[PlannedRun]:
     start, end = dates.find_range(windows.timezone)
-    keys = [
-        key
-        for key in windows.get_partition_keys_in_time_window(dg.TimeWindow(start, end))
-        # Dagster also lists partitions before the first one.
-        if windows.has_partition_key(key) and start <= windows.time_window_for_partition_key(key).start < end
-    ]
-    if not keys:
-        return
-    if dates.single_run:
+    # Dagster also lists partitions before the first one.
+    listed = filter(windows.has_partition_key, windows.get_partition_keys_in_time_window(dg.TimeWindow(start, end)))
+    keys = [key for key in listed if start <= windows.time_window_for_partition_key(key).start < end]
+    if keys and dates.single_run:
         yield PlannedRun(job, {RANGE_START: keys[0], RANGE_END: keys[-1]}, f"{keys[0]}...{keys[-1]}")
-        return
-    for key in keys:
-        yield PlannedRun(job, {PARTITION: key}, key)
+    elif not dates.single_run:
+        yield from (PlannedRun(job, {PARTITION: key}, key) for key in keys)
 
 
 def _describe(windows: dg.TimeWindowPartitionsDefinition) -> str:

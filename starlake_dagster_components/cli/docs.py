@@ -12,42 +12,26 @@ from pydantic.fields import FieldInfo
 
 from ..pipelines.dag_options import OPTIONS, REPLACED
 from ..settings import OptionGroup, Settings, SharedSettings, get_setting, list_choices
-from ..settings.text import build_option_name
 from .dag_option_help import HELP
-from .options import list_fields
+from .options import list_fields, name_option
 
 _COMMANDS: Mapping[OptionGroup, str] = {"read": "all", "run": "`run`, `dev`", "serve": "`dev`"}
 
 
-def list_settings() -> list[str]:
-    """Return the table, in Markdown, of the settings that the component, the function, the environment, and the command line share."""
-    return _build_table(SharedSettings.model_fields)
-
-
-def list_python_settings() -> list[str]:
-    """Return the table of the settings that YAML sets differently."""
-    return _build_table({name: field for name, field in Settings.model_fields.items() if name not in SharedSettings.model_fields})
-
-
-def _build_table(fields: Mapping[str, FieldInfo]) -> list[str]:
-    rows = [
-        f"| `{name}` | {_format_values(field)} | {_format_default(field)} | {_format_meaning(field)} |" for name, field in fields.items()
-    ]
+def list_settings(*, shared: bool) -> list[str]:
+    """Return the table, in Markdown, of the settings that all sources share, or of those that YAML sets differently."""
+    fields = [(name, field) for name, field in Settings.model_fields.items() if (name in SharedSettings.model_fields) is shared]
+    rows = [f"| `{name}` | {_format_values(field)} | {_format_default(field)} | {_format_meaning(field)} |" for name, field in fields]
     return ["| setting | values | default | meaning |", "|---|---|---|---|", *rows]
 
 
 def list_options() -> list[str]:
     """Return the table of the settings that are options of ``sl-dagster``."""
-    rows = [
-        f"| {', '.join(_format_options(name, field) for name, field in list_fields(group))} | {commands} |"
-        for group, commands in _COMMANDS.items()
-    ]
+    rows = []
+    for group, commands in _COMMANDS.items():
+        names = [name.replace("/--no-", "` / `--no-") for name in (name_option(*item) for item in list_fields(group))]
+        rows.append(f"| {', '.join(f'`{name}`' for name in names)} | {commands} |")
     return ["| options | commands |", "|---|---|", *rows]
-
-
-def _format_options(name: str, field: FieldInfo) -> str:
-    option = build_option_name(name)
-    return f"`{option}` / `--no-{option[2:]}`" if field.annotation is bool or get_setting(field).switch else f"`{option}`"
 
 
 def _format_values(field: FieldInfo) -> str:
@@ -118,8 +102,8 @@ def _format_help(command: click.Command, group: click.Context) -> list[str]:
 
 
 TABLES: Mapping[str, Callable[[], list[str]]] = {
-    "settings": list_settings,
-    "python settings": list_python_settings,
+    "settings": lambda: list_settings(shared=True),
+    "python settings": lambda: list_settings(shared=False),
     "options": list_options,
     "dag options": list_dag_options,
     "executor options": list_executor_options,
@@ -131,11 +115,8 @@ TABLES: Mapping[str, Callable[[], list[str]]] = {
 
 def write_tables(text: str) -> str:
     """Return the text of a page with updated tables."""
-
-    def write(found: re.Match[str]) -> str:
-        return "\n".join([found[1], *TABLES[found[2]](), found[3]])
-
-    return re.sub(r"(<!-- table: ([a-z ]+) -->)\n.*?(<!-- end of table -->)", write, text, flags=re.DOTALL)
+    pattern = re.compile(r"(<!-- table: ([a-z ]+) -->)\n.*?(<!-- end of table -->)", re.DOTALL)
+    return pattern.sub(lambda found: "\n".join([found[1], *TABLES[found[2]](), found[3]]), text)
 
 
 def main(folder: Path) -> None:

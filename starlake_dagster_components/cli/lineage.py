@@ -1,19 +1,18 @@
 """The output of ``sl-dagster lineage``: column lineage as text, JSON, or a Mermaid flowchart."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from ..errors import UnknownName
-from ..lineage.project import Column, ColumnSource, NodeColumns, list_node_columns
+from ..lineage.project import NodeColumns, list_node_columns
 from ..project.model import Project
 
 
 def select_columns(project: Project, name: str | None) -> list[NodeColumns]:
     """Return the columns that a name selects, followed by everything upstream of them.
 
-    Args:
-        project: the project.
-        name: ``domain.table`` or ``domain.task``, or one of them followed by ``.column``, in any case; None = all tables and tasks.
+    ``name`` is ``domain.table`` or ``domain.task``, or one of them followed by ``.column``, in any case; None = all tables and tasks.
 
     Raises:
         UnknownName: the table, task, or column does not exist.
@@ -42,15 +41,11 @@ def _add_upstream(nodes: dict[tuple[str, str], NodeColumns], start: NodeColumns,
         seen = selected.setdefault((kind, name), set())
         if one not in seen:
             seen.add(one)
-            sources = _find_sources(nodes.get((kind, name)), one)
-            stack += [(source.kind, source.name, source.column.split(".")[0]) for source in sources]
+            columns = nodes[kind, name].columns if (kind, name) in nodes else ()
+            sources = next((c.sources for c in columns if c.name.lower() == one.lower()), None)
+            stack += [(source.kind, source.name, source.column.split(".")[0]) for source in sources or ()]
     found = [(nodes[key], names) for key, names in selected.items() if key in nodes]
     return [NodeColumns(node.kind, node.name, tuple(c for c in node.columns if c.name in names), node.reason) for node, names in found]
-
-
-def _find_sources(node: NodeColumns | None, column: str) -> Sequence[ColumnSource]:
-    found = next((c for c in node.columns if c.name.lower() == column.lower()), None) if node else None
-    return found.sources or () if found else ()
 
 
 def format_text(nodes: Sequence[NodeColumns]) -> Iterator[str]:
@@ -59,13 +54,8 @@ def format_text(nodes: Sequence[NodeColumns]) -> Iterator[str]:
         yield f"{node.kind} {node.name}" + (f": unknown: {node.reason}" if node.reason else "")
         for column in node.columns:
             typed = f" ({column.type})" if column.type else ""
-            yield f"  {column.name}{typed}{_format_sources(column)}"
-
-
-def _format_sources(column: Column) -> str:
-    if column.sources is None:
-        return " <- unknown"
-    return f" <- {', '.join(source.text for source in column.sources)}" if column.sources else ""
+            sources = "unknown" if column.sources is None else ", ".join(source.text for source in column.sources)
+            yield f"  {column.name}{typed}{f' <- {sources}' if sources else ''}"
 
 
 def format_json(nodes: Sequence[NodeColumns]) -> dict[str, Any]:
@@ -76,14 +66,7 @@ def format_json(nodes: Sequence[NodeColumns]) -> dict[str, Any]:
                 "kind": node.kind,
                 "name": node.name,
                 **({"reason": node.reason} if node.reason else {}),
-                "columns": [
-                    {
-                        "name": c.name,
-                        "type": c.type or None,
-                        "sources": None if c.sources is None else [{"kind": s.kind, "name": s.name, "column": s.column} for s in c.sources],
-                    }
-                    for c in node.columns
-                ],
+                "columns": [{**asdict(column), "type": column.type or None} for column in node.columns],
             }
             for node in nodes
         ]
@@ -105,5 +88,4 @@ def format_mermaid(nodes: Sequence[NodeColumns]) -> Iterator[str]:
     for node in nodes:
         for column in node.columns:
             for source in column.sources or ():
-                begin = name_column(source.text)
-                yield f"  {begin} --> {name_column(f'{node.name}.{column.name}')}"
+                yield f"  {name_column(source.text)} --> {name_column(f'{node.name}.{column.name}')}"

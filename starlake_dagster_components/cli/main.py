@@ -4,7 +4,7 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,17 @@ from ..full_disk import explain_full_disk
 from ..masking import mask_data, mask_exception
 from ..settings.text import build_variable_name
 from ..version import __version__
-from .options import add_project_options, add_setting_options, build_settings, choose_project, get_given_texts, name_source, remember
+from .options import F, add_project_options, add_setting_options, build_settings, choose_project, get_given_texts, name_source, remember
 from .output import echo
 from .problems import format_github, list_errors, print_problems
 from .warm_up import warm_up
 
 _EXIT_CODES = "Exit code: 0 if {0}, 1 if {1}, 2 if the command line is invalid."
+
+
+def _add_format_option(*formats: str, help: str = "Output format.") -> Callable[[F], F]:
+    """Return a decorator that adds the option ``--format`` to a command. The first format is the default."""
+    return click.option("--format", "output", type=click.Choice(formats), default=formats[0], show_default=True, help=help)
 
 
 class _Group(click.Group):
@@ -55,14 +60,7 @@ def main() -> None:
 @main.command(epilog=_EXIT_CODES.format("there are no errors", "there are errors, or warnings with --strict"))
 @add_project_options()
 @click.option("--strict", is_flag=True, help="Exit with 1 on warnings as well.")
-@click.option(
-    "--format",
-    "output",
-    type=click.Choice(["text", "json", "github"]),
-    default="text",
-    show_default=True,
-    help="Output format: lines of text, JSON, or annotations for a GitHub workflow.",
-)
+@_add_format_option("text", "json", "github", help="Output format: lines of text, JSON, or annotations for a GitHub workflow.")
 def check(project: Path, strict: bool, output: str, **given: str | bool | None) -> None:
     """Check PROJECT and print every problem with its file and line."""
     from ..definitions.build import prepare_graph
@@ -98,7 +96,7 @@ def _format_json(data: Any) -> str:
 
 @main.command("list", epilog=_EXIT_CODES.format("there are no errors", "there are errors"))
 @add_project_options()
-@click.option("--format", "output", type=click.Choice(["table", "json"]), default="table", show_default=True, help="Output format.")
+@_add_format_option("table", "json")
 def list_(project: Path, output: str, **given: str | bool | None) -> None:
     """List the jobs and assets of PROJECT."""
     from ..definitions.build import prepare_graph
@@ -119,11 +117,6 @@ def list_(project: Path, output: str, **given: str | bool | None) -> None:
     sys.exit(1 if list_errors(problems) else 0)
 
 
-def _describe_sensor(sensor: Mapping[str, Any]) -> str:
-    count = len(sensor["assets"])
-    return "when 1 asset is materialized" if count == 1 else f"when {sensor['strategy']} of {count} assets are materialized"
-
-
 def _print_tables(summary: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
@@ -132,7 +125,10 @@ def _print_tables(summary: dict[str, Any]) -> None:
     jobs = Table("job", "kind", "executor", "assets", "starts", title="Jobs", title_justify="left")
     for job in summary["jobs"]:
         schedule, sensor = job["schedule"], job["sensor"]
-        starts = f"{schedule['cron']} ({schedule['timezone']})" if schedule else _describe_sensor(sensor) if sensor else "manually"
+        starts = f"{schedule['cron']} ({schedule['timezone']})" if schedule else "manually"
+        if sensor:
+            count = len(sensor["assets"])
+            starts = "when 1 asset is materialized" if count == 1 else f"when {sensor['strategy']} of {count} assets are materialized"
         jobs.add_row(job["name"], job["kind"], job["executor"], str(len(job["assets"])), starts)
     assets = Table("asset", "kind", "after", "source", title="Assets", title_justify="left")
     for asset in summary["assets"]:
@@ -143,11 +139,10 @@ def _print_tables(summary: dict[str, Any]) -> None:
 
 @main.command(epilog=_EXIT_CODES.format("all runs succeeded", "a run failed or there was nothing to run"))
 @add_project_options("run")
-@click.option("--job", default=None, metavar="NAME", help="The job to run. Default: all load jobs, then all transform jobs.")
+@click.option("--job", metavar="NAME", help="The job to run. Default: all load jobs, then all transform jobs.")
 @click.option(
     "--select",
     "selection",
-    default=None,
     metavar="TEXT",
     help="The assets to materialize, in Dagster's asset selection syntax: '+key:kpi_revenue'. Use it instead of --job.",
 )
@@ -158,27 +153,19 @@ def _print_tables(summary: dict[str, Any]) -> None:
     show_default=True,
     help="Minimum level of the Dagster log messages to print.",
 )
-@click.option("--scheduled-date", default=None, metavar="DATE", help="Logical date of the runs, in ISO 8601.")
-@click.option("--interval-start", default=None, metavar="DATE", help="Start of the data interval of the runs, in ISO 8601.")
-@click.option("--interval-end", default=None, metavar="DATE", help="End of the data interval of the runs, in ISO 8601.")
+@click.option("--scheduled-date", metavar="DATE", help="Logical date of the runs, in ISO 8601.")
+@click.option("--interval-start", metavar="DATE", help="Start of the data interval of the runs, in ISO 8601.")
+@click.option("--interval-end", metavar="DATE", help="End of the data interval of the runs, in ISO 8601.")
 @click.option(
     "--from",
     "first",
-    default=None,
     metavar="DATE",
     help="First day of a range. A job with partitions runs once for each partition that begins in the range.",
 )
-@click.option("--to", "last", default=None, metavar="DATE", help="Last day of the range.")
+@click.option("--to", "last", metavar="DATE", help="Last day of the range.")
 @click.option("--single-run", is_flag=True, help="Run each job once for the whole range.")
 @click.option("--quiet", "-q", is_flag=True, help="Print only failures, and no warnings.")
-@click.option(
-    "--format",
-    "output",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="Output format of the results. With json, everything else goes to stderr.",
-)
+@_add_format_option("table", "json", help="Output format of the results. With json, everything else goes to stderr.")
 def run(
     project: Path,
     job: str | None,
@@ -240,14 +227,7 @@ def run(
     metavar="NAME",
     help="Full name of a task (domain.task). You can repeat this option. Default: all tasks.",
 )
-@click.option(
-    "--format",
-    "output",
-    type=click.Choice(["tree", "json", "diagram"]),
-    default="tree",
-    show_default=True,
-    help="Output format: indented names, or one of Starlake's JSON formats.",
-)
+@_add_format_option("tree", "json", "diagram", help="Output format: indented names, or one of Starlake's JSON formats.")
 def dependencies(project: Path, tasks: tuple[str, ...], output: str, **given: str | bool | None) -> None:
     """Print the tables and tasks that the tasks of PROJECT read.
 
@@ -270,9 +250,7 @@ def dependencies(project: Path, tasks: tuple[str, ...], output: str, **given: st
 @main.command("lineage", epilog=_EXIT_CODES.format("the name exists", "it does not"))
 @add_setting_options()
 @click.argument("arguments", nargs=-1, metavar="[PROJECT] [NAME]")
-@click.option(
-    "--format", "output", type=click.Choice(["text", "json", "mermaid"]), default="text", show_default=True, help="Output format."
-)
+@_add_format_option("text", "json", "mermaid")
 def lineage_(arguments: tuple[str, ...], output: str, **given: str | bool | None) -> None:
     """Print the columns of PROJECT's tables and tasks, and the source columns of each.
 
@@ -320,7 +298,7 @@ def explain(arguments: tuple[str, ...], **given: str | bool | None) -> None:
 
 @main.command("cache", epilog=_EXIT_CODES.format("the plan is in the cache", "it could not be cached, or the project has errors"))
 @add_project_options()
-@click.option("--folder", default=None, metavar="FOLDER", help="Cache folder. Default: SL_DAGSTER_CACHE, or else the user's cache folder.")
+@click.option("--folder", metavar="FOLDER", help="Cache folder. Default: SL_DAGSTER_CACHE, or else the user's cache folder.")
 def cache_(project: Path, folder: str | None, **given: str | bool | None) -> None:
     """Cache the plan of PROJECT and the columns of its tasks, readable by all users. Use it, for example, when you build an image."""
     from ..definitions.build import examine_plan
@@ -336,20 +314,15 @@ def cache_(project: Path, folder: str | None, **given: str | bool | None) -> Non
     if filled.entry is None:
         echo(f"not cached: {filled.reason}", fg="red")
     else:
-        echo(f"{'already cached' if filled.found else 'cached'}: {filled.entry} ({_format_size(filled.size)})")
+        size = f"{filled.size / 1e6:.1f} MB" if filled.size >= 1e6 else f"{filled.size / 1e3:.1f} kB"
+        echo(f"{'already cached' if filled.found else 'cached'}: {filled.entry} ({size})")
     sys.exit(1 if errors or filled.entry is None else 0)
-
-
-def _format_size(number: int) -> str:
-    return f"{number / 1e6:.1f} MB" if number >= 1e6 else f"{number / 1e3:.1f} kB"
 
 
 @main.command(epilog=_EXIT_CODES.format("it was stopped with Ctrl-C", "it could not start or one of Dagster's services exited"))
 @add_setting_options("run", "serve")
 @click.argument("projects", nargs=-1, type=click.Path(path_type=Path), metavar="[PROJECT]...")
-@click.option(
-    "--port", "-p", type=int, default=None, metavar="NUMBER", help="Port of the web server. Default: the first free port from 3000."
-)
+@click.option("--port", "-p", type=int, metavar="NUMBER", help="Port of the web server. Default: the first free port from 3000.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address on which the web server listens.")
 @click.option("--reload/--no-reload", default=True, show_default=True, help="Reload a project when one of its files changes.")
 @click.option(

@@ -58,15 +58,12 @@ def add_project_options(*groups: OptionGroup) -> Callable[[F], F]:
     """Return a decorator that adds the argument PROJECT and the options of :func:`add_setting_options` to a command."""
 
     def decorate(function: F) -> F:
-        return click.argument("project", required=False, type=click.Path(path_type=Path), callback=_check_project)(
-            add_setting_options(*groups)(function)
+        argument = click.argument(
+            "project", required=False, type=click.Path(path_type=Path), callback=lambda ctx, param, given: choose_project(given)
         )
+        return argument(add_setting_options(*groups)(function))
 
     return decorate
-
-
-def _check_project(context: click.Context, parameter: click.Parameter, given: Path | None) -> Path:
-    return choose_project(given)
 
 
 def choose_project(given: Path | None) -> Path:
@@ -79,9 +76,8 @@ def choose_project(given: Path | None) -> Path:
     click.get_current_context().meta[_SOURCE] = source
     path = given if given is not None else Path(find_project(os.environ))
     if not path.is_dir():
-        raise click.BadParameter(
-            f"the folder '{path}' does not exist" if not path.exists() else f"'{path}' is not a folder", param_hint=source
-        )
+        problem = f"'{path}' is not a folder" if path.exists() else f"the folder '{path}' does not exist"
+        raise click.BadParameter(problem, param_hint=source)
     return path
 
 
@@ -90,15 +86,21 @@ def list_fields(*groups: OptionGroup) -> list[tuple[str, FieldInfo]]:
     return [(name, field) for name, field in Settings.model_fields.items() if get_setting(field).options in groups]
 
 
+def name_option(name: str, field: FieldInfo) -> str:
+    """Return the option of a setting, such as ``--asset-keys``, or ``--batch/--no-batch`` for a switch."""
+    option = build_option_name(name)
+    return f"{option}/--no-{option[2:]}" if field.annotation is bool or get_setting(field).switch else option
+
+
 def _build_option(name: str, field: FieldInfo) -> Callable[[F], F]:
-    option, help_ = build_option_name(name), get_setting(field).help
-    if field.annotation is bool or get_setting(field).switch:
-        return click.option(f"{option}/--no-{option[2:]}", default=None, help=help_)
-    choices = list_choices(field)
-    if choices:
-        return click.option(option, default=None, type=Choice(choices), help=help_)
+    option, setting, choices = name_option(name, field), get_setting(field), list_choices(field)
+    if choices or "/" in option:
+        return click.option(option, default=None, type=Choice(choices) if choices else None, help=setting.help)
+    origin = get_origin(field.annotation)
+    several = {Mapping: "NAME=VALUE,...", Sequence: "NAME,..."}[origin] if origin in (Mapping, Sequence) else ""
+    metavar = setting.metavar or several or ("NUMBER" if int in get_args(field.annotation) else "TEXT")
     complete = _complete_executor if name == "executor" else None
-    return click.option(option, default=None, metavar=get_setting(field).metavar or _name_value(field), help=help_, shell_complete=complete)
+    return click.option(option, metavar=metavar, help=setting.help, shell_complete=complete)
 
 
 def _complete_executor(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -106,14 +108,6 @@ def _complete_executor(ctx: click.Context, param: click.Parameter, incomplete: s
     from ..executors.registry import EXECUTOR_TYPES
 
     return Choice(list(EXECUTOR_TYPES)).shell_complete(ctx, param, incomplete)
-
-
-def _name_value(field: FieldInfo) -> str:
-    """Return the placeholder for the value of a setting in the help."""
-    origin = get_origin(field.annotation)
-    if origin is Mapping:
-        return "NAME=VALUE,..."
-    return "NAME,..." if origin is Sequence else "NUMBER" if int in get_args(field.annotation) else "TEXT"
 
 
 def get_given_texts(given: Given) -> dict[str, str]:

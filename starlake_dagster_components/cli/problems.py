@@ -27,9 +27,7 @@ def print_problems(problems: Sequence[Problem], *, err: bool = False) -> None:
 def format_github(problem: Problem, root: Path) -> str:
     """Return a problem as a GitHub workflow command, which annotates the line in a pull request.
 
-    Args:
-        problem: the problem; its file is relative to the project.
-        root: the project's folder. The annotation's file is relative to ``GITHUB_WORKSPACE``, or to the current folder if it is not set.
+    ``root`` is the project's folder. The annotation's file is relative to ``GITHUB_WORKSPACE``, or to the current folder if it is not set.
     """
     properties = []
     if problem.location:

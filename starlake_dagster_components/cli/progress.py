@@ -4,7 +4,6 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 from ..masking import mask_text
@@ -29,7 +28,7 @@ class Progress:
     def __enter__(self) -> None:
         """Start showing progress."""
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         """Stop showing progress."""
 
 
@@ -102,7 +101,7 @@ class LiveProgress(Progress):
         """Show the table."""
         self._live.start(refresh=True)
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         """Remove the table."""
         self._live.stop()
 

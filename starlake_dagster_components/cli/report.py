@@ -4,7 +4,7 @@ import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..masking import mask_data, mask_text
 
@@ -23,10 +23,8 @@ _STATUSES = ("done", "skipped", "failed", "not run")
 def print_results(results: "Sequence[RunResult]", width: int | None = None, *, quiet: bool = False) -> None:
     """Print a table of each job's asset results, why loads found no file, every failure in full, and the counts.
 
-    Args:
-        results: the results of :func:`run_headless`.
-        width: width of the table in characters; None = that of the terminal, or as wide as needed if the output goes elsewhere.
-        quiet: whether to print only failures.
+    ``width`` is that of the table, in characters; None = that of the terminal, or as wide as needed if the output goes elsewhere.
+    ``quiet``: print only failures.
     """
     from rich.console import Console
 
@@ -37,13 +35,11 @@ def print_results(results: "Sequence[RunResult]", width: int | None = None, *, q
         notes = [f"{a.key}: no files: {a.no_files}" for result in results for a in result.assets if a.no_files]
         if len(notes) > _MAX_NOTES:
             notes[_MAX_NOTES:] = [f"and {count(len(notes) - _MAX_NOTES, 'more load')} without files"]
-        for text in notes:
-            console.print(mask_text(text), style="yellow", markup=False, highlight=False, soft_wrap=True)
+        _print_lines(console, notes, "yellow")
         if notes:
             console.print()
     failures = list(_list_failures(results))
-    for text in failures:
-        console.print(mask_text(text), style="red", markup=False, highlight=False, soft_wrap=True)
+    _print_lines(console, failures, "red")
     if quiet:
         return
     if failures:
@@ -55,14 +51,17 @@ def print_results(results: "Sequence[RunResult]", width: int | None = None, *, q
     console.print(f"{jobs}. {count(len(assets), 'asset')}: {statuses or 'none'}", highlight=False, soft_wrap=True)
 
 
+def _print_lines(console: "Console", lines: Sequence[str], style: str) -> None:
+    for line in lines:
+        console.print(mask_text(line), style=style, markup=False, highlight=False, soft_wrap=True)
+
+
 def format_json(results: "Sequence[RunResult]") -> str:
     """Return the results as a JSON object with ``success`` and ``jobs``; unknown values are null."""
-    jobs = [{**_build_dict(result), "assets": [_build_dict(asset) for asset in result.assets]} for result in results]
+    jobs = [asdict(result) for result in results]
+    for result in [*jobs, *(asset for job in jobs for asset in job["assets"])]:
+        result["seconds"] = round(result["seconds"], 3)
     return json.dumps(mask_data({"success": all(r.success for r in results), "jobs": jobs}), indent=2, ensure_ascii=False)
-
-
-def _build_dict(result: "RunResult | AssetResult") -> dict[str, Any]:
-    return {**asdict(result), "seconds": round(result.seconds, 3)}
 
 
 def describe_result(result: "AssetResult") -> str:
@@ -92,36 +91,25 @@ class _ResultTable:
         self.table.add_column("job, asset", overflow="fold")
         self.table.add_column("result", no_wrap=True)
         for name in ("loaded", *(["rejected"] if rejects else []), "rows", "seconds"):
-            self.table.add_column(name, justify="right", no_wrap=True)
+            self.table.add_column(name, justify="right", no_wrap=True, style="yellow" if name == "rejected" else None)
 
-    def add_note(self, text: str) -> None:
-        """Add a line of text."""
+    def add_row(self, name: str, status: str = "", *counts: str, style: str = "") -> None:
+        """Add a line with a name in a style, a status, and the values of the other columns."""
         from rich.text import Text
 
-        self.table.add_row(Text(text, "dim"))
+        self.table.add_row(Text(name, style), Text(status, _STYLES.get(status, "")), *counts)
 
     def add_job(self, name: str, status: str, seconds: float | None) -> None:
         """Add a job's line."""
-        from rich.text import Text
-
         counts = [""] * (3 if self._rejects else 2)
-        self.table.add_row(Text(name, "bold"), Text(status, _STYLES.get(status, "")), *counts, "" if seconds is None else f"{seconds:.2f}")
+        self.add_row(name, status, *counts, "" if seconds is None else f"{seconds:.2f}", style="bold")
 
     def add_asset(self, asset: "AssetResult") -> None:
         """Add the line of a finished asset."""
-        from rich.text import Text
-
         loaded, rows = ("" if n is None else str(n) for n in (asset.loaded, asset.rows))
-        loaded = "0 files" if asset.files == 0 else loaded
-        rejected = [Text(str(asset.rejected or ""), "yellow")] if self._rejects else []
+        rejected = [str(asset.rejected or "")] if self._rejects else []
         seconds = f"{asset.seconds:.2f}" if asset.seconds else ""
-        self.table.add_row(Text(f"  {asset.key}"), Text(asset.status, _STYLES.get(asset.status, "")), loaded, *rejected, rows, seconds)
-
-    def add_running(self, key: str) -> None:
-        """Add the line of a running asset."""
-        from rich.text import Text
-
-        self.table.add_row(Text(f"  {key}"), Text("running", _STYLES["running"]))
+        self.add_row(f"  {asset.key}", asset.status, "0 files" if asset.files == 0 else loaded, *rejected, rows, seconds)
 
 
 def _build_table(results: "Sequence[RunResult]") -> "Table":
@@ -153,7 +141,7 @@ class RunTable:
         room = max(4, console.height - 6)
         ended = self._ended[-max(1, room // 3) :]
         if len(ended) < len(self._ended):
-            table.add_note(f"... {count(len(self._ended) - len(ended), 'job')} finished earlier")
+            table.add_row(f"... {count(len(self._ended) - len(ended), 'job')} finished earlier", style="dim")
         for result in ended:
             table.add_job(result.label, "done" if result.success else "failed", result.seconds)
         room -= len(ended)
@@ -162,7 +150,7 @@ class RunTable:
         for name in self._waiting[: max(1, room)]:
             table.add_job(name, "waiting", None)
         if len(self._waiting) > max(1, room):
-            table.add_note(f"... and {len(self._waiting) - max(1, room)} more")
+            table.add_row(f"... and {len(self._waiting) - max(1, room)} more", style="dim")
         yield table.table
 
     def _add_running(self, table: _ResultTable, room: int) -> int:
@@ -178,7 +166,7 @@ class RunTable:
             table.add_asset(asset)
         shown = running[: max(1, room - len(failed))]
         for key in shown:
-            table.add_running(key)
+            table.add_row(f"  {key}", "running")
         left = room - len(failed) - len(shown)
         others = [asset for asset in results if asset.status != "failed"][-left:] if left > 0 else []
         for asset in reversed(others):

@@ -88,28 +88,23 @@ def run_headless(
             raise StarlakeError(f"{built.plan.project.root} has no jobs to run: {why}")
         if left_out and report:
             report(f"{left_out}; use --select to run them")
-    if keys is not None:
-        planned = plan_selection_runs(built, dates, name_selection_job(built), keys)
-    else:
+    if keys is None:
         planned = plan_job_runs(built, settings, dates, [job] if job is not None else names, report)
+    else:
+        name = SELECTION
+        while name in names:
+            name += "_"
+        planned = plan_selection_runs(built, dates, name, keys)
     with _open_instance() as instance, keep_definitions(built, settings) as token, progress or contextlib.nullcontext():
         _dagster_cli.name_location_of_runs(instance, location)
         runner = _Runner(instance, token, tags, log_level, progress)
         if progress:
-            progress.plan_jobs([f"{run.job} {run.partition}".rstrip() for run in planned])
-        return runner.run_selection(planned, keys) if keys is not None else runner.run_jobs(planned)
+            progress.plan_jobs([run.label for run in planned])
+        return runner.run_jobs(planned) if keys is None else [runner.run_job(run, keys, selection=True) for run in planned]
 
 
 SELECTION = "selection"
-"""Name of the job that runs selected assets, unless the project has a job with this name."""
-
-
-def name_selection_job(built: Built) -> str:
-    """Return a name, not used by the project's jobs, for the job that runs selected assets."""
-    name = SELECTION
-    while any(name == pipeline.name for pipeline in built.plan.pipelines):
-        name += "_"
-    return name
+"""Name of the job that runs selected assets. Underscores are added if the project has a job with this name."""
 
 
 _BUILT: dict[str, dg.Definitions] = {}
@@ -194,10 +189,6 @@ class _Runner:
                 (not_made.discard if is_made else not_made.add)(key)
         return results
 
-    def run_selection(self, planned: Sequence[PlannedRun], keys: Sequence[dg.AssetKey]) -> list[RunResult]:
-        """Materialize some assets, of any jobs, once per planned run."""
-        return [self.run_job(run, keys, selection=True) for run in planned]
-
     def run_job(self, run: PlannedRun, keys: Sequence[dg.AssetKey] | None, *, selection: bool = False) -> RunResult:
         """Run one job, or some of its assets, to completion."""
         target = dg.build_reconstructable_job(
@@ -206,9 +197,8 @@ class _Runner:
         config = {"loggers": {"console": {"config": {"log_level": self.log_level}}}}
         mark = uuid.uuid4().hex
         began = time.monotonic()
-        label = f"{run.job} {run.partition}".rstrip()
         with (
-            _Follower(self.instance, mark, label, self.progress) if self.progress else contextlib.nullcontext(),
+            _Follower(self.instance, mark, run.label, self.progress) if self.progress else contextlib.nullcontext(),
             dg.execute_job(
                 target,
                 instance=self.instance,
