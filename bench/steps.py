@@ -142,7 +142,7 @@ def _build_one_step_job(root: str, settings: Settings, at_a_time: int) -> dg.Job
     plan, graph, _ = prepare_graph(root, settings)
     (pipeline,) = (p for p in plan.pipelines if p.name == JOB)
     domains = {d.name: d for d in plan.project.domains}
-    tables = {graph.get_key("table", t.full_name): t for t in pipeline.tables}
+    tables = {graph.keys["table", t.full_name]: t for t in pipeline.tables}
     executor = settings.executor
     assert executor is not None
 

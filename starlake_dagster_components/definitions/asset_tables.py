@@ -22,18 +22,16 @@ def table_of(source: dg.Definitions | dg.AssetExecutionContext | dg.OpExecutionC
         StarlakeError: the asset has no table (for example, the pre-load of a domain).
     """
     asset_key = dg.AssetKey.from_user_string(key) if isinstance(key, str) else key
-    known = _list_metadata(source)
+    known: Mapping[dg.AssetKey, Mapping[str, Any]]
+    if isinstance(source, dg.Definitions):
+        known = {spec.key: spec.metadata for spec in source.resolve_all_asset_specs()}
+    else:
+        # Not `repository_def`, which is not available in `execute_in_process`.
+        graph = source.job_def.asset_layer.asset_graph
+        known = {key: graph.get(key).metadata for key in graph.get_all_asset_keys()}
     if asset_key not in known:
         raise UnknownName(kind="asset", name=asset_key.to_user_string(), known=(other.to_user_string() for other in known))
     name = known[asset_key].get(TABLE_NAME)
     if name is None:
         raise StarlakeError(f"the asset '{asset_key.to_user_string()}' has no table: it has no metadata '{TABLE_NAME}'")
     return str(name.value if isinstance(name, dg.MetadataValue) else name)
-
-
-def _list_metadata(source: dg.Definitions | dg.AssetExecutionContext | dg.OpExecutionContext) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
-    if isinstance(source, dg.Definitions):
-        return {spec.key: spec.metadata for spec in source.resolve_all_asset_specs()}
-    # Not `repository_def`, which is not available in `execute_in_process`.
-    graph = source.job_def.asset_layer.asset_graph
-    return {key: graph.get(key).metadata for key in graph.get_all_asset_keys()}

@@ -137,7 +137,7 @@ def load_project_plan(
         ProjectNotFound: the folder does not exist, or does not contain a Starlake project.
     """
     folder = os.path.abspath(os.path.expanduser(root))
-    register_secret_names(folder, settings.secret_names)
+    register_secret_names(folder, tuple(settings.secrets))
     register_secrets(folder, "settings", settings.variables, settings.executor)
     with pause_garbage_collection():
         return load_plan(

@@ -70,17 +70,12 @@ class AssetGraph:
                 depths.setdefault(key, 1 + max((depths.get(k, 0) for k in upstream.get(key, ())), default=0))
         return max(depths.values(), default=0)
 
-    def get_key(self, kind: str, name: str) -> dg.AssetKey:
-        """Return the asset key of a node."""
-        return self.keys[kind, name]
-
     def get_pipeline_keys(self, pipeline: Pipeline) -> tuple[dg.AssetKey, ...]:
         """Return the keys of a pipeline's own assets: its pre-loads and tables, or its tasks."""
-        domains = [d for d, pre_load in pipeline.pre_load.items() if pre_load.strategy != "none"]
         return (
-            *(self.get_key("domain", d) for d in domains),
-            *(self.get_key("table", t.full_name) for t in pipeline.tables),
-            *(self.get_key("task", t.full_name) for t in pipeline.tasks),
+            *(self.keys["domain", d] for d, pre_load in pipeline.pre_load.items() if pre_load.strategy != "none"),
+            *(self.keys["table", t.full_name] for t in pipeline.tables),
+            *(self.keys["task", t.full_name] for t in pipeline.tasks),
         )
 
     def find_upstream(self, pipeline: Pipeline) -> Mapping[str, dg.AssetKey]:
@@ -98,7 +93,7 @@ class AssetGraph:
         """Return the direct inputs of a pipeline's tasks, except its own tasks: logical name -> asset key."""
         own = {t.full_name for t in pipeline.tasks}
         return {
-            d.name: self.get_key(d.kind, d.name)
+            d.name: self.keys[d.kind, d.name]
             for task in pipeline.tasks
             for d in self.plan.dependencies.get_direct(task.full_name)
             if d.awaited and not (d.kind == "task" and d.name in own)

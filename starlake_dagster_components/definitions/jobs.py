@@ -36,7 +36,7 @@ def select_job_keys(graph: AssetGraph, pipeline: Pipeline) -> tuple[dg.AssetKey,
                 keys[graph.keys[node_id]] = None
                 table = graph.nodes[node_id].table
                 if table and ("domain", table.domain) in graph.keys:
-                    domain_key = graph.get_key("domain", table.domain)
+                    domain_key = graph.keys["domain", table.domain]
                     if any(d.asset_key == domain_key for d in graph.specs[node_id].deps):
                         keys[domain_key] = None
     return tuple(keys)

@@ -12,7 +12,7 @@ from ..settings import AssetKeyStyle
 _OUTSIDE_KEY = re.compile(r"[^a-zA-Z0-9_-]")
 _OUTSIDE_NAME = re.compile(r"[^a-zA-Z0-9_]")
 _TAG_KEY = re.compile(r"^([A-Za-z0-9_.-]{1,63}/)?[A-Za-z0-9_.-]{1,63}$")
-_TAG_VALUE = re.compile(r"^[A-Za-z0-9_.-]{0,63}$")
+_OUTSIDE_TAG = re.compile(r"[^A-Za-z0-9_.-]")
 
 
 def sanitize_id(text: str) -> str:
@@ -80,17 +80,12 @@ def build_tags(labels: Iterable[str]) -> Mapping[str, str]:
     """
     tags: dict[str, str] = {}
     for label in labels:
-        key, _, value = label.strip().partition("=")
-        key, value = key.strip(), value.strip()
-        if not _TAG_KEY.match(key):
-            key = re.sub(r"[^A-Za-z0-9_.-]", "_", key)[:63]
-        if not _TAG_VALUE.match(value):
-            value = re.sub(r"[^A-Za-z0-9_.-]", "_", value)[:63]
+        key, _, value = (part.strip() for part in label.partition("="))
         if key:
-            tags[key] = value
+            tags[key if _TAG_KEY.match(key) else build_tag_value(key)] = build_tag_value(value)
     return tags
 
 
 def build_tag_value(text: str) -> str:
     """Return a string as a tag value: invalid characters become ``_``, and everything after 63 characters is removed."""
-    return re.sub(r"[^A-Za-z0-9_.-]", "_", text)[:63]
+    return _OUTSIDE_TAG.sub("_", text)[:63]

@@ -32,31 +32,25 @@ def find_op_attributes(node: StarlakeNode, settings: Settings) -> OpAttributes:
     Rules of ``op`` are applied in order, so later ones override earlier ones. They override the settings ``pool`` and ``op_tags``, which
     override the options of the DAG config (``default_pool``, ``retries``).
     """
-    pool = settings.pool or _find_pool(node.pipeline)
+    own = node.pipeline.options.get("default_pool", "").strip() if node.pipeline else ""
+    pool = settings.pool or (own if own != AIRFLOW_DEFAULT_POOL else "") or None
     retry: RetryRule | None = None
     tags = dict(settings.op_tags)
-    if settings.op_rules:
-        described = _describe(node)
-        for rule in settings.op_rules:
-            if rule.covers(described):
-                pool, retry = rule.pool or pool, rule.retry_policy or retry
-                tags |= rule.tags
+    described = _describe(node) if settings.op_rules else None
+    for rule in settings.op_rules:
+        if described and rule.covers(described):
+            pool, retry = rule.pool or pool, rule.retry_policy or retry
+            tags |= rule.tags
     tags |= {"starlake/command": _VERBS[node.type], "starlake/domain": build_tag_value(node.domain)}
     return OpAttributes(pool, _build_retry_policy(node.pipeline, settings) if retry is None else _convert(retry), tags)
 
 
 def _describe(node: StarlakeNode) -> SelectableNode:
-    described = node.table or node.task
-    if described is not None:
-        return describe_node(described, node.pipeline)
+    if node.load_or_task is not None:
+        return describe_node(node.load_or_task, node.pipeline)
     domain = node.load_domain
     assert domain is not None
     return describe_pre_load(domain.name, domain.final_name, domain.tags, node.pipeline)
-
-
-def _find_pool(pipeline: Pipeline | None) -> str | None:
-    pool = pipeline.options.get("default_pool", "").strip() if pipeline else ""
-    return pool if pool and pool != AIRFLOW_DEFAULT_POOL else None
 
 
 def _convert(rule: RetryRule) -> dg.RetryPolicy | None:

@@ -1,6 +1,6 @@
 """Apply the patterns of the settings ``op``, ``select``, and ``exclude`` to a plan."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from ..errors import Problem
@@ -12,15 +12,12 @@ from ..settings.selection import NodePattern, SelectableNode
 
 def describe_node(node: Table | Task, pipeline: Pipeline | None) -> SelectableNode:
     """Return the values of a table or task that patterns can match."""
-    dag_ref = pipeline.dag_config.name if pipeline else ""
-    tags = frozenset(node.tags)
     if isinstance(node, Table):
-        names = frozenset((node.full_name, node.final_full_name))
-        return SelectableNode(
-            "table", names, frozenset((node.domain, node.final_domain)), frozenset((node.name, node.final_name)), tags, dag_ref
-        )
-    names = frozenset((node.full_name, node.sink_name))
-    return SelectableNode("task", names, frozenset((node.domain,)), frozenset((node.name, node.table)), tags, dag_ref)
+        names, domains, short_names = (node.full_name, node.final_full_name), (node.domain, node.final_domain), (node.name, node.final_name)
+    else:
+        names, domains, short_names = (node.full_name, node.sink_name), (node.domain, node.domain), (node.name, node.table)
+    kind, dag_ref = "table" if isinstance(node, Table) else "task", pipeline.dag_config.name if pipeline else ""
+    return SelectableNode(kind, frozenset(names), frozenset(domains), frozenset(short_names), frozenset(node.tags), dag_ref)
 
 
 def describe_pre_load(name: str, final_name: str, tags: Iterable[str], pipeline: Pipeline | None) -> SelectableNode:
@@ -39,10 +36,11 @@ def select_nodes(plan: Plan, settings: Settings) -> tuple[Plan, tuple[Problem, .
         return plan, ()
     members: list[Table | Task] = [*plan.project.tables, *plan.project.tasks]
     nodes = {_identify(node): describe_node(node, plan.find_pipeline(node)) for node in members}
+    domains = [describe_pre_load(d.name, d.final_name, d.tags, None) for d in plan.project.domains]
     problems = [
         *_find_unmatched("select", settings.select, nodes.values()),
         *_find_unmatched("exclude", settings.exclude, nodes.values()),
-        *_find_unmatched_rules(plan, settings, nodes.values()),
+        *(p for rule in settings.op_rules for p in _find_unmatched("op", rule.match, [*nodes.values(), *domains])),
     ]
     left_out = frozenset(
         key
@@ -60,17 +58,10 @@ def _identify(node: Table | Task) -> tuple[str, str]:
     return ("table" if isinstance(node, Table) else "task", node.full_name)
 
 
-def _find_unmatched(setting: str, patterns: Sequence[NodePattern], nodes: Iterable[SelectableNode]) -> Iterator[Problem]:
-    known = list(nodes)
+def _find_unmatched(setting: str, patterns: Sequence[NodePattern], nodes: Collection[SelectableNode]) -> Iterator[Problem]:
     for pattern in patterns:
-        if not any(pattern.selects(node) for node in known):
+        if not any(pattern.selects(node) for node in nodes):
             yield Problem(None, "error", f"{setting}: '{pattern.text}' matches no table and no task of the project")
-
-
-def _find_unmatched_rules(plan: Plan, settings: Settings, nodes: Iterable[SelectableNode]) -> Iterator[Problem]:
-    domains = [describe_pre_load(d.name, d.final_name, d.tags, None) for d in plan.project.domains]
-    for rule in settings.op_rules:
-        yield from _find_unmatched("op", rule.match, [*nodes, *domains])
 
 
 def _leave_out(plan: Plan, left_out: frozenset[tuple[str, str]]) -> Plan:

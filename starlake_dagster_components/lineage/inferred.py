@@ -8,13 +8,12 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from ..pipelines.pipeline import InferredColumns, Plan
 from ..pipelines.plan_loading import Loaded
 from ..pipelines.stored_columns import iterate_undeclared
-from ..project.model import Task
 
 logger = logging.getLogger("starlake_dagster_components")
 
@@ -32,12 +31,18 @@ def find_undeclared_columns(plan: Plan, rest: Callable[[float], object] = lambda
     ``rest`` is called after each task, with the CPU seconds that the task took.
     """
     # Imported here to keep sqlglot out of the load path.
+    from graphlib import TopologicalSorter
+
     from .project import ProjectColumns
     from .statement import UnsupportedQuery
 
     columns = ProjectColumns(plan.project)
     found: dict[str, tuple[tuple[str, str], ...]] = {}
-    for task in _sort_by_dependencies(plan):
+    # Upstream tasks first, so that a long chain of tasks does not cause deep recursion.
+    tasks = {task.full_name: task for task in iterate_undeclared(plan)}
+    direct = plan.dependencies.get_direct
+    order = TopologicalSorter({name: [d.name for d in direct(name) if d.kind == "task"] for name in tasks})
+    for task in (tasks[name] for name in order.static_order() if name in tasks):
         began = time.thread_time()
         try:
             found[task.full_name] = tuple((c.name, c.type) for c in columns.get_task_columns(task))
@@ -48,16 +53,6 @@ def find_undeclared_columns(plan: Plan, rest: Callable[[float], object] = lambda
         finally:
             rest(time.thread_time() - began)
     return found
-
-
-def _sort_by_dependencies(plan: Plan) -> Iterator[Task]:
-    """Yield the tasks that do not declare columns, upstream ones first, so that a long chain of tasks does not cause deep recursion."""
-    from graphlib import TopologicalSorter
-
-    tasks = {task.full_name: task for task in iterate_undeclared(plan)}
-    direct = plan.dependencies.get_direct
-    order = TopologicalSorter({name: [d.name for d in direct(name) if d.kind == "task"] for name in tasks})
-    return (tasks[name] for name in order.static_order() if name in tasks)
 
 
 def fill_columns(loaded: Loaded) -> None:

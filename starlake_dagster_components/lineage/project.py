@@ -11,7 +11,7 @@ from ..project.model import Attribute, Project, Table, TableReference, Task, Wri
 from ..project.sql.references import find_dialect, find_query_connection
 from ..project.sql.sections import render_task
 from ..project.templating import TemplateError
-from .statement import OutputColumn, TableColumns, UnsupportedQuery, find_columns
+from .statement import OutputColumn, SourceColumn, TableColumns, UnsupportedQuery, find_columns
 
 logger = logging.getLogger("starlake_dagster_components")
 
@@ -64,11 +64,7 @@ class Column:
 
 
 class ProjectColumns:
-    """Finds the columns of tables and tasks on demand, and caches them. It is thread-safe.
-
-    Args:
-        project: the project of a plan.
-    """
+    """Finds the columns of the tables and tasks of a plan's project on demand, and caches them. It is thread-safe."""
 
     def __init__(self, project: Project) -> None:
         self._project = project
@@ -105,9 +101,8 @@ class ProjectColumns:
 
     def get_table_columns(self, table: Table) -> tuple[Column, ...]:
         """Return the columns of a table. Each is derived from a field of its files, or from the fields that its script uses."""
-        own = [
-            Column(a.final_name, self._find_type(a), self._find_file_fields(table, a)) for a in table.attributes if not a.ignore and a.name
-        ]
+        attributes = [a for a in table.attributes if not a.ignore and a.name]
+        own = [Column(a.final_name, self._find_type(a), self._find_file_fields(table, a)) for a in attributes]
         return (*own, *(Column(name, "timestamp") for name in self.list_history_columns(table.metadata.write_strategy)))
 
     def _resolve_columns(self, task: Task) -> tuple[Column, ...]:
@@ -128,7 +123,7 @@ class ProjectColumns:
 
     def _build_column(self, task: Task, output: OutputColumn) -> Column:
         declared = next((a for a in task.attributes if a.name.lower() == output.name.lower()), None)
-        sources = None if output.sources is None else tuple(sorted({s for one in output.sources for s in _split_identity(*_pair(one))}))
+        sources = None if output.sources is None else tuple(sorted({s for one in output.sources for s in _split_identity(one)}))
         return Column(output.name, (self._find_type(declared) if declared else "") or output.type, sources)
 
     def _find_table(self, task: Task, parts: tuple[str, ...]) -> tuple[str, TableColumns] | None:
@@ -141,11 +136,9 @@ class ProjectColumns:
         return identity, self._list_columns(found[0].kind, found[0].name)
 
     def _list_columns(self, kind: str, name: str) -> TableColumns:
-        if kind == "table":
-            return {c.name: c.type for c in self.get_table_columns(self._tables[name])}
-        if kind == "external":
-            external = self._external.get(name.lower())
-            return {c.name: c.type for c in self.get_table_columns(external)} if external else {}
+        if kind in ("table", "external"):
+            table = self._tables[name] if kind == "table" else self._external.get(name.lower())
+            return {c.name: c.type for c in self.get_table_columns(table)} if table else {}
         task = self._tasks[name]
         if name in self._open:
             return self._list_declared(task)
@@ -166,7 +159,7 @@ class ProjectColumns:
     def _find_file_fields(self, table: Table, attribute: Attribute) -> tuple[ColumnSource, ...] | None:
         if not attribute.script:
             return (ColumnSource("file", table.pattern, attribute.name),)
-        fields = {a.name: "" for a in table.attributes if not a.script} | {a.final_name: "" for a in table.attributes if not a.script}
+        fields = {name: "" for a in table.attributes if not a.script for name in (a.name, a.final_name)}
         original = {a.final_name.lower(): a.name for a in table.attributes}
         dialect = find_dialect(self._project.find_connection(table))
         try:
@@ -175,9 +168,8 @@ class ProjectColumns:
             return None
         if output.sources is None:
             return None
-        return tuple(
-            sorted({ColumnSource("file", table.pattern, original.get(s.column.lower(), s.column.split(".")[0])) for s in output.sources})
-        )
+        names = {original.get(s.column.lower(), s.column.split(".")[0]) for s in output.sources}
+        return tuple(ColumnSource("file", table.pattern, name) for name in sorted(names))
 
     def list_history_columns(self, strategy: WriteStrategy | None) -> Sequence[str]:
         """Return the columns that Starlake adds to a table with the write strategy SCD2 (``JdbcStrategiesBuilder``)."""
@@ -189,17 +181,13 @@ class ProjectColumns:
         return (str(start), str(end))
 
 
-def _pair(source: object) -> tuple[str, str]:
-    return source.table, source.column  # type: ignore[attr-defined]
-
-
-def _split_identity(table: str, column: str) -> Iterator[ColumnSource]:
+def _split_identity(source: SourceColumn) -> Iterator[ColumnSource]:
     """Yield the sources that an identity from :meth:`ProjectColumns._find_table` stands for: several if several tasks write the table."""
-    parts = table.split(_SEPARATOR)
+    parts = source.table.split(_SEPARATOR)
     if len(parts) == 1:
-        yield ColumnSource("external", table, column)
+        yield ColumnSource("external", source.table, source.column)
     for kind, name in zip(parts[::2], parts[1::2], strict=False):
-        yield ColumnSource(kind, name, column)
+        yield ColumnSource(kind, name, source.column)
 
 
 @dataclass(frozen=True, slots=True)

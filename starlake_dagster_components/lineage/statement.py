@@ -5,14 +5,18 @@ Lineage that cannot be determined is left out, because a missing edge is better 
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import sqlglot
+from sqlglot import exp
+from sqlglot.errors import SqlglotError
+from sqlglot.optimizer.annotate_types import annotate_types
+from sqlglot.optimizer.qualify import qualify
+from sqlglot.optimizer.scope import Scope, build_scope, traverse_scope
+from sqlglot.schema import MappingSchema
 
 from ..project.sql.nesting import is_nested_too_deeply
 from ..project.sql.tree import silence_sqlglot
-
-if TYPE_CHECKING:
-    from sqlglot import exp
-    from sqlglot.optimizer.scope import Scope
 
 TableColumns = Mapping[str, str]
 """The columns of a table in order: name -> SQL type, which is empty if unknown. The mapping is empty if the columns are unknown."""
@@ -63,7 +67,7 @@ class _Query:
         tables: name in the tree -> identity and columns of a table.
     """
 
-    tree: "exp.Query"
+    tree: exp.Query
     dialect: str
     has_types: bool = True
     spelled: dict[str, str] = field(default_factory=dict)
@@ -81,8 +85,6 @@ def find_columns(sql: str, dialect: str, find_table: FindTable) -> tuple[OutputC
     Raises:
         UnsupportedQuery: this is not a single query that can be analyzed, or it selects ``*`` from unknown columns.
     """
-    from sqlglot.errors import SqlglotError
-
     if len(sql) > MAX_LENGTH:
         raise UnsupportedQuery(f"the query has {len(sql)} characters")
     if is_nested_too_deeply(sql):
@@ -101,9 +103,6 @@ def find_columns(sql: str, dialect: str, find_table: FindTable) -> tuple[OutputC
 
 def _parse(sql: str, dialect: str) -> _Query:
     """Parse a query. All names are converted to lower case and quoted, so that every dialect compares them in the same way."""
-    import sqlglot
-    from sqlglot import exp
-
     statements = [s for s in sqlglot.parse(sql, dialect=dialect or None) if s is not None and not isinstance(s, exp.Semicolon)]
     if len(statements) != 1 or not isinstance(statements[0], exp.Query):
         raise UnsupportedQuery("it is not a single query")
@@ -125,13 +124,8 @@ def _parse(sql: str, dialect: str) -> _Query:
 
 def _name_tables(query: _Query, find_table: FindTable) -> None:
     """Replace each table name, which may have several parts, with a single name that identifies the table."""
-    from sqlglot import exp
-    from sqlglot.optimizer.scope import traverse_scope
-
-    physical = {
-        id(source): source for scope in traverse_scope(query.tree) for source in scope.sources.values() if isinstance(source, exp.Table)
-    }
-    for table in physical.values():
+    sources = (source for scope in traverse_scope(query.tree) for source in scope.sources.values())
+    for table in {id(source): source for source in sources if isinstance(source, exp.Table)}.values():
         if not isinstance(table.this, exp.Identifier):
             continue
         parts = tuple(query.spelled.get(part.name, part.name) for part in table.parts)
@@ -145,39 +139,20 @@ def _name_tables(query: _Query, find_table: FindTable) -> None:
         table.set("this", exp.to_identifier(name, quoted=True))
         table.set("db", None)
         table.set("catalog", None)
-    for one in query.tree.find_all(exp.Column):
-        column: Any = one
+    aliases = {t.alias_or_name for t in query.tree.find_all(exp.Table, exp.Subquery, exp.Unnest, exp.Lateral, exp.CTE)}
+    for column in query.tree.find_all(exp.Column):
         # In sales.orders.id, orders is the table's alias, unless it is a column and id is one of its fields.
-        if column.args.get("db") is not None and column.args.get("catalog") is None and not _is_struct(query, column):
+        if column.args.get("db") is not None and column.args.get("catalog") is None and column.text("table") in aliases:
             column.set("db", None)
 
 
-def _is_struct(query: _Query, column: Any) -> bool:
-    """Return whether ``a.b.c`` is field c of column b in table a, rather than column c of table a.b."""
-    from sqlglot import exp
-
-    aliases = {t.alias_or_name for t in query.tree.find_all(exp.Table, exp.Subquery, exp.Unnest, exp.Lateral, exp.CTE)}
-    return column.text("table") not in aliases
-
-
-def _qualify(query: _Query) -> "Scope":
-    from sqlglot.optimizer.qualify import qualify
-    from sqlglot.optimizer.scope import build_scope
-    from sqlglot.schema import MappingSchema
-
+def _qualify(query: _Query) -> Scope:
     dialect = query.dialect or None
     schema = MappingSchema(dialect=dialect, normalize=False)
     for name, (_, columns) in query.tables.items():
         if columns:
             schema.add_table(name, {c.lower(): t or "unknown" for c, t in columns.items()}, dialect=dialect, normalize=False)
-    tree = qualify(
-        query.tree,
-        schema=schema,
-        dialect=dialect,
-        validate_qualify_columns=False,
-        quote_identifiers=False,
-        identify=False,
-    )
+    tree = qualify(query.tree, schema=schema, dialect=dialect, validate_qualify_columns=False, quote_identifiers=False, identify=False)
     scope = build_scope(tree)
     if scope is None:
         raise UnsupportedQuery("its names cannot be resolved")
@@ -189,16 +164,10 @@ def _qualify(query: _Query) -> "Scope":
 
 def _annotate(query: _Query, schema: Any) -> None:
     """Add types to the tree. If that fails, they remain unknown."""
-    from sqlglot import exp
-    from sqlglot.optimizer.annotate_types import annotate_types
-
     try:
         annotate_types(query.tree, schema=schema, dialect=query.dialect or None)
-        wrong = [
-            node
-            for node in query.tree.find_all(exp.Sub, exp.Sum, exp.Round, exp.CurrentTimestamp, exp.Literal)
-            if _is_mistyped(node, query.dialect)
-        ]
+        doubtful = query.tree.find_all(exp.Sub, exp.Sum, exp.Round, exp.CurrentTimestamp, exp.Literal)
+        wrong = [node for node in doubtful if _is_mistyped(node, query.dialect)]
         for node in wrong:
             cast = exp.Cast(to=exp.DataType.build("unknown"))
             node.replace(cast)
@@ -211,8 +180,6 @@ def _annotate(query: _Query, schema: Any) -> None:
 
 def _is_mistyped(node: Any, dialect: str) -> bool:
     """Return whether the type that sqlglot gives an expression is not the database's."""
-    from sqlglot import exp
-
     if isinstance(node, exp.Sub):
         # A number of days or an interval; for sqlglot, another date.
         return all(side.is_type(*exp.DataType.TEMPORAL_TYPES) for side in (node.left, node.right))
@@ -228,7 +195,7 @@ def _is_mistyped(node: Any, dialect: str) -> bool:
 class _Tracer:
     """Traces columns through the scopes of a qualified query."""
 
-    def __init__(self, query: _Query, scope: "Scope") -> None:
+    def __init__(self, query: _Query, scope: Scope) -> None:
         self._query = query
         self._root = scope
         self._known: dict[tuple[int, int], frozenset[SourceColumn] | None] = {}
@@ -244,19 +211,12 @@ class _Tracer:
             if name in seen or (name.startswith("_col_") and name not in self._query.spelled):
                 continue
             seen.add(name)
-            sources = self._follow(self._root, index)
-            outputs.append(
-                OutputColumn(
-                    self._query.spelled.get(name, name),
-                    self._find_type(index),
-                    None if sources is None else tuple(sorted(sources)),
-                )
-            )
+            found = self._follow(self._root, index)
+            sources = None if found is None else tuple(sorted(found))
+            outputs.append(OutputColumn(self._query.spelled.get(name, name), self._find_type(index), sources))
         return tuple(outputs)
 
-    def _list_names(self, scope: "Scope") -> Sequence[str]:
-        from sqlglot import exp
-
+    def _list_names(self, scope: Scope) -> Sequence[str]:
         expression: Any = scope.expression
         names = expression.named_selects
         if any(name in ("*", "") for name in names) or any(s.is_star for s in expression.selects):
@@ -274,7 +234,7 @@ class _Tracer:
             return ""
         return str(found.sql(dialect=self._query.dialect or None)).lower()
 
-    def _follow(self, scope: "Scope", index: int) -> frozenset[SourceColumn] | None:
+    def _follow(self, scope: Scope, index: int) -> frozenset[SourceColumn] | None:
         """Return the sources of a column of a scope; None if unknown. The recursive part of a query adds no sources."""
         key = (id(scope.expression), index)
         if key in self._known:
@@ -283,13 +243,18 @@ class _Tracer:
             return frozenset()
         self._open.add(key)
         try:
-            found = self._follow_set(scope, index) if _list_sides(scope) else self._follow_select(scope, index)
+            if _list_sides(scope):
+                found = self._follow_set(scope, index)
+            else:
+                expression: Any = scope.expression
+                selects = expression.selects
+                found = self._follow_expression(scope, selects[index]) if index < len(selects) else None
         finally:
             self._open.discard(key)
         self._known[key] = found
         return found
 
-    def _follow_set(self, scope: "Scope", index: int) -> frozenset[SourceColumn] | None:
+    def _follow_set(self, scope: Scope, index: int) -> frozenset[SourceColumn] | None:
         sides = _list_sides(scope)
         if scope.expression.args.get("by_name"):
             name = self._list_names(scope)[index]
@@ -297,15 +262,8 @@ class _Tracer:
             return _join([self._follow(side, own.index(name)) for side, own in zip(sides, names, strict=True) if name in own])
         return _join([self._follow(side, index) for side in sides])
 
-    def _follow_select(self, scope: "Scope", index: int) -> frozenset[SourceColumn] | None:
-        expression: Any = scope.expression
-        selects = expression.selects
-        return self._follow_expression(scope, selects[index]) if index < len(selects) else None
-
-    def _follow_expression(self, scope: "Scope", expression: Any) -> frozenset[SourceColumn] | None:
+    def _follow_expression(self, scope: Scope, expression: Any) -> frozenset[SourceColumn] | None:
         """Return the sources of an expression: those of its columns and subqueries."""
-        from sqlglot import exp
-
         found: list[frozenset[SourceColumn] | None] = []
         stack = [expression]
         while stack:
@@ -320,7 +278,7 @@ class _Tracer:
                 stack.extend(node.iter_expressions())
         return _join(found)
 
-    def _follow_subquery(self, scope: "Scope", node: Any) -> frozenset[SourceColumn] | None:
+    def _follow_subquery(self, scope: Scope, node: Any) -> frozenset[SourceColumn] | None:
         inner = node.unnest()
         for sub in scope.subquery_scopes:
             expression: Any = sub.expression
@@ -328,9 +286,7 @@ class _Tracer:
                 return _join([self._follow(sub, i) for i in range(len(expression.selects))])
         return None
 
-    def _follow_column(self, scope: "Scope", column: Any) -> frozenset[SourceColumn] | None:
-        from sqlglot import exp
-
+    def _follow_column(self, scope: Scope, column: Any) -> frozenset[SourceColumn] | None:
         place: Scope | None = scope
         source = scope.sources.get(column.table) if column.table else self._find_only_source(scope, column.name)
         while source is None and place is not None:
@@ -346,10 +302,8 @@ class _Tracer:
         names = self._list_names_of(source)
         return self._follow(source, names.index(column.name)) if column.name in names else None
 
-    def _find_only_source(self, scope: "Scope", name: str) -> Any:
+    def _find_only_source(self, scope: Scope, name: str) -> Any:
         """Return the source of a column without a table name: the only one with unknown columns, unless another one has the column."""
-        from sqlglot import exp
-
         unknown = []
         for _, source in scope.selected_sources.values():
             columns = self._query.tables[source.name][1] if isinstance(source, exp.Table) and source.name in self._query.tables else None
@@ -359,16 +313,14 @@ class _Tracer:
                 unknown.append(source)
         return unknown[0] if len(unknown) == 1 else None
 
-    def _list_names_of(self, source: "Scope") -> Sequence[str]:
+    def _list_names_of(self, source: Scope) -> Sequence[str]:
         """Return the names that a subquery's columns have in the enclosing query: its own, or those of ``AS alias(a, b)``."""
         names = list(self._list_names(source))
         outer = list(source.outer_columns)
         return [*outer, *names[len(outer) :]] if outer else names
 
-    def _follow_function(self, scope: "Scope", source: "Scope", name: str) -> frozenset[SourceColumn] | None:
+    def _follow_function(self, scope: Scope, source: Scope, name: str) -> frozenset[SourceColumn] | None:
         """Return the sources of a column of UNNEST, LATERAL, or a similar function: everything that the function reads."""
-        from sqlglot import exp
-
         expression = source.expression
         if isinstance(expression, exp.Lateral) and isinstance(expression.this, exp.Subquery):
             inner = expression.this.unnest()
@@ -393,7 +345,7 @@ class _Tracer:
         return frozenset((SourceColumn(identity, ".".join((name, *_find_fields(column)))),))
 
 
-def _list_sides(scope: "Scope") -> list[Any]:
+def _list_sides(scope: Scope) -> list[Any]:
     """Return the scopes of both sides of a set operation such as UNION; empty for other queries."""
     # sqlglot 29 renamed the attribute.
     return getattr(scope, "set_operation_scopes", None) or getattr(scope, "union_scopes", None) or []
@@ -401,8 +353,6 @@ def _list_sides(scope: "Scope") -> list[Any]:
 
 def _find_fields(column: Any) -> list[str]:
     """Return the path of struct fields that is read from a column: for ``address.city``, ``city``."""
-    from sqlglot import exp
-
     fields: list[str] = []
     node = column
     while isinstance(node.parent, exp.Dot) and node.parent.this is node and isinstance(node.parent.expression, exp.Identifier):

@@ -1,6 +1,6 @@
 """The settings: ``fields.py`` defines each of them once, and the other modules read and check their values."""
 
-from .checks import ExpectationChecks, SecretNames
+from .checks import ExpectationChecks
 from .fields import AssetKeyStyle, Settings, SharedSettings
 from .setting import OptionGroup, Setting, Translator, get_setting, list_choices
 
@@ -8,7 +8,6 @@ __all__ = [
     "AssetKeyStyle",
     "ExpectationChecks",
     "OptionGroup",
-    "SecretNames",
     "Setting",
     "Settings",
     "SharedSettings",

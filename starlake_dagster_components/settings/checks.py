@@ -31,24 +31,15 @@ class ExpectationChecks:
     severity: Literal["error", "warn"] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class SecretNames:
-    """The setting ``secrets``: patterns of secret names, in addition to the built-in ones. ``*`` matches any characters."""
-
-    names: tuple[str, ...] = ()
-
-
-def check_secrets(name: str, value: Any) -> SecretNames | None:
-    """Convert a mapping with the key ``names``, or a list of names."""
-    if value is None or isinstance(value, SecretNames):
-        return value
+def check_secrets(name: str, value: Any) -> tuple[str, ...]:
+    """Convert a mapping with the key ``names``, or a list of names. ``*`` matches any characters."""
     if isinstance(value, Mapping):
         check_keys(name, value, ("names",))
         name, value = f"{name}.names", value.get("names") or ()
-    names = check_strings(name, value)
+    names = () if value is None else check_strings(name, value)
     if any(not pattern.strip("*? ") for pattern in names):
         raise build_error(name, value, "names of variables, and no pattern that matches all names")
-    return SecretNames(names)
+    return names
 
 
 def build_error(name: str, value: Any, expected: str) -> InvalidSetting:
@@ -134,19 +125,13 @@ def check_mapping(name: str, value: Any) -> Mapping[str, str]:
     """Return a mapping of strings to strings. Numbers and booleans are converted to strings as in YAML."""
     if not isinstance(value, Mapping):
         raise build_error(name, value, "a mapping of names to values")
-    for key in value:
+    for key, item in value.items():
         if not isinstance(key, str):
             hint = "put it in quotes (YAML reads on, off, yes, and no as true and false)"
             raise InvalidSetting(f"{name}: the name {key!r} is not a string: {hint}")
-    return {key: _write_scalar(f"{name}.{key}", item) for key, item in value.items()}
-
-
-def _write_scalar(name: str, value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if not isinstance(value, (str, int, float)):
-        raise build_error(name, value, "a string or a number")
-    return str(value)
+        if not isinstance(item, (str, int, float)):
+            raise build_error(f"{name}.{key}", item, "a string or a number")
+    return {key: str(item).lower() if isinstance(item, bool) else str(item) for key, item in value.items()}
 
 
 def check_tags(name: str, value: Any) -> Mapping[str, str]:

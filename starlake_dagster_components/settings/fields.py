@@ -15,7 +15,6 @@ from pydantic import BaseModel, ConfigDict, model_validator
 
 from .checks import (
     ExpectationChecks,
-    SecretNames,
     check_automation,
     check_cache,
     check_day,
@@ -315,7 +314,7 @@ class SharedSettings(BaseModel):
         more="See [running.md](running.md#counts-and-checks-from-a-warehouse)",
     )
     secrets: AnySecrets = setting(
-        None,
+        (),
         "Names of further variables, options, and connection properties whose values are secret. Names that contain PASSWORD, SECRET, "
         "TOKEN, KEY, or the like are always secret. * matches any characters. Secret values are shown as ***.",
         examples=[{"names": ["CUSTOMER_PIN", "*_LICENSE"]}],
@@ -386,11 +385,6 @@ class Settings(SharedSettings):
         """The setting ``expectation_checks``, always as an object."""
         checks = self.expectation_checks
         return checks if isinstance(checks, ExpectationChecks) else ExpectationChecks(enabled=bool(checks))
-
-    @property
-    def secret_names(self) -> tuple[str, ...]:
-        """The patterns of the setting ``secrets``."""
-        return self.secrets.names if isinstance(self.secrets, SecretNames) else ()
 
     def get_executor(self, pipeline: "Pipeline | None") -> "StarlakeExecutor | None":
         """Return the executor of a pipeline's commands: the setting, or else the one of the pipeline's template (None = ``shell``).

@@ -1,7 +1,7 @@
 """The types of setting values, and the conversion of a value to its field's type."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeAlias, get_args, get_origin
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     import dagster as dg
 
     from ..executors.base import StarlakeExecutor
-    from .checks import ExpectationChecks, SecretNames
+    from .checks import ExpectationChecks
 
     AnyExecutor = StarlakeExecutor | str | Mapping[str, Any] | None
     AnyStepExecutor = dg.ExecutorDefinition | str | Mapping[str, Any] | None
     AnyPath = str | os.PathLike[str] | None
     AnyChecks: TypeAlias = bool | Mapping[str, Any] | ExpectationChecks
-    AnySecrets: TypeAlias = Mapping[str, Any] | SecretNames | None
+    AnySecrets: TypeAlias = Mapping[str, Any] | Sequence[str]
 else:
     AnyExecutor = AnyStepExecutor = AnyPath = AnyChecks = AnySecrets = Any
 
@@ -49,17 +49,11 @@ def check_field(model: type[BaseModel], name: str, value: Any, shown: str = "") 
 @cache
 def _find_check(model: type[BaseModel], name: str) -> Callable[[str, Any], Any]:
     field = model.model_fields[name]
-    setting, choices = get_setting(field), list_choices(field)
-    if setting.check:
-        return setting.check
-    if choices:
+    check, choices = get_setting(field).check, list_choices(field)
+    if choices and not check:
         return lambda shown, value: check_choice(shown, value, choices)
-    if field.annotation is bool:
-        return check_boolean
-    types = get_args(field.annotation) or (field.annotation,)
-    if get_origin(field.annotation) is Mapping:
-        return check_mapping
-    return check_count if int in types else check_string
+    of_type = check_boolean if field.annotation is bool else check_count if int in get_args(field.annotation) else check_string
+    return check or (check_mapping if get_origin(field.annotation) is Mapping else of_type)
 
 
 def check_values(values: Mapping[str, Any], model: type[BaseModel]) -> dict[str, Any]:

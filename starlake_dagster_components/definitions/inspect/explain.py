@@ -129,7 +129,7 @@ def _explain_asset(graph: AssetGraph, node_id: NodeId) -> Iterator[str]:
 def _explain_upstream(graph: AssetGraph, node: StarlakeNode, spec: dg.AssetSpec) -> Iterator[str]:
     shown = set()
     for d in node.dependencies:
-        key = graph.get_key(d.kind, d.name)
+        key = graph.keys[d.kind, d.name]
         shown.add(key)
         yield f"  after {key.to_user_string()} ({d.kind} {d.name}): {d.source}{_cite(d.location)}"
     pre_load = graph.keys.get(("domain", node.table.domain)) if node.table else None

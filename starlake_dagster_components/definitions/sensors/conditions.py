@@ -1,7 +1,9 @@
 """Automation conditions for jobs, instead of sensors (setting ``automation: conditions``). They are a preview feature of Dagster."""
 
+import operator
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import dagster as dg
@@ -30,7 +32,7 @@ def build_job_condition(evaluation: Evaluation) -> Any:
     updated = {name: _is_new(condition.asset_matches(key, condition.newly_updated()), handled) for name, key in evaluation.keys.items()}
     strategy = evaluation.rule.strategy
     if not strategy.postfix:
-        joined = _join(list(updated.values()), every=strategy.every)
+        joined = reduce(operator.and_ if strategy.every else operator.or_, updated.values())
     else:
         stack: list[Any] = []
         for kind, text in strategy.postfix:
@@ -50,13 +52,6 @@ def _is_new(updated: Any, handled: Any) -> Any:
     If an update and a run occur between two evaluations, the run is assumed to have come first, so that no update is lost.
     """
     return updated.since(dg.AutomationCondition.initial_evaluation()) & ~handled.since(updated)
-
-
-def _join(conditions: list[Any], *, every: bool) -> Any:
-    joined = conditions[0]
-    for other in conditions[1:]:
-        joined = joined & other if every else joined | other
-    return joined
 
 
 def build_conditions_sensor(

@@ -44,18 +44,9 @@ def build_sensor(
     A tick consumes only the materializations that it has read. A generated sensor also consumes those that arrive before the tick ends,
     and they are lost.
 
-    Args:
-        name: name of the sensor.
-        job_name: name of the job that it starts.
-        watched: dataset name -> asset key. The names are those of triggering strategies; an asset may have several.
-        trigger: the options of the pipeline. Times in tags are in its time zone.
-        timings: dataset name -> how often it is updated, for the data cycle.
-        default_status: the initial status of the sensor.
-        description: description in the UI.
-        tags: tags of the sensor.
-        minimum_interval_seconds: time between ticks.
-        start_date: start of the first run's data interval; None = 1970.
-        partitions: partitions of the job. A run is for the last one that is complete at its logical time. None = not partitioned.
+    ``watched`` has the asset key of each dataset, by the names in triggering strategies; an asset may have several. ``timings`` has how
+    often each dataset is updated, for the data cycle. Times in tags are in the time zone of ``trigger``. The data interval of the first run
+    starts at ``start_date`` (None = 1970). If the job has ``partitions``, a run is for the last one that is complete at its logical time.
 
     Raises:
         InvalidTrigger: the triggering strategy is invalid, or names a dataset that is not watched.
@@ -63,7 +54,7 @@ def build_sensor(
 
     @cache
     def get_evaluation() -> "Evaluation":
-        # Usually created by the first tick, because building a rule takes time if there are many assets.
+        # Usually first called by the first tick, because building a rule takes time if there are many assets.
         from .evaluation import Evaluation
 
         return Evaluation(trigger, watched, timings, job_name, start_date, partitions)

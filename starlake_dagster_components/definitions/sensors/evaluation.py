@@ -16,7 +16,7 @@ from ..steps.run_options import build_option_tags, declares_union, is_dry_run, r
 from ..steps.run_tags import INTERVAL_END, SCHEDULED_DATE, TRIGGERED_BY, build_time_tags, format_triggered_by, parse_time, read_tagged_time
 from .cron_ticks import find_interval_before
 from .cursor import read_cursor, write_cursor
-from .rule import Consumption, DatasetTiming, Materialization, Rule, Start, Wait, build_rule, decide_run
+from .rule import Consumption, DatasetTiming, Materialization, Rule, Wait, build_rule, decide_run
 
 MAX_FORMER_RUNS = 20
 """Number of successful runs of the job to search for the one before a logical time."""
@@ -59,7 +59,8 @@ class Evaluation:
         now = datetime.now(UTC)
         consumption = read_cursor(context.cursor, self.keys)
         events = self._find_latest(context.instance)
-        decision = decide_run(self.rule, {name: _describe(event) for name, event in events.items()}, consumption, now, find_interval_before)
+        latest = {name: Materialization(e.storage_id, e.run_id, e.timestamp, _read_logical_time(e)) for name, e in events.items()}
+        decision = decide_run(self.rule, latest, consumption, now, find_interval_before)
         if isinstance(decision, Wait):
             return dg.SkipReason(decision.reason)
         if self.partitions is not None and find_last_partition(self.partitions, decision.logical_time) is None:
@@ -71,18 +72,25 @@ class Evaluation:
         options = self._collect_options(context.instance, {name: events[name] for name in decision.consumed}, consumption)
         # Dagster's advance_cursor reads each asset's history, and advance_all_cursors would consume materializations that were not read.
         context.update_cursor(write_cursor(consumption.record(decision.consumed, now), self.keys))
-        tags = {**self._make_tags(context, decision), **options}
+        newest_first = sorted(decision.consumed.items(), key=lambda item: -item[1].storage_id)
+        origin = context.code_location_origin
+        tags = {
+            **self._build_time_tags(context.instance, decision.logical_time, origin.location_name if origin else None),
+            TRIGGERED_BY: format_triggered_by((asset, m.storage_id, m.run_id) for asset, m in newest_first),
+            **options,
+        }
         return dg.RunRequest(run_key=_make_run_key(decision.consumed), partition_key=tags.pop(PARTITION, None), tags=tags)
 
     def _find_latest(self, instance: dg.DagsterInstance) -> dict[str, dg.EventLogRecord]:
         """Return the latest materialization of each asset that has one, ignoring those of dry runs (``dry_run``)."""
         found = {}
         for record in instance.get_asset_records(list(self.keys.values())):
-            event = record.asset_entry.last_materialization_record
+            key, event = record.asset_entry.asset_key, record.asset_entry.last_materialization_record
             while event is not None and is_dry_run(event.asset_materialization):
-                event = _find_event_before(instance, record.asset_entry.asset_key, event.storage_id)
+                earlier = dg.AssetRecordsFilter(asset_key=key, before_storage_id=event.storage_id)
+                event = next(iter(instance.fetch_materializations(earlier, limit=1).records), None)
             if event is not None:
-                found[record.asset_entry.asset_key.to_user_string()] = event
+                found[key.to_user_string()] = event
         return found
 
     def _collect_options(
@@ -106,14 +114,6 @@ class Evaluation:
                 carriers += [read_carrier(m, latest=False) for m in found if m is not None and not is_dry_run(m)]
         return build_option_tags(carriers)
 
-    def _make_tags(self, context: dg.MultiAssetSensorEvaluationContext, start: Start) -> dict[str, str]:
-        newest_first = sorted(start.consumed.items(), key=lambda item: -item[1].storage_id)
-        origin = context.code_location_origin
-        return {
-            **self._build_time_tags(context.instance, start.logical_time, origin.location_name if origin else None),
-            TRIGGERED_BY: format_triggered_by((asset, m.storage_id, m.run_id) for asset, m in newest_first),
-        }
-
     def build_tags_of_latest(self, run: dg.DagsterRun, instance: dg.DagsterInstance) -> dict[str, str]:
         """Return the tags with dates and options for a run that consumes the latest materializations of all watched assets."""
         events = self._find_latest(instance)
@@ -129,7 +129,8 @@ class Evaluation:
         if found:
             key, window = found
             return {**build_time_tags(end.astimezone(zone), window.start, window.end), PARTITION: key}
-        begin = self._find_former_time(instance, end, location) or self._find_beginning(end)
+        first = datetime.combine(self.start_date, time(), zone) if self.start_date else _BEGINNING
+        begin = self._find_former_time(instance, end, location) or (first if first < end else _BEGINNING)
         return build_time_tags(end.astimezone(zone), begin.astimezone(zone), end.astimezone(zone))
 
     def _find_former_time(self, instance: dg.DagsterInstance, before: datetime, location: str | None) -> datetime | None:
@@ -143,22 +144,6 @@ class Evaluation:
             if moment and moment < before and (location is None or _find_location(run) in (None, location)):
                 times.append(moment)
         return max(times, default=None)
-
-    def _find_beginning(self, end: datetime) -> datetime:
-        if self.start_date:
-            first = datetime.combine(self.start_date, time(), ZoneInfo(self.trigger.timezone or "UTC"))
-            if first < end:
-                return first
-        return _BEGINNING
-
-
-def _find_event_before(instance: dg.DagsterInstance, key: dg.AssetKey, storage_id: int) -> dg.EventLogRecord | None:
-    before = instance.fetch_materializations(dg.AssetRecordsFilter(asset_key=key, before_storage_id=storage_id), limit=1).records
-    return before[0] if before else None
-
-
-def _describe(event: dg.EventLogRecord) -> Materialization:
-    return Materialization(event.storage_id, event.run_id, event.timestamp, logical_time=_read_logical_time(event))
 
 
 def _read_logical_time(event: dg.EventLogRecord) -> datetime:

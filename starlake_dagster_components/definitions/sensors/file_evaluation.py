@@ -31,42 +31,31 @@ def evaluate_files(
 ) -> dg.SensorResult | dg.SkipReason:
     """Evaluate a tick. It lists each folder once, and queries the database only if a run may be in progress.
 
-    Args:
-        context: the context of the tick.
-        job_name: name of the job that the sensor starts.
-        folders: the folders in which files wait.
-        incoming: logical name of a domain -> key of the asset whose observations report its waiting files.
+    ``incoming`` has the key of the asset whose observations report the waiting files of a domain, by the domain's logical name.
     """
     now = datetime.now(timezone.utc)
     cursor = read_file_cursor(context.cursor)
     try:
         by_domain = {folder.domain: list_folder_files(folder) for folder in folders}
-        waiting = [file for folder in folders for file in _list_deciding_files(folder, by_domain[folder.domain], now)]
+        waiting = []
+        for folder in folders:
+            # As in Starlake, the names of ack files contain the local date.
+            waiting += find_ack_file(folder, now.astimezone()) if folder.ack_file else by_domain[folder.domain]
     except FolderUnreadable as error:
         return dg.SkipReason(str(error))
     unfinished = _find_unfinished_run(context.instance, job_name, cursor.memory.run_key)
     decision, memory = decide_load(waiting, cursor.memory, now, unfinished)
     observed = {domain: _digest_files(files) for domain, files in by_domain.items() if domain in incoming}
-    changed = [domain for domain, digest in observed.items() if cursor.observed.get(domain) != digest]
-    run_requests, skip_reason = None, None
-    if isinstance(decision, StartLoad):
-        run_requests = [dg.RunRequest(run_key=decision.run_key, tags={"starlake/files": str(len(decision.files))})]
-    else:
-        skip_reason = dg.SkipReason(decision.reason)
-    return dg.SensorResult(
-        run_requests=run_requests,
-        skip_reason=skip_reason,
-        cursor=write_file_cursor(FileCursor(memory, observed)),
-        asset_events=[
-            dg.AssetObservation(incoming[domain], metadata=describe_waiting(by_domain[domain]), description="Files waiting for the domain")
-            for domain in changed
-        ],
-    )
-
-
-def _list_deciding_files(folder: WaitingFolder, files: list[WaitingFile], now: datetime) -> list[WaitingFile]:
-    # As in Starlake, the names of ack files contain the local date.
-    return find_ack_file(folder, now.astimezone()) if folder.ack_file else files
+    observations = [
+        dg.AssetObservation(incoming[domain], "Files waiting for the domain", describe_waiting(by_domain[domain]))
+        for domain, digest in observed.items()
+        if cursor.observed.get(domain) != digest
+    ]
+    state = write_file_cursor(FileCursor(memory, observed))
+    if not isinstance(decision, StartLoad):
+        return dg.SensorResult(skip_reason=dg.SkipReason(decision.reason), cursor=state, asset_events=observations)
+    request = dg.RunRequest(run_key=decision.run_key, tags={"starlake/files": str(len(decision.files))})
+    return dg.SensorResult([request], cursor=state, asset_events=observations)
 
 
 def describe_waiting(files: Sequence[WaitingFile]) -> dict[str, Any]:

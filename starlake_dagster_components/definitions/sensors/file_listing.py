@@ -48,17 +48,10 @@ def list_folder_files(folder: WaitingFolder) -> list[WaitingFile]:
     is_object_store = "://" in folder.path
     found = []
     for name, table in sorted(match_tables(list(entries), folder.tables).items()):
-        ack = name_ack_file(name, table)
-        found.append(
-            WaitingFile(
-                f"{folder.path}/{name}",
-                entries[name].version,
-                complete=is_object_store or bool(ack),
-                missing=ack if ack and ack not in entries else "",
-                table=table.table,
-                modified=entries[name].modified,
-            )
-        )
+        ack, entry = name_ack_file(name, table), entries[name]
+        missing = ack if ack and ack not in entries else ""
+        complete = is_object_store or bool(ack)
+        found.append(WaitingFile(f"{folder.path}/{name}", entry.version, complete, missing, table.table, entry.modified))
     return found
 
 

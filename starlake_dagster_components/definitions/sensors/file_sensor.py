@@ -24,17 +24,8 @@ def build_file_sensor(
     """Return the file sensor of a load job.
 
     It lists folders without starting Starlake. When files are complete (see docs/triggers.md), it requests one run for all of them. It also
-    reports the files in each domain's folder as an observation of the asset ``<domain>/incoming``.
-
-    Args:
-        name: name of the sensor.
-        job_name: name of the load job that it starts.
-        folders: the folders in which files wait.
-        incoming: logical name of a domain -> key of the asset that represents its waiting files.
-        default_status: the initial status of the sensor.
-        description: description in the UI.
-        tags: tags of the sensor.
-        minimum_interval_seconds: time between ticks.
+    reports the files in each domain's folder as an observation of the asset ``<domain>/incoming``, whose key is that of the domain's
+    logical name in ``incoming``.
     """
 
     def evaluate(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:

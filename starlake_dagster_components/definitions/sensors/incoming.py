@@ -59,7 +59,7 @@ def add_incoming_assets(graph: AssetGraph, found: FileSensors) -> AssetGraph:
 
 def build_file_sensors(graph: AssetGraph, found: FileSensors, settings: Settings) -> Iterator[dg.SensorDefinition]:
     """Yield the file sensors of load jobs."""
-    keys = {domain: _make_incoming_key(graph.get_key("domain", domain)) for domain in found.domains}
+    keys = {domain: _make_incoming_key(graph.keys["domain", domain]) for domain in found.domains}
     for pipeline, folders in found.folders:
         interval = pipeline.file_sensor_interval
         yield build_file_sensor(

@@ -1,9 +1,10 @@
 """Decide when a sensor starts a run, based on materializations, those that earlier runs consumed, and the pipeline's options."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from datetime import timezone as _timezone
+from typing import NamedTuple
 
 from ...errors import Severity, describe_unknown, join_names
 from ...pipelines.pipeline import TransformTrigger
@@ -129,11 +130,7 @@ class Wait:
 Decision = Start | Wait
 
 
-def build_rule(
-    trigger: TransformTrigger,
-    watched: Mapping[str, str],
-    timings: Mapping[str, DatasetTiming] = EMPTY,
-) -> Rule:
+def build_rule(trigger: TransformTrigger, watched: Mapping[str, str], timings: Mapping[str, DatasetTiming] = EMPTY) -> Rule:
     """Return the rule of a sensor.
 
     ``watched`` has the asset of each dataset name; an asset may have several names. ``timings`` has how often each dataset is updated.
@@ -144,13 +141,8 @@ def build_rule(
     watched = drop_filtered_datasets(watched, trigger)
     by_asset = {asset: timings[name] for name, asset in watched.items() if name in timings}
     assets = tuple(dict.fromkeys(watched.values()))
-    return Rule(
-        trigger=trigger,
-        assets=assets,
-        strategy=_resolve_strategy(parse_trigger(trigger.strategy or "all"), watched),
-        timings=by_asset,
-        cycles=_find_cycles(trigger, assets, by_asset),
-    )
+    strategy = _resolve_strategy(parse_trigger(trigger.strategy or "all"), watched)
+    return Rule(trigger, assets, strategy, by_asset, _find_cycles(trigger, assets, by_asset))
 
 
 def drop_filtered_datasets(watched: Mapping[str, str], trigger: TransformTrigger) -> Mapping[str, str]:
@@ -160,8 +152,7 @@ def drop_filtered_datasets(watched: Mapping[str, str], trigger: TransformTrigger
     return {name: asset for name, asset in watched.items() if asset not in left_out}
 
 
-@dataclass(frozen=True, slots=True)
-class OptionProblem:
+class OptionProblem(NamedTuple):
     """A problem with an option of a DAG config."""
 
     severity: Severity
@@ -171,28 +162,24 @@ class OptionProblem:
 
 def find_trigger_problems(
     trigger: TransformTrigger, watched: Mapping[str, str], timings: Mapping[str, DatasetTiming] = EMPTY
-) -> tuple[OptionProblem, ...]:
-    """Return the problems with a sensor's options that depend on the assets that it watches. See :func:`build_rule`."""
+) -> Iterator[OptionProblem]:
+    """Yield the problems with a sensor's options that depend on the assets that it watches. See :func:`build_rule`."""
     try:
         rule = build_rule(trigger, watched, timings)
     except InvalidTrigger as error:
         option = "dataset_triggering_strategy"
-        return (OptionProblem("error", option, f"option '{option}': {error}"),)
-    found = []
+        yield OptionProblem("error", option, f"option '{option}': {error}")
+        return
     if trigger.data_cycle_enabled and not rule.cycles:
         unscheduled = sorted(set(rule.assets) - {a for a, t in rule.timings.items() if t.cron})
-        found.append(
-            OptionProblem(
-                "warning",
-                "data_cycle_enabled",
-                "option 'data_cycle_enabled' has no effect: 'data_cycle' is not set, and cannot be determined from the inputs of the job, "
-                f"because {join_names(unscheduled, MAX_NAMED)} {'has' if len(unscheduled) == 1 else 'have'} no schedule",
-            )
+        text = (
+            "option 'data_cycle_enabled' has no effect: 'data_cycle' is not set, and cannot be determined from the inputs of the job, "
+            f"because {join_names(unscheduled, MAX_NAMED)} {'has' if len(unscheduled) == 1 else 'have'} no schedule"
         )
+        yield OptionProblem("warning", "data_cycle_enabled", text)
     if trigger.optional_dataset_enabled and not rule.cycles:
         option = "optional_dataset_enabled"
-        found.append(OptionProblem("warning", option, f"option '{option}' has no effect without a data cycle"))
-    return tuple(found)
+        yield OptionProblem("warning", option, f"option '{option}' has no effect without a data cycle")
 
 
 def decide_run(rule: Rule, latest: Mapping[str, Materialization], consumption: Consumption, now: datetime, interval: Interval) -> Decision:
@@ -212,8 +199,14 @@ def decide_run(rule: Rule, latest: Mapping[str, Materialization], consumption: C
     if not new:
         return Wait("No materializations observed")
     cycle = _Cycle(rule, Start(new).logical_time, interval) if rule.cycles else None
-    if not _is_satisfied(rule, latest, new, cycle):
-        return Wait(_describe_observed(rule, latest, new, cycle))
+    strategy = rule.strategy
+    updated = {a: cycle.accepts(a, latest.get(a), is_new=a in new) if cycle else a in new for a in rule.assets}
+    if not (strategy.holds(updated.__getitem__, rule.assets) if cycle is None or strategy.every else all(updated.values())):
+        missing = _format_names([a for a, is_updated in updated.items() if not is_updated])
+        details = f" (data cycle: since {cycle.begin.isoformat()})" if cycle else ""
+        if strategy.postfix and not cycle:
+            details = f" (strategy: {rule.trigger.strategy.strip()})"
+        return Wait(f"Observed materializations for {_format_names(list(new))}, but not for {missing}{details}")
     if consumption.last_run is not None:
         pause = consumption.last_run + rule.trigger.min_timedelta_between_runs - now
         if pause > timedelta():
@@ -250,6 +243,12 @@ class _Cycle:
         timing = self._rule.timings.get(asset, DatasetTiming())
         return self.is_slow(asset) if timing.cron else timing.freshness > self._length
 
+    def accepts(self, asset: str, materialization: Materialization | None, *, is_new: bool) -> bool:
+        """Return whether an asset need not be materialized again. With the strategy ``any``, the materialization may be consumed."""
+        if self.is_optional(asset):
+            return True
+        return (is_new or not self._rule.strategy.every or self.is_slow(asset)) and self.contains(asset, materialization)
+
     def contains(self, asset: str, materialization: Materialization | None) -> bool:
         """Return whether a materialization belongs to the last complete interval of the asset's schedule (or of the cycle), or is later."""
         if materialization is None:
@@ -268,36 +267,6 @@ class _Cycle:
         return begin.astimezone(_timezone.utc), end - begin
 
 
-def _is_satisfied(rule: Rule, latest: Mapping[str, Materialization], new: Mapping[str, Materialization], cycle: _Cycle | None) -> bool:
-    if cycle is None:
-        return rule.strategy.holds(new.__contains__, rule.assets)
-    if rule.strategy.every:
-        return rule.strategy.holds(lambda a: cycle.is_optional(a) or _is_up_to_date(a, latest, new, cycle), rule.assets)
-    return all(cycle.is_optional(a) or cycle.contains(a, latest.get(a)) for a in rule.assets)
-
-
-def _is_up_to_date(asset: str, latest: Mapping[str, Materialization], new: Mapping[str, Materialization], cycle: _Cycle) -> bool:
-    return (asset in new or cycle.is_slow(asset)) and cycle.contains(asset, latest.get(asset))
-
-
-def _describe_observed(rule: Rule, latest: Mapping[str, Materialization], new: Mapping[str, Materialization], cycle: _Cycle | None) -> str:
-    seen = list(new)
-    if cycle is None:
-        missing = [a for a in rule.assets if a not in new]
-        text = f"Observed materializations for {_format_names(seen)}, but not for {_format_names(missing)}"
-        return f"{text} (strategy: {rule.trigger.strategy.strip()})" if rule.strategy.postfix else text
-    missing = [
-        a
-        for a in rule.assets
-        if not cycle.is_optional(a)
-        and not (_is_up_to_date(a, latest, new, cycle) if rule.strategy.every else cycle.contains(a, latest.get(a)))
-    ]
-    return (
-        f"Observed materializations for {_format_names(seen)}, but not for {_format_names(missing)} (data cycle: "
-        f"since {cycle.begin.isoformat()})"
-    )
-
-
 def _format_names(assets: list[str]) -> str:
     """Format a list as the sensors of generated DAGs do. A very long list ends with the number of the remaining names."""
     if len(assets) <= MAX_NAMED:
@@ -313,11 +282,8 @@ def _resolve_strategy(strategy: Trigger, watched: Mapping[str, str]) -> Trigger:
     for name in strategy.names:
         if name.lower() not in by_name:
             raise InvalidTrigger(describe_unknown("dataset", name, watched))
-    return Trigger(
-        postfix=tuple(
-            (kind, watched.get(text) or by_name[text.lower()]) if kind == "name" else (kind, text) for kind, text in strategy.postfix
-        )
-    )
+    resolved = ((kind, (watched.get(text) or by_name[text.lower()]) if kind == "name" else text) for kind, text in strategy.postfix)
+    return Trigger(postfix=tuple(resolved))
 
 
 def _find_cycles(

@@ -32,10 +32,6 @@ def find_last_row_count(instance: dg.DagsterInstance, key: dg.AssetKey) -> int |
     """Return the row count of a table's latest materialization; None if it is unknown, or a later load may have written rows.
 
     Dagster shows the row count of the latest materialization, and a load without files does not change the table.
-
-    Args:
-        instance: the Dagster instance.
-        key: the table's asset key.
     """
     latest = instance.get_latest_materialization_event(key)
     materialization = latest.asset_materialization if latest else None
@@ -82,11 +78,6 @@ def repeat_last_results(node: StarlakeNode, key: dg.AssetKey, instance: dg.Dagst
     Without a result, Dagster shows the planned checks of a run as not evaluated. This is also right if the table has been loaded since the
     last result, by a load whose check results are unknown. The failure of a blocking check becomes a warning, because this run did not load
     the rows.
-
-    Args:
-        node: the table.
-        key: its asset key.
-        instance: the Dagster instance that stores the results.
     """
     for spec in build_asset_check_specs(node, key, node.settings):
         check = dg.AssetCheckKey(key, spec.name)
@@ -112,11 +103,6 @@ def report_last_results(node: StarlakeNode, key: dg.AssetKey, context: dg.AssetE
 
     Otherwise, Dagster would show the checks as skipped. The step of the pre-load cannot yield results of another step, so the results do
     not belong to the run. Checks that this run does not include are left alone.
-
-    Args:
-        node: the table.
-        key: its asset key.
-        context: the step of the pre-load.
     """
     for result in repeat_last_results(node, key, context.instance):
         check = dg.AssetCheckKey(key, str(result.check_name))

@@ -173,4 +173,4 @@ class Steps:
     def _select_tables(self, context: dg.AssetExecutionContext, tables: Sequence[Table], pipeline: Pipeline) -> Sequence[Table]:
         selected = context.run.asset_selection or None
         candidates = [t for t in tables if t in pipeline.tables] if context.run.job_name == pipeline.name else tables
-        return [t for t in candidates if selected is None or self._graph.get_key("table", t.full_name) in selected] or candidates
+        return [t for t in candidates if selected is None or self._graph.keys["table", t.full_name] in selected] or candidates

@@ -128,7 +128,7 @@ class LoadSteps:
             return False
         # Dagster's execute_in_process passes an empty selection for the whole job.
         selected = context.run.asset_selection or None
-        return selected is not None and self._graph.get_key("domain", table.domain) not in selected
+        return selected is not None and self._graph.keys["domain", table.domain] not in selected
 
 
 def _build_selected_checks(

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
-from ...lineage.project import Column, ColumnSource, ProjectColumns
+from ...lineage.project import ColumnSource, ProjectColumns
 from ...lineage.statement import UnsupportedQuery
 from ...masking import is_secret_name
 from ...project.model import Attribute, Project, Table, Task
@@ -27,12 +27,8 @@ class PrivateColumns:
         self._tables = {t.full_name: t for t in project.tables}
         self._tasks = {t.full_name: t for t in project.tasks}
         nodes: list[Table | Task] = [*project.tables, *project.tasks]
-        self._declared = frozenset(name for node in nodes for name in _find_private(node.attributes))
-
-    @property
-    def declared(self) -> frozenset[str]:
+        self.declared = frozenset(name for node in nodes for name in _find_private(node.attributes))
         """The names, in lower case, of all columns of the project with ``privacy``."""
-        return self._declared
 
     def is_masked(self, name: str) -> bool:
         """Return whether a column is private because of its name."""
@@ -45,7 +41,7 @@ class PrivateColumns:
         """
         if isinstance(node, Table):
             return _find_private(node.attributes)
-        if not self._declared:
+        if not self.declared:
             return frozenset()
         try:
             return self._find_of_task(node, 0)
@@ -55,11 +51,9 @@ class PrivateColumns:
     def _find_of_task(self, task: Task, depth: int) -> frozenset[str]:
         if depth > MAX_DEPTH:
             raise UnsupportedQuery("the chain of upstream tasks is too long")
-        derived = {c.name.lower() for c in self._columns.get_task_columns(task) if self._is_private(c, depth)}
-        return _find_private(task.attributes) | derived
-
-    def _is_private(self, column: Column, depth: int) -> bool:
-        return column.sources is None or any(self._comes_from_private(source, depth) for source in column.sources)
+        columns = self._columns.get_task_columns(task)
+        derived = (c for c in columns if c.sources is None or any(self._comes_from_private(source, depth) for source in c.sources))
+        return _find_private(task.attributes) | {c.name.lower() for c in derived}
 
     def _comes_from_private(self, source: ColumnSource, depth: int) -> bool:
         name = source.column.lower()

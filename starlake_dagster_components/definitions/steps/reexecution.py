@@ -14,16 +14,16 @@ from .run_history import MADE_IN_RUN, EarlierFailure, Materialized, RunHistory, 
 
 def find_loaded_before(context: dg.AssetExecutionContext, history: RunHistory) -> Mapping[dg.AssetKey, Materialized]:
     """Return the assets that failed attempts of this step materialized, in this run or in runs that it re-executes from failure."""
-    key = get_step_key(context)
-    runs = history.list_continued_runs(key)[: history.from_failure]
-    return find_materializations(context.instance, (context.run.run_id, *runs), key)
+    return find_materializations(context.instance, _list_attempts(context, history), get_step_key(context))
 
 
 def find_failed_before(context: dg.AssetExecutionContext, history: RunHistory) -> Mapping[dg.AssetKey, EarlierFailure]:
     """Return the tables whose files a load does not find, because one failed in this run or in runs that it re-executes from failure."""
-    key = get_step_key(context)
-    runs = history.list_continued_runs(key)[: history.from_failure]
-    return find_earlier_failures(context.instance, (context.run.run_id, *runs), key)
+    return find_earlier_failures(context.instance, _list_attempts(context, history), get_step_key(context))
+
+
+def _list_attempts(context: dg.AssetExecutionContext, history: RunHistory) -> Sequence[str]:
+    return (context.run.run_id, *history.list_continued_runs(get_step_key(context))[: history.from_failure])
 
 
 def find_done_before(context: dg.AssetExecutionContext, history: RunHistory) -> Mapping[dg.AssetKey, Materialized]:

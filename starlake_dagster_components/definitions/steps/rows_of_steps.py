@@ -52,10 +52,8 @@ class RowsOfSteps:
 
     def check_columns(self, context: dg.AssetExecutionContext, node: StarlakeNode, key: dg.AssetKey) -> list[dg.AssetCheckResult]:
         """Return the result of the check ``declared_schema``; empty if it is not selected, or the table cannot be read."""
-        described = node.table or node.task
-        if described is None or not has_schema_check(node, node.settings):
-            return []
-        if dg.AssetCheckKey(key, DECLARED_SCHEMA) not in context.selected_asset_check_keys:
+        described, check = node.load_or_task, dg.AssetCheckKey(key, DECLARED_SCHEMA)
+        if described is None or not has_schema_check(node, node.settings) or check not in context.selected_asset_check_keys:
             return []
         from .declared_schema import build_schema_check_result
 

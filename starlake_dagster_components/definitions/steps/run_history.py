@@ -122,13 +122,9 @@ def find_earlier_failures(instance: dg.DagsterInstance, run_ids: Sequence[str], 
 
 
 def has_been_loaded_since(instance: dg.DagsterInstance, key: dg.AssetKey, timestamp: float, run_id: str) -> bool:
-    """Return whether a run other than the given one may have written rows to a table after a time.
+    """Return whether a run other than the given one may have written rows to a table after a time, in seconds since the epoch.
 
-    Args:
-        instance: the Dagster instance.
-        key: the table's asset key.
-        timestamp: the time, in seconds since the epoch.
-        run_id: ID of a run that does not count, because the time is that of one of its events.
+    The given run does not count, because the time is that of one of its events.
     """
     since = dg.AssetRecordsFilter(asset_key=key, after_timestamp=timestamp)
     loads = instance.fetch_materializations(since, limit=_LOOKED_BACK, ascending=True).records

@@ -19,7 +19,7 @@ from ...locks import lock_database
 from ...project.model import Connection, Project, Table, Task
 from ...project.sinks import find_duckdb_file, find_materialization, find_written_table
 from ...settings.samples import Samples
-from ...warehouse.address import Address, find_address, quote_name
+from ...warehouse.address import find_address, quote_name
 from ...warehouse.columns import read_columns as read_warehouse_columns
 from ...warehouse.query import QueryFailed, run_query
 from .private_columns import PrivateColumns
@@ -91,11 +91,12 @@ class TableRows:
         return self._format(found, private | self._private.declared | query.private) if found and found.rows else None
 
     def _select_table(self, node: Table | Task, connection: Connection | None) -> str:
-        schema, name = find_written_table(node)
+        names = find_written_table(node)
         if connection is not None and connection.duckdb_path is not None:
-            return f"SELECT * FROM {quote_names(schema, name)} LIMIT {self._samples.rows}"
-        address = find_address(connection) if connection is not None else None
-        qualified = address.quote_name(schema, name) if address is not None else f"{quote_name(schema)}.{quote_name(name)}"
+            qualified = quote_names(*names)
+        else:
+            address = find_address(connection) if connection is not None else None
+            qualified = address.quote_name(*names) if address is not None else ".".join(map(quote_name, names))
         return f"SELECT * FROM {qualified} LIMIT {self._samples.rows}"
 
     def _read_rejected(self, log: dg.DagsterLogManager, node: Table | Task, command: Command) -> str | None:
@@ -127,7 +128,8 @@ class TableRows:
         try:
             if database and Path(database).is_file():
                 return _read_duckdb(database, statement)
-            return _read_warehouse(address, statement) if address else None
+            found = run_query(address, statement) if address else None
+            return None if found is None else Rows(tuple(found[0]._fields) if found else (), tuple(map(tuple, found)))
         except (QueryFailed, CommandTimeout) as error:
             log.info(f"no rows can be shown: {error}")
         except Exception as error:  # noqa: BLE001 -- sample rows are optional, and the command has succeeded
@@ -160,11 +162,6 @@ def read_columns(log: dg.DagsterLogManager, project: Project, node: Table | Task
     except Exception as error:  # noqa: BLE001 -- columns are optional, and the command has succeeded
         log.info(f"the columns of {schema}.{name} cannot be read: {error}")
         return {}
-
-
-def _read_warehouse(address: Address, statement: str) -> Rows:
-    found = run_query(address, statement)
-    return Rows(tuple(found[0]._fields) if found else (), tuple(map(tuple, found)))
 
 
 @dataclass(frozen=True, slots=True)

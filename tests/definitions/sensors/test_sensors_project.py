@@ -87,9 +87,9 @@ def test_timings_and_other_names(project: ProjectFolder) -> None:
     plan, graph, found = prepare_graph(project.root, Settings())
     assert not [p for p in found if p.severity == "error"], found
     watched = {
-        "shop.orders": graph.get_key("table", "shop.orders"),
-        "shop.items": graph.get_key("table", "shop.items"),
-        "kpi.top": graph.get_key("task", "kpi.top"),
+        "shop.orders": graph.keys["table", "shop.orders"],
+        "shop.items": graph.keys["table", "shop.items"],
+        "kpi.top": graph.keys["task", "kpi.top"],
     }
     zone = plan.pipelines[-1].schedule.timezone  # type: ignore[union-attr]
     assert find_timings(graph, watched, Settings()) == {
