@@ -36,7 +36,7 @@ from .checks import (
 )
 from .samples import Samples, check_samples
 from .selection import check_op_rules, check_patterns, parse_patterns
-from .setting import Translator, setting
+from .setting import Translator, describe_setting
 from .values import AnyChecks, AnyExecutor, AnyPath, AnySecrets, AnyStepExecutor, check_values
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class SharedSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, defer_build=True, hide_input_in_errors=True)
 
-    executor: AnyExecutor = setting(
+    executor: AnyExecutor = describe_setting(
         None,
         "Where Starlake's commands run: shell (the starlake command), dagster_shell, cloud_run, or duckdb (embedded, without Starlake). "
         "Set a type, or a mapping with a type and its fields.",
@@ -64,7 +64,7 @@ class SharedSettings(BaseModel):
         shown_default="chosen by the template of each DAG config",
         more="See [running.md](running.md). For your own executor, see [below](#your-own-executor)",
     )
-    env: str | None = setting(
+    env: str | None = describe_setting(
         None,
         "Starlake's environment (SL_ENV). It selects metadata/env.<name>.sl.yml when the project loads and for every command. It "
         "overrides the sl_env_var of a DAG config.",
@@ -73,7 +73,7 @@ class SharedSettings(BaseModel):
         values="name",
         shown_default="`SL_ENV`, as in Starlake",
     )
-    variables: Mapping[str, str] = setting(
+    variables: Mapping[str, str] = describe_setting(
         dict,
         "Starlake variables that override env files and the environment. Every command also gets them as --options. {{NAME}} and "
         "${NAME} in a value refer to other Starlake variables.",
@@ -81,13 +81,13 @@ class SharedSettings(BaseModel):
         options="read",
         parse=parse_pairs,
     )
-    asset_keys: AssetKeyStyle = setting(
+    asset_keys: AssetKeyStyle = describe_setting(
         "flat",
         "Format of asset keys. sales.Orders becomes sales_Orders (flat, as in generated DAGs of starlake-dagster before 0.3), "
         "sales_orders (flat_lower, 0.3 and later), or sales/Orders (path).",
         options="read",
     )
-    orchestrators: Sequence[str] = setting(
+    orchestrators: Sequence[str] = describe_setting(
         ("dagster",),
         "Orchestrators whose DAG configs become jobs. The template of a DAG config determines its orchestrator. Add airflow to migrate "
         "a project without editing it.",
@@ -97,7 +97,7 @@ class SharedSettings(BaseModel):
         parse=parse_list,
         values="list of `dagster`, `airflow`, `snowflake`, `databricks`, `starlake`",
     )
-    dependencies: str = setting(
+    dependencies: str = describe_setting(
         "auto",
         "Source of task dependencies: auto (metadata/dependencies*.json if such files exist, or else the SQL), sql, or a path or glob "
         "of JSON files, relative to the project.",
@@ -106,7 +106,7 @@ class SharedSettings(BaseModel):
         check=lambda name, value: check_path(name, value) or "auto",
         values="`auto`, `sql`, path, or glob",
     )
-    timezone: str | None = setting(
+    timezone: str | None = describe_setting(
         None,
         "Time zone of schedules whose DAG config does not set SL_TIMEZONE.",
         examples=["Europe/Paris"],
@@ -115,18 +115,18 @@ class SharedSettings(BaseModel):
         values="IANA name",
         shown_default="`UTC`",
     )
-    default_status: Literal["RUNNING", "STOPPED"] = setting(
+    default_status: Literal["RUNNING", "STOPPED"] = describe_setting(
         "RUNNING",
         "Status of schedules and sensors when Dagster first loads them.",
         options="serve",
     )
-    watch: Literal["transitive", "direct"] = setting(
+    watch: Literal["transitive", "direct"] = describe_setting(
         "transitive",
         "Assets that a sensor watches: everything upstream of its job (transitive), or only the assets that its tasks read directly "
         "(direct).",
         options="read",
     )
-    automation: Literal["sensors", "conditions", "none"] = setting(
+    automation: Literal["sensors", "conditions", "none"] = describe_setting(
         "sensors",
         "How transform jobs without a schedule start: with sensors (sensors), with Dagster's automation conditions (conditions), or "
         "only manually (none). Automation conditions for jobs are a preview feature of Dagster, and less strict.",
@@ -134,21 +134,21 @@ class SharedSettings(BaseModel):
         check=check_automation,
         more="See [triggers.md](triggers.md#automation-conditions)",
     )
-    file_sensors: Literal["off", "on"] = setting(
+    file_sensors: Literal["off", "on"] = describe_setting(
         "off",
         "Whether a sensor starts a load job when its files arrive. The sensor lists folders, without starting Starlake. The DAG config "
         "option pre_load_sensor overrides this setting.",
         options="serve",
         more="See [triggers.md](triggers.md#files-that-start-a-load)",
     )
-    partitions: Literal["incremental", "scheduled", "off"] = setting(
+    partitions: Literal["incremental", "scheduled", "off"] = describe_setting(
         "incremental",
         "Tasks that are partitioned by the schedule of their job: those whose SQL uses the data interval (incremental), all "
         "(scheduled), or none (off).",
         options="read",
         more="See [triggers.md](triggers.md#partitions-and-backfills)",
     )
-    partitions_start: str | None = setting(
+    partitions_start: str | None = describe_setting(
         None,
         "First day of the partitions of jobs whose DAG config does not set start_date.",
         examples=["2026-01-01"],
@@ -157,19 +157,19 @@ class SharedSettings(BaseModel):
         values="day",
         shown_default="January 1 of last year",
     )
-    backfill: Literal["runs", "single_run"] = setting(
+    backfill: Literal["runs", "single_run"] = describe_setting(
         "runs",
         "Whether a backfill starts one run per partition (runs), or one run for the whole range of partitions (single_run).",
         options="read",
     )
-    max_concurrent: int | None = setting(
+    max_concurrent: int | None = describe_setting(
         None,
         "Maximum number of commands that run at the same time in one run.",
         examples=[8],
         options="run",
         shown_default="suggested by the executor",
     )
-    name_prefix: str = setting(
+    name_prefix: str = describe_setting(
         "",
         "Prefix of the names of all jobs, schedules, and sensors. Set it if a code location contains a project twice, or two projects "
         "with the same job names. For asset keys, use translation: {key_prefix: ...}.",
@@ -179,7 +179,7 @@ class SharedSettings(BaseModel):
         values="letters, digits, `_`",
         more="See [several projects](#several-projects-or-one-project-twice)",
     )
-    cache: AnyPath = setting(
+    cache: AnyPath = describe_setting(
         None,
         "Folder in which plans are cached, so that an unchanged project is not read again. Use off to disable the cache. In YAML, a "
         "relative path is relative to the file.",
@@ -190,14 +190,14 @@ class SharedSettings(BaseModel):
         shown_default="`SL_DAGSTER_CACHE`, else the user's cache folder",
         more="See [loading.md](loading.md)",
     )
-    on_error: Literal["fail", "last_good", "leave_out"] = setting(
+    on_error: Literal["fail", "last_good", "leave_out"] = describe_setting(
         "last_good",
         "How a project loads if some of its tables, tasks, or DAG configs have errors. fail: it does not load. last_good: with the "
         "definitions of its last plan without errors, if there is one. leave_out: without anything that depends on the broken files.",
         options="serve",
         more="See [loading.md](loading.md#a-project-with-errors)",
     )
-    dropped_jobs: float = setting(
+    dropped_jobs: float = describe_setting(
         1.0,
         "A reload that drops at least this share of the load jobs, or of the transform jobs, logs a prominent warning: 1 = all, 0.5 = "
         "half.",
@@ -207,7 +207,7 @@ class SharedSettings(BaseModel):
         check=check_share,
         more="See [loading.md](loading.md#a-project-with-errors)",
     )
-    step_executor: AnyStepExecutor = setting(
+    step_executor: AnyStepExecutor = describe_setting(
         None,
         "How Dagster runs the steps of a job: threads, multiprocess, in_process, or the import path of an executor definition. Set a "
         "name, or a mapping with a type and its config.",
@@ -220,7 +220,7 @@ class SharedSettings(BaseModel):
         shown_default="`threads`, as many as the setting `executor` suggests",
         more="See [steps.md](steps.md)",
     )
-    expectation_checks: AnyChecks = setting(
+    expectation_checks: AnyChecks = describe_setting(
         True,
         "Whether expectations become asset checks: true, false, or a mapping with any of these keys. enabled: true or false. blocking: "
         "whether a failed check keeps downstream assets from running (true, false, or auto: if both the expectation and the application "
@@ -232,7 +232,7 @@ class SharedSettings(BaseModel):
         values="`true`, `false`, `{enabled: ..., blocking: auto \\| true \\| false, severity: error \\| warn}`",
         switch=True,
     )
-    rejected_rows: Literal["ignore", "warn", "block"] = setting(
+    rejected_rows: Literal["ignore", "warn", "block"] = describe_setting(
         "warn",
         "Response to rows that Starlake's Spark loader (the default) rejects. warn: the table's check rejected_rows fails with a "
         "warning. block: the load fails, and nothing downstream runs. ignore: there is no such check. The log always contains a "
@@ -241,7 +241,7 @@ class SharedSettings(BaseModel):
         options="run",
         more="See [running.md](running.md#rejected-rows)",
     )
-    schema_checks: bool = setting(
+    schema_checks: bool = describe_setting(
         False,
         "Whether tables and tasks with attributes have the check declared_schema. After each load or transform, it warns about columns "
         "of the actual table that are missing, not declared, or of another type. It requires a DuckDB file or a warehouse that Dagster "
@@ -251,7 +251,7 @@ class SharedSettings(BaseModel):
         switch=True,
         more="See [running.md](running.md#declared-schema)",
     )
-    event_log_level: Literal["warning", "info", "debug"] = setting(
+    event_log_level: Literal["warning", "info", "debug"] = describe_setting(
         "warning",
         "Lines of a command's output that become events of the run: warnings, errors, results, and the first lines (warning), or all "
         "lines of at least this level (info, debug). Starlake writes about 270 lines per command. The step's stdout always contains all "
@@ -259,7 +259,7 @@ class SharedSettings(BaseModel):
         examples=["info"],
         options="run",
     )
-    batch: bool = setting(
+    batch: bool = describe_setting(
         False,
         "Whether one step loads all tables of a domain, with one command for all tables that a run selects, so that Starlake starts "
         "only once. Each table still gets its own materialization, counts, and checks.",
@@ -267,7 +267,7 @@ class SharedSettings(BaseModel):
         options="run",
         more="See [running.md](running.md#batches-of-tables)",
     )
-    select: Sequence[Any] = setting(
+    select: Sequence[Any] = describe_setting(
         (),
         "Tables and tasks that become definitions: names (sales.*), or mappings with any of name, domain, table, task, tag, kind, and "
         "dagRef. Other tables and tasks that they read become external assets with the same keys.",
@@ -280,7 +280,7 @@ class SharedSettings(BaseModel):
         shown_default="everything",
         more="See [below](#load-part-of-a-project)",
     )
-    exclude: Sequence[Any] = setting(
+    exclude: Sequence[Any] = describe_setting(
         (),
         "Tables and tasks to remove from the selection, in the same format as select.",
         examples=[["sales.tmp_*", {"dagRef": "archive"}]],
@@ -291,7 +291,7 @@ class SharedSettings(BaseModel):
         values="like `select`",
         shown_default="nothing",
     )
-    samples: Any = setting(
+    samples: Any = describe_setting(
         Samples(),
         "Whether materializations show the first rows of the table, rejected rows, and rows that violate an expectation. Set a number "
         "of rows, or a mapping with rows (the number) and mask (columns to hide; * matches any characters). Columns with privacy, and "
@@ -305,7 +305,7 @@ class SharedSettings(BaseModel):
         shown_default="no rows",
         more="See [running.md](running.md#sample-rows)",
     )
-    warehouse_counts: Literal["off", "audit", "tables"] = setting(
+    warehouse_counts: Literal["off", "audit", "tables"] = describe_setting(
         "audit",
         "Data that one query reads from the warehouse after each command. audit: row counts and results of expectations from Starlake's "
         "audit tables. tables: also the number of rows in the table. off: no query.",
@@ -313,7 +313,7 @@ class SharedSettings(BaseModel):
         options="run",
         more="See [running.md](running.md#counts-and-checks-from-a-warehouse)",
     )
-    secrets: AnySecrets = setting(
+    secrets: AnySecrets = describe_setting(
         (),
         "Names of further variables, options, and connection properties whose values are secret. Names that contain PASSWORD, SECRET, "
         "TOKEN, KEY, or the like are always secret. * matches any characters. Secret values are shown as ***.",
@@ -325,7 +325,7 @@ class SharedSettings(BaseModel):
         values="`{names: [...]}`",
         more="See [running.md](running.md#secrets)",
     )
-    show_sql: bool = setting(
+    show_sql: bool = describe_setting(
         True,
         "Whether a task's asset shows its SQL: in the description as written in the project, and in each materialization with the "
         "variables of the run.",
@@ -347,7 +347,7 @@ class Settings(SharedSettings):
 
     model_config = ConfigDict(defer_build=False)
 
-    op_tags: Mapping[str, str] = setting(
+    op_tags: Mapping[str, str] = describe_setting(
         dict,
         "Tags of every step: dagster/priority, concurrency keys, or Kubernetes configuration.",
         examples=[{"team": "data"}],
@@ -355,14 +355,14 @@ class Settings(SharedSettings):
         check=check_tags,
         parse=parse_pairs,
     )
-    pool: str | None = setting(
+    pool: str | None = describe_setting(
         None,
         "Concurrency pool of every step.",
         examples=["warehouse"],
         options="run",
         values="name",
     )
-    op_rules: Sequence[Any] = setting(
+    op_rules: Sequence[Any] = describe_setting(
         (),
         "Rules for the steps of some domains, tables, and tasks, with match, pool, retry_policy, and tags. Later rules override earlier "
         "ones.",
@@ -372,7 +372,7 @@ class Settings(SharedSettings):
         values="list of `{match: ..., pool: ..., retry_policy: ..., tags: ...}`",
         more="See [below](#set-pools-retries-and-tags-of-steps)",
     )
-    translator: Translator | None = setting(
+    translator: Translator | None = describe_setting(
         None,
         "Object that creates the asset specs.",
         check=check_translator,

@@ -58,7 +58,7 @@ class Setting:
         return core_schema.any_schema()
 
 
-def setting(default: Any, help: str, **details: Any) -> Any:
+def describe_setting(default: Any, help: str, **details: Any) -> Any:
     """Return a field with a default (or a function that returns it), a description, and further attributes of :class:`Setting`."""
     field: FieldInfo = Field(default_factory=default) if callable(default) else Field(default)
     field.metadata.append(Setting(help, **details))

@@ -44,30 +44,30 @@ def explain_name(graph: AssetGraph, settings: Settings, name: str) -> list[str]:
     return found
 
 
-def _cite(location: Location | None) -> str:
+def _show_location(location: Location | None) -> str:
     return f"  [{location}]" if location else ""
 
 
-def _cite_key(pipeline: Pipeline, key: str = "") -> str:
+def _show_key(pipeline: Pipeline, key: str = "") -> str:
     """Return the location of a key of the DAG config, or of the whole DAG config."""
-    return _cite(pipeline.dag_config.origin.locate(key))
+    return _show_location(pipeline.dag_config.origin.locate(key))
 
 
 def _explain_job(graph: AssetGraph, settings: Settings, pipeline: Pipeline) -> Iterator[str]:
     config = pipeline.dag_config
-    yield f"job {pipeline.name}: {pipeline.kind} pipeline of the DAG config '{config.name}'{_cite_key(pipeline)}"
-    yield f"  file name {pipeline.filename}: rendered from '{config.filename}'{_cite_key(pipeline, 'filename')}"
+    yield f"job {pipeline.name}: {pipeline.kind} pipeline of the DAG config '{config.name}'{_show_key(pipeline)}"
+    yield f"  file name {pipeline.filename}: rendered from '{config.filename}'{_show_key(pipeline, 'filename')}"
     template = f"the template '{config.template}'"
     by = f"the setting executor, which overrides {pipeline.executor} of {template}" if settings.executor else template
-    yield f"  executor {get_executor_name(settings, pipeline)}: from {by}{_cite_key(pipeline, 'template')}"
+    yield f"  executor {get_executor_name(settings, pipeline)}: from {by}{_show_key(pipeline, 'template')}"
     yield from _explain_environment(graph, pipeline)
     if pipeline.run_dependencies_first:
-        yield f"  runs everything upstream first: run_dependencies_first{_cite_key(pipeline, 'options.run_dependencies_first')}"
+        yield f"  runs everything upstream first: run_dependencies_first{_show_key(pipeline, 'options.run_dependencies_first')}"
     for domain, pre_load in pipeline.pre_load.items():
-        yield f"  pre-load of {domain}: {pre_load.strategy}{_cite_key(pipeline, _STRATEGY)}"
+        yield f"  pre-load of {domain}: {pre_load.strategy}{_show_key(pipeline, _STRATEGY)}"
     yield from (f"  {line}" for line in _explain_schedule(settings, pipeline))
     for name in (*(t.full_name for t in pipeline.tables), *(t.full_name for t in pipeline.tasks)):
-        yield f"  runs {name}: dagRef{_cite(pipeline.dag_refs.get(name))}"
+        yield f"  runs {name}: dagRef{_show_location(pipeline.dag_refs.get(name))}"
     own = set(graph.get_pipeline_keys(pipeline))
     for key in select_job_keys(graph, pipeline):
         if key not in own:
@@ -77,7 +77,7 @@ def _explain_job(graph: AssetGraph, settings: Settings, pipeline: Pipeline) -> I
 def _explain_environment(graph: AssetGraph, pipeline: Pipeline) -> Iterator[str]:
     environment = graph.plan.environments.get(pipeline.dag_config.name)
     if environment:
-        yield f"  environment {environment.profile or 'without SL_ENV'}: sl_env_var{_cite(environment.location)}"
+        yield f"  environment {environment.profile or 'without SL_ENV'}: sl_env_var{_show_location(environment.location)}"
 
 
 def _explain_schedule(settings: Settings, pipeline: Pipeline) -> Iterator[str]:
@@ -85,9 +85,9 @@ def _explain_schedule(settings: Settings, pipeline: Pipeline) -> Iterator[str]:
     if schedule is None:
         return
     timezone = schedule.timezone or settings.timezone or "UTC"
-    yield f"schedule {pipeline.name}_schedule: '{schedule.cron}' ({timezone}), named {schedule.name}{_cite(schedule.location)}"
+    yield f"schedule {pipeline.name}_schedule: '{schedule.cron}' ({timezone}), named {schedule.name}{_show_location(schedule.location)}"
     if schedule.preset:
-        yield f"  preset {schedule.name}{_cite(schedule.preset)}"
+        yield f"  preset {schedule.name}{_show_location(schedule.preset)}"
 
 
 def _explain_sensor(graph: AssetGraph, settings: Settings, pipeline: Pipeline) -> Iterator[str]:
@@ -97,7 +97,7 @@ def _explain_sensor(graph: AssetGraph, settings: Settings, pipeline: Pipeline) -
     for task in pipeline.tasks:
         reads = graph.plan.dependencies
         for dependency in reads.get_transitive(task.full_name) if settings.watch == "transitive" else reads.get_direct(task.full_name):
-            readers.setdefault(dependency.name, []).append(f"{task.full_name}{_cite(dependency.location)}")
+            readers.setdefault(dependency.name, []).append(f"{task.full_name}{_show_location(dependency.location)}")
     for name, key in find_watched_assets(graph, pipeline, settings).items():
         yield f"  watches {key.to_user_string()}: upstream of {', '.join(readers[name])}"
 
@@ -105,25 +105,25 @@ def _explain_sensor(graph: AssetGraph, settings: Settings, pipeline: Pipeline) -
 def _explain_asset(graph: AssetGraph, node_id: NodeId) -> Iterator[str]:
     node, spec = graph.nodes[node_id], graph.specs[node_id]
     described = f"pre-load of the domain {node.name}" if node.type == "domain" else f"{node.type} {node.name}"
-    yield f"asset {spec.key.to_user_string()}: {described}{_cite(node.location)}"
+    yield f"asset {spec.key.to_user_string()}: {described}{_show_location(node.location)}"
     if node.task and node.task.sql_file:
-        yield f"  SQL{_cite(Location(node.task.sql_file, node.task.sql_line))}"
+        yield f"  SQL{_show_location(Location(node.task.sql_file, node.task.sql_line))}"
     for pipeline in graph.plan.pipelines if node.load_domain else ():
         pre_load = pipeline.pre_load.get(node.load_domain.name) if node.load_domain else None
         if pre_load and pre_load.strategy != "none":
             job = f"DAG config '{pipeline.dag_config.name}', job {pipeline.name}"
-            yield f"  strategy {pre_load.strategy}: {job}{_cite_key(pipeline, _STRATEGY)}"
+            yield f"  strategy {pre_load.strategy}: {job}{_show_key(pipeline, _STRATEGY)}"
     if node.pipeline:
         yield from _explain_environment(graph, node.pipeline)
     if node.connection:
-        yield f"  connection {node.connection.name}: {node.connection.engine}{_cite(node.connection.origin.locate())}"
+        yield f"  connection {node.connection.name}: {node.connection.engine}{_show_location(node.connection.origin.locate())}"
     yield from _explain_upstream(graph, node, spec)
     jobs = [p.name for p in graph.plan.pipelines if spec.key in select_job_keys(graph, p)]
     if jobs:
         yield f"  in the job{'' if len(jobs) == 1 else 's'} {', '.join(jobs)}"
     elif node.load_or_task:
         reason, location = explain_missing_job(graph.plan, node.load_or_task)
-        yield f"  in no job: {reason}{_cite(location)}"
+        yield f"  in no job: {reason}{_show_location(location)}"
 
 
 def _explain_upstream(graph: AssetGraph, node: StarlakeNode, spec: dg.AssetSpec) -> Iterator[str]:
@@ -131,11 +131,11 @@ def _explain_upstream(graph: AssetGraph, node: StarlakeNode, spec: dg.AssetSpec)
     for d in node.dependencies:
         key = graph.keys[d.kind, d.name]
         shown.add(key)
-        yield f"  after {key.to_user_string()} ({d.kind} {d.name}): {d.source}{_cite(d.location)}"
+        yield f"  after {key.to_user_string()} ({d.kind} {d.name}): {d.source}{_show_location(d.location)}"
     pre_load = graph.keys.get(("domain", node.table.domain)) if node.table else None
     for key in dict.fromkeys(d.asset_key for d in spec.deps):
         if key == pre_load and node.table and node.pipeline and node.table.domain in node.pipeline.pre_load:
             strategy = node.pipeline.pre_load[node.table.domain].strategy
-            yield f"  after {key.to_user_string()}: pre-load of its domain, strategy {strategy}{_cite_key(node.pipeline, _STRATEGY)}"
+            yield f"  after {key.to_user_string()}: pre-load of its domain, strategy {strategy}{_show_key(node.pipeline, _STRATEGY)}"
         elif key not in shown:
             yield f"  after {key.to_user_string()}: from the translation (or get_asset_spec)"

@@ -200,7 +200,7 @@ def decide_run(rule: Rule, latest: Mapping[str, Materialization], consumption: C
         return Wait("No materializations observed")
     cycle = _Cycle(rule, Start(new).logical_time, interval) if rule.cycles else None
     strategy = rule.strategy
-    updated = {a: cycle.accepts(a, latest.get(a), is_new=a in new) if cycle else a in new for a in rule.assets}
+    updated = {a: cycle.is_updated(a, latest.get(a), is_new=a in new) if cycle else a in new for a in rule.assets}
     if not (strategy.holds(updated.__getitem__, rule.assets) if cycle is None or strategy.every else all(updated.values())):
         missing = _format_names([a for a, is_updated in updated.items() if not is_updated])
         details = f" (data cycle: since {cycle.begin.isoformat()})" if cycle else ""
@@ -243,7 +243,7 @@ class _Cycle:
         timing = self._rule.timings.get(asset, DatasetTiming())
         return self.is_slow(asset) if timing.cron else timing.freshness > self._length
 
-    def accepts(self, asset: str, materialization: Materialization | None, *, is_new: bool) -> bool:
+    def is_updated(self, asset: str, materialization: Materialization | None, *, is_new: bool) -> bool:
         """Return whether an asset need not be materialized again. With the strategy ``any``, the materialization may be consumed."""
         if self.is_optional(asset):
             return True
