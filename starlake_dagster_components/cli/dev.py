@@ -6,6 +6,7 @@ code servers. After an edit, a GraphQL mutation makes the web server reload the 
 
 import contextlib
 import importlib.util
+import itertools
 import json
 import os
 import queue
@@ -52,12 +53,7 @@ _RELOAD = """mutation($location: String!) {
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """A code location.
-
-    Attributes:
-        name: its name in Dagster.
-        root: absolute path of the project's folder.
-    """
+    """A code location: its name in Dagster, and the absolute path of the project's folder."""
 
     name: str
     root: Path
@@ -71,9 +67,9 @@ def name_locations(projects: Sequence[Path]) -> list[Location]:
     for root in roots:
         name = root.name if names.count(root.name) == 1 else f"{root.parent.name}_{root.name}"
         name = base = re.sub(r"[^A-Za-z0-9_.-]", "_", name) or "starlake"
-        number = 2
+        numbers = itertools.count(2)
         while name in found:
-            name, number = f"{base}_{number}", number + 1
+            name = f"{base}_{next(numbers)}"
         found[name] = root
     return [Location(name, root) for name, root in found.items()]
 
@@ -99,12 +95,7 @@ def choose_port(host: str, port: int | None) -> int:
 class Services:
     """Dagster's services for code locations, as a context manager that stops them at the end.
 
-    Args:
-        locations: the code locations.
-        environment: the environment of all services. Code servers also get ``SL_ROOT``.
-        host: address on which the web server listens.
-        port: its port.
-        log_level: log level of Dagster's services.
+    ``environment`` is that of all services; code servers also get ``SL_ROOT``. The web server listens on ``host`` and ``port``.
     """
 
     def __init__(self, locations: Sequence[Location], environment: Mapping[str, str], *, host: str, port: int, log_level: str) -> None:
@@ -124,6 +115,8 @@ class Services:
 
     def __enter__(self) -> "Services":
         """Start the code servers."""
+        import dagster as dg
+
         with self._stack:
             self._folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="sl-dagster-", ignore_cleanup_errors=True)))
             if not self._environment.get("DAGSTER_HOME"):
@@ -131,7 +124,9 @@ class Services:
                 home.mkdir()
                 (home / "dagster.yaml").write_text("telemetry: {enabled: false}\nnux: {enabled: false}\n", encoding="utf-8")
                 self._environment["DAGSTER_HOME"] = str(home)
-            _create_instance(self._environment["DAGSTER_HOME"])
+            # Create the databases, because services interfere with each other if they create them at the same time.
+            with dg.DagsterInstance.from_config(self._environment["DAGSTER_HOME"]):
+                pass
             self._stack.callback(self._stop)
             if warm_start.can_serve():
                 path = self._folder / "warm.sock"
@@ -154,10 +149,10 @@ class Services:
                 self.revive()
         workspace = self._folder / "workspace.yaml"
         workspace.write_text(json.dumps({"load_from": [{"grpc_server": server} for server in self._servers]}), encoding="utf-8")
-        common = ("--workspace", str(workspace), "--log-level", self._log_level)
-        web = ("--host", self._host, "--port", str(self._port), "--workspace", str(workspace), "--dagster-log-level", self._log_level)
-        self._start("web server", ["dagster_webserver", *web], self._environment)
-        self._start("daemon", ["dagster._daemon", "run", *common], self._environment)
+        common, level = ("--workspace", str(workspace)), self._log_level
+        web = ("--host", self._host, "--port", str(self._port), "--dagster-log-level", level)
+        self._start("web server", ["dagster_webserver", *web, *common], self._environment)
+        self._start("daemon", ["dagster._daemon", "run", "--log-level", level, *common], self._environment)
         while not stop.wait(_STARTUP_POLL_SECONDS):
             self.revive()
             with contextlib.suppress(OSError), urllib.request.urlopen(f"{self.url}/server_info", timeout=5):
@@ -257,14 +252,6 @@ class Services:
             process.wait()
 
 
-def _create_instance(home: str) -> None:
-    """Create an instance's databases, because services interfere with each other if they create them at the same time."""
-    import dagster as dg
-
-    with dg.DagsterInstance.from_config(home):
-        pass
-
-
 def _is_listening(server: Mapping[str, object]) -> bool:
     """Return whether the code server of an entry in the workspace file accepts connections."""
     family, address = (socket.AF_UNIX, server["socket"]) if "socket" in server else (socket.AF_INET, (server["host"], server["port"]))
@@ -286,12 +273,7 @@ Changes = Mapping[Location, Sequence[str]]
 
 
 class Watcher(threading.Thread):
-    """A thread that watches the metadata of projects for changes. It starts when it is created.
-
-    Args:
-        locations: the code locations of the projects.
-        stop: event that ends the thread.
-    """
+    """A thread that watches the metadata of projects for changes until ``stop`` is set. It starts when it is created."""
 
     def __init__(self, locations: Sequence[Location], stop: threading.Event) -> None:
         super().__init__(name="starlake-watcher", daemon=True)
@@ -346,10 +328,10 @@ def serve_projects(
         host: address on which the web server listens.
         port: its port; None = the first free port from 3000.
         reload: whether to reload a project when one of its files changes.
-        log_level: log level of Dagster's services.
+        log_level: minimum level of the log messages of Dagster's services.
         report: receives progress messages.
         examine: receives a project's folder after each load, to print the project's problems.
-        stop: event that ends serving.
+        stop: ends serving when it is set.
 
     Raises:
         MissingDependency: the web server or watchfiles is not installed.
@@ -379,23 +361,19 @@ def serve_projects(
                 report(message)
             if watcher is None:
                 ended.wait(_POLL_SECONDS)
-                continue
-            _follow_changes(services, watcher, report, examine)
+            else:
+                _follow_changes(services, watcher, report, examine)
         report("stopping Dagster's services")
 
 
 def _follow_changes(services: Services, watcher: Watcher, report: Callable[[str], None], examine: Callable[[Path], None]) -> None:
     """Wait a moment for edits and newly inferred columns, and reload the affected locations."""
     changes = watcher.take_changes(_POLL_SECONDS)
-    for location in services.collect_reload_requests():
-        if location not in changes:
-            _reload_location(services, location, "the columns of its tasks were found", report)
-    for location, files in changes.items():
-        _reload_location(services, location, f"{join_names(files, 3)} changed", report)
-        examine(location.root)
-
-
-def _reload_location(services: Services, location: Location, reason: str, report: Callable[[str], None]) -> None:
-    began = time.monotonic()
-    failure = services.reload(location)
-    report(f"{location.name}: {reason}: {failure or f'reloaded in {time.monotonic() - began:.1f} s'}")
+    requests = [location for location in services.collect_reload_requests() if location not in changes]
+    reasons = {location: f"{join_names(files, 3)} changed" for location, files in changes.items()}
+    for location, reason in {**dict.fromkeys(requests, "the columns of its tasks were found"), **reasons}.items():
+        began = time.monotonic()
+        failure = services.reload(location)
+        report(f"{location.name}: {reason}: {failure or f'reloaded in {time.monotonic() - began:.1f} s'}")
+        if location in changes:
+            examine(location.root)

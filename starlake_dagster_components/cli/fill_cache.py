@@ -19,10 +19,9 @@ class Filled:
     """The result of filling the cache.
 
     Attributes:
-        plan: the plan of the project.
-        entry: its file in the cache; None if it was not stored.
-        size: size of the file in bytes.
-        found: whether it was already there.
+        entry: the plan's file in the cache; None if it was not stored.
+        size: size of the cached files in bytes.
+        found: whether the plan was already there.
         reason: why it was not stored.
     """
 

@@ -11,17 +11,15 @@ from ..definitions.steps.empty_loads import NO_FILES
 
 Status = Literal["done", "skipped", "failed", "not run"]
 
-EVENT_TYPES = frozenset(
-    (
-        dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED,
-        dg.DagsterEventType.ASSET_MATERIALIZATION,
-        dg.DagsterEventType.ASSET_OBSERVATION,
-        dg.DagsterEventType.STEP_START,
-        dg.DagsterEventType.STEP_SUCCESS,
-        dg.DagsterEventType.STEP_SKIPPED,
-        dg.DagsterEventType.STEP_FAILURE,
-    )
-)
+EVENT_TYPES = {
+    dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED,
+    dg.DagsterEventType.ASSET_MATERIALIZATION,
+    dg.DagsterEventType.ASSET_OBSERVATION,
+    dg.DagsterEventType.STEP_START,
+    dg.DagsterEventType.STEP_SUCCESS,
+    dg.DagsterEventType.STEP_SKIPPED,
+    dg.DagsterEventType.STEP_FAILURE,
+}
 """The event types that :class:`RunState` uses."""
 
 
@@ -33,11 +31,9 @@ class AssetResult:
         key: the asset's key as a user string, or for a step without assets, the step's key.
         status: ``done`` (materialized), ``skipped`` (nothing to load), ``failed``, or ``not run`` because something upstream failed.
         rows: number of rows in its table afterward, if known.
-        loaded: number of rows that were loaded, if known.
         seconds: duration of its step, or of the command that loaded it together with others.
         error: the error message, if it failed.
-        files: number of files that were loaded, if known.
-        rejected: number of rows that were rejected, if known.
+        files, loaded, rejected: numbers of files that were loaded, and of rows that were loaded and rejected, if known.
         no_files: why a load or a pre-load found no file, if it found none and the reason is known.
     """
 
@@ -57,11 +53,8 @@ class RunResult:
     """The result of one run of a job.
 
     Attributes:
-        job: the job's name.
         run_id: Dagster's ID of the run; empty if nothing in the job could run.
-        success: whether it succeeded.
         seconds: its duration.
-        assets: the result of each asset.
         error: the run's own error message, if it has one.
         partition: key of its partition, or ``FIRST...LAST`` for a range; empty if it has none.
     """

@@ -175,10 +175,10 @@ class _Runner:
             for run in runs:
                 if keys == []:
                     error = "nothing in it can run: " + "; ".join(blocked.values())
-                    result = RunResult(job, "", False, 0.0, waiting, error=error, partition=run.partition)
+                    result = RunResult(job, "", False, 0.0, (), error, run.partition)
                 else:
                     result = self.run_job(run, keys)
-                    result = replace(result, assets=(*result.assets, *waiting))
+                result = replace(result, assets=(*result.assets, *waiting))
                 results.append(result)
                 if self.progress:
                     self.progress.end_job(result)
@@ -200,24 +200,12 @@ class _Runner:
         with (
             _Follower(self.instance, mark, run.label, self.progress) if self.progress else contextlib.nullcontext(),
             dg.execute_job(
-                target,
-                instance=self.instance,
-                run_config=config,
-                tags={**self.tags, **run.tags, _MARK: mark},
-                raise_on_error=False,
-                asset_selection=keys,
+                target, self.instance, config, {**self.tags, **run.tags, _MARK: mark}, raise_on_error=False, asset_selection=keys
             ) as result,
         ):
-            failed = [e for e in result.all_events if e.is_run_failure]
-            return RunResult(
-                job=run.job,
-                run_id=result.run_id,
-                success=result.success,
-                seconds=time.monotonic() - began,
-                assets=_list_results(result, self.instance),
-                error=failed[0].message if failed else None,
-                partition=run.partition,
-            )
+            error = next((e.message for e in result.all_events if e.is_run_failure), None)
+            seconds, assets = time.monotonic() - began, _list_results(result, self.instance)
+            return RunResult(run.job, result.run_id, result.success, seconds, assets, error, run.partition)
 
 
 def _split_blocked(token: str, job: str, not_made: Set[dg.AssetKey]) -> tuple[list[dg.AssetKey] | None, dict[dg.AssetKey, str]]:

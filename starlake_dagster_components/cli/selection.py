@@ -13,8 +13,7 @@ _ONE_NAME = re.compile(r"""[+*\d]*(?:key:)?["']?([\w./-]+)["']?[+*\d]*""")
 
 
 def select_assets(built: Built, selection: str) -> list[dg.AssetKey]:
-    """Return the keys of the assets that a selection in Dagster's syntax (``+key:kpi_revenue``) contains, without those of external assets,
-    which cannot be materialized.
+    """Return the keys of the assets that a selection in Dagster's syntax (``+key:kpi_revenue``) contains and that can be materialized.
 
     Raises:
         InvalidSetting: the selection is invalid, or contains no asset that can be materialized.

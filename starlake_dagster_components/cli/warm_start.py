@@ -79,19 +79,11 @@ def can_serve() -> bool:
 
 
 def write_launcher(folder: Path, path: Path) -> Path:
-    """Write the launcher that code servers use as their Python into a folder, and return its path. It connects to the socket of
-    :func:`serve`.
-    """
+    """Write the launcher that code servers use as their Python, and that connects to the socket of :func:`serve`. Return its path."""
     launcher = folder / "python"
     launcher.write_text(_LAUNCHER.format(python=sys.executable, socket=str(path)), encoding="utf-8")
     launcher.chmod(0o700)
     return launcher
-
-
-def start_code_server(launcher: str, arguments: Sequence[str]) -> None:
-    """Run ``dagster`` with these arguments in this process, which starts its child processes with the launcher, and exit."""
-    sys.executable = launcher
-    sys.exit(_run_dagster(arguments))
 
 
 def serve(path: str) -> None:
@@ -244,4 +236,6 @@ if __name__ == "__main__":
     if sys.argv[1] == "serve":
         serve(sys.argv[2])
     else:
-        start_code_server(sys.argv[2], sys.argv[3:])
+        # A code server, which starts its child processes with the launcher.
+        sys.executable = sys.argv[2]
+        sys.exit(_run_dagster(sys.argv[3:]))

@@ -57,14 +57,12 @@ class StarlakeProjectComponent(dg.Component, SettingFields, dg.Resolvable):
         component._locations = find_setting_locations(context, model)
         return component
 
+    _base_translator = StarlakeTranslator()
+
     @cached_property
     def translator(self) -> StarlakeTranslator:
         """The translator that creates the asset specs: it calls :meth:`get_asset_spec`, and then applies ``translation``."""
         return _ComponentTranslator(self)
-
-    @cached_property
-    def _base_translator(self) -> StarlakeTranslator:
-        return StarlakeTranslator()
 
     def get_asset_spec(self, node: StarlakeNode) -> dg.AssetSpec:
         """Return the asset spec of a domain, table, task, or external table. Override this method to change specs.

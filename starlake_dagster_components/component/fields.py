@@ -1,6 +1,6 @@
 """The component's fields, which are made from ``settings/fields.py``, and the resolvers that read them from YAML."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
 import dagster as dg
@@ -72,11 +72,14 @@ def _build_yaml_type(name: str, field: FieldInfo) -> Any:
 def _build_resolver(name: str, field: FieldInfo) -> dg.Resolver:
     """Return the resolver of a setting. An empty value in YAML means the default. Dagster adds file, line, and key to its errors."""
     setting = get_setting(field)
-    render: Callable[[dg.ResolutionContext, Any], Any] = render_variables if name == "variables" else render_value
+    default = f" Default: {setting.shown_default.replace('`', '')}." if setting.shown_default else ""
 
     def resolve(context: dg.ResolutionContext, written: Any) -> Any:
-        # Dagster checks the configuration of a step executor, and it rejects strings for numeric fields.
-        value = render_value(context, written, typed=True) if name == "step_executor" else render(context, written)
+        if name == "variables":
+            value = render_variables(context, written)
+        else:
+            # Dagster checks the configuration of a step executor, and it rejects strings for numeric fields.
+            value = render_value(context, written, typed=name == "step_executor")
         if value is None:
             return field.get_default(call_default_factory=True)
         checked = check_field(SharedSettings, name, value)
@@ -86,13 +89,9 @@ def _build_resolver(name: str, field: FieldInfo) -> dg.Resolver:
         resolve,
         model_field_type=_build_yaml_type(name, field),
         inject_before_resolve=False,
-        description=_describe(setting.help, setting.shown_default),
+        description=f"{setting.help}{default}",
         examples=list(setting.examples or list_choices(field)),
     )
-
-
-def _describe(help_: str, default: str) -> str:
-    return f"{help_} Default: {default.replace('`', '')}." if default else help_
 
 
 def _resolve_path(context: dg.ResolutionContext, path: str) -> str:
@@ -139,26 +138,25 @@ else:
         def _check(cls, value: Any, info: Any) -> Any:
             return check_field(SharedSettings, info.field_name, value)
 
-    def _build_field(name: str, field: FieldInfo) -> tuple[Any, Any]:
-        default = Field(default_factory=field.default_factory) if field.default_factory else field.default
-        return Annotated[Any, _build_resolver(name, field)], default
-
     SettingFields = create_model(
         "SettingFields",
         __base__=_CheckedFields,
         project=(ProjectFolder, ...),
-        **{name: _build_field(name, field) for name, field in SharedSettings.model_fields.items()},
+        **{
+            name: (
+                Annotated[Any, _build_resolver(name, field)],
+                Field(default_factory=field.default_factory) if field.default_factory else field.default,
+            )
+            for name, field in SharedSettings.model_fields.items()
+        },
     )
 
 
 def describe_fields(component: type[BaseModel]) -> str:
     """Return the docstring of a component, with a description of each field."""
-    lines = [f"        {name}: {_find_resolver(field).description}" for name, field in component.model_fields.items()]
+    resolvers = ((name, item) for name, field in component.model_fields.items() for item in field.metadata if isinstance(item, dg.Resolver))
+    lines = [f"        {name}: {resolver.description}" for name, resolver in resolvers]
     return "\n".join([(component.__doc__ or "").rstrip(), "", "    Attributes:", *lines, "    "])
-
-
-def _find_resolver(field: FieldInfo) -> dg.Resolver:
-    return next(item for item in field.metadata if isinstance(item, dg.Resolver))
 
 
 class OpFields(BaseModel):

@@ -8,7 +8,7 @@ import dagster as dg
 from pydantic import BaseModel
 
 from ..definitions.build import InvalidProjectDefinition
-from ..errors import InvalidSetting, Location, Problem, ProjectNotFound
+from ..errors import InvalidSetting, Location, ProjectNotFound
 
 
 def find_setting_locations(context: dg.ResolutionContext, model: BaseModel) -> dict[str, Location]:
@@ -33,19 +33,18 @@ def locate_errors(locations: Mapping[str, Location]) -> Iterator[None]:
     except InvalidSetting as error:
         raise InvalidSetting(_add_location(str(error), locations)) from error
     except InvalidProjectDefinition as error:
-        problems = [_locate_problem(problem, locations) for problem in error.problems]
+        problems = [replace(p, location=p.location or _find_location(p.message, locations)) for p in error.problems]
         if problems == list(error.problems):
             raise
         raise InvalidProjectDefinition(error.root, problems) from error
 
 
-def _add_location(message: str, locations: Mapping[str, Location]) -> str:
+def _find_location(message: str, locations: Mapping[str, Location]) -> Location | None:
+    """Return the location of the setting with which a message begins."""
     name, colon, _ = message.partition(": ")
-    return f"{locations[name]}: {message}" if colon and name in locations else message
+    return locations.get(name) if colon else None
 
 
-def _locate_problem(problem: Problem, locations: Mapping[str, Location]) -> Problem:
-    name, colon, _ = problem.message.partition(": ")
-    if problem.location is not None or not colon or name not in locations:
-        return problem
-    return replace(problem, location=locations[name])
+def _add_location(message: str, locations: Mapping[str, Location]) -> str:
+    location = _find_location(message, locations)
+    return f"{location}: {message}" if location else message

@@ -56,7 +56,7 @@ def _make_precise(field: Schema, definitions: Mapping[str, Schema]) -> None:
 
 
 def _allow_any_object(field: Schema) -> None:
-    if not any(_is_any_object(v) for v in field["anyOf"]):
+    if not any(map(_is_any_object, field["anyOf"])):
         field["anyOf"].append({"type": "object"})
 
 
@@ -74,13 +74,10 @@ def _check_types(discriminator: Mapping[str, Any], definitions: Mapping[str, Sch
     ]
     for name, reference in types.items():
         has_type = {"type": "object", "required": [key], "properties": {key: {"const": name}}}
-        conditions.append({"if": has_type, "then": _allow_templates(definitions[reference.rpartition("/")[2]])})
+        model = definitions[reference.rpartition("/")[2]]
+        fields = {name: _allow_template(field) for name, field in model.get("properties", {}).items()}
+        conditions.append({"if": has_type, "then": {**model, "properties": fields}})
     return conditions
-
-
-def _allow_templates(model: Schema) -> Schema:
-    """Return a model's schema with templates allowed in its fields."""
-    return {**model, "properties": {name: _allow_template(field) for name, field in model.get("properties", {}).items()}}
 
 
 def _allow_template(field: Schema) -> Schema:
