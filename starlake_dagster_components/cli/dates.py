@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import dagster as dg
 
 from ..definitions.build import Built
-from ..definitions.partitions import PARTITION, RANGE_END, RANGE_START, find_partitions_of_interval
+from ..definitions.partitions import PARTITION, RANGE_END, RANGE_START, describe_range, find_partitions_of_interval
 from ..definitions.steps.run_tags import INTERVAL_END, INTERVAL_START, SCHEDULED_DATE, build_time_tags, parse_time
 from ..errors import InvalidSetting
 from ..pipelines.pipeline import Pipeline
@@ -100,12 +100,9 @@ _OPTIONS = {
 
 @dataclass(frozen=True, slots=True)
 class PlannedRun:
-    """A run to be launched.
+    """A run to be launched, with its dates as tags.
 
-    Attributes:
-        job: the job's name.
-        tags: tags with its dates.
-        partition: key of its partition, or ``FIRST...LAST`` for a range; empty if it has none.
+    ``partition`` is the key of its partition, or ``FIRST...LAST`` for a range; empty if it has none.
     """
 
     job: str
@@ -137,7 +134,7 @@ def plan_job_runs(
     for job in jobs:
         runs = list(_plan_range(built, pipelines[job], settings, dates))
         if not runs:
-            text = f"{job} has no partition from {dates.first} to {dates.last}: {_describe(built.graph.partitions[job])}"
+            text = f"{job} has no partition from {dates.first} to {dates.last}: {describe_range(built.graph.partitions[job])}"
             if len(jobs) == 1:
                 raise InvalidSetting(f"--from: {text}")
             if report:
@@ -185,7 +182,7 @@ def plan_selection_runs(built: Built, dates: RunDates, name: str, keys: Sequence
         raise InvalidSetting(f"--from: the partitions of {next(iter(kinds.values()))} are not intervals")
     runs = list(_split_range(name, partitions, dates))
     if not runs:
-        raise InvalidSetting(f"--from: the selection has no partition from {dates.first} to {dates.last}: {_describe(partitions)}")
+        raise InvalidSetting(f"--from: the selection has no partition from {dates.first} to {dates.last}: {describe_range(partitions)}")
     return runs
 
 
@@ -198,11 +195,6 @@ def _split_range(job: str, windows: dg.TimeWindowPartitionsDefinition, dates: Ru
         yield PlannedRun(job, {RANGE_START: keys[0], RANGE_END: keys[-1]}, f"{keys[0]}...{keys[-1]}")
     elif not dates.single_run:
         yield from (PlannedRun(job, {PARTITION: key}, key) for key in keys)
-
-
-def _describe(windows: dg.TimeWindowPartitionsDefinition) -> str:
-    first, last = windows.get_first_partition_key(), windows.get_last_partition_key()
-    return f"its partitions range from {first} to {last}" if first and last else "none of its partitions is complete"
 
 
 def _parse(name: str, text: str) -> datetime:

@@ -6,6 +6,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,14 +55,7 @@ class InvalidProjectDefinition(InvalidProject, dg.DagsterInvalidDefinitionError)
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """The definitions of a project, and the intermediate results.
-
-    Attributes:
-        plan: the plan of the project.
-        graph: the nodes and asset specs.
-        definitions: the Dagster definitions.
-        problems: all problems, errors first.
-    """
+    """The definitions of a project, its plan, its nodes with their asset specs, and all of its problems, errors first."""
 
     plan: Plan
     graph: AssetGraph
@@ -323,9 +317,9 @@ def _build_job(
     metadata = collect_job_warnings(pipeline, problems)
     if evaluation is None:
         return build_job(graph, pipeline, choose_job_executor(pipeline, settings), metadata)
-    from .sensors.conditions import ConditionTags, build_job_condition
+    from .sensors.conditions import build_job_condition, choose_condition_tags
 
-    executor = choose_job_executor(pipeline, settings, ConditionTags(evaluation))
+    executor = choose_job_executor(pipeline, settings, partial(choose_condition_tags, evaluation))
     return build_job(graph, pipeline, executor, metadata, build_job_condition(evaluation))
 
 

@@ -2,8 +2,10 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
+from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 import dagster as dg
@@ -28,11 +30,10 @@ class AssetGraph:
     """All nodes of a plan with their specs.
 
     Attributes:
-        plan: the plan.
-        nodes: all nodes: domains, then tables, tasks, and external tables.
+        nodes: domains, then tables, tasks, and external tables.
         specs: the asset spec of each node, as returned by the translator and with dependencies updated.
         keys: the final asset key of each node.
-        problems: problems with specs, keys, and partitions.
+        problems: those with specs, keys, and partitions.
         partitions: job name -> partitions, for partitioned jobs.
     """
 
@@ -53,21 +54,12 @@ class AssetGraph:
 
     @cached_property
     def depth(self) -> int:
-        """Number of assets on the longest dependency path. Not recursive, so that the path may be of any length."""
+        """Number of assets on the longest dependency path; 0 if assets depend on each other, which Dagster reports."""
         upstream = {spec.key: [d.asset_key for d in spec.deps] for spec in self.specs.values()}
         depths: dict[dg.AssetKey, int] = {}
-        entered: set[dg.AssetKey] = set()
-        for start in upstream:
-            stack = [start]
-            while stack:
-                key = stack[-1]
-                missing = [k for k in upstream.get(key, ()) if k not in entered]
-                entered.update(missing, (key,))
-                if missing:
-                    stack += missing
-                    continue
-                stack.pop()
-                depths.setdefault(key, 1 + max((depths.get(k, 0) for k in upstream.get(key, ())), default=0))
+        with suppress(CycleError):
+            for key in TopologicalSorter(upstream).static_order():
+                depths[key] = 1 + max((depths[k] for k in upstream.get(key, ())), default=0)
         return max(depths.values(), default=0)
 
     def get_pipeline_keys(self, pipeline: Pipeline) -> tuple[dg.AssetKey, ...]:

@@ -24,12 +24,9 @@ def sanitize_id(text: str) -> str:
 
 
 def build_asset_key(name: str, style: AssetKeyStyle = "flat") -> dg.AssetKey:
-    """Return the asset key of a domain, table, or task.
+    """Return the asset key of a domain, table, or task, by its name and the setting ``asset_keys``.
 
-    Args:
-        name: ``domain`` or ``domain.table``.
-        style: the setting ``asset_keys``: for ``sales.Orders``, ``flat`` returns ``sales_Orders``, ``flat_lower`` returns
-            ``sales_orders``, and ``path`` returns ``sales/Orders``.
+    For ``sales.Orders``, ``flat`` returns ``sales_Orders``, ``flat_lower`` returns ``sales_orders``, and ``path`` returns ``sales/Orders``.
     """
     if style == "path":
         return dg.AssetKey([sanitize_id(part) or "_" for part in name.split(".")])

@@ -20,13 +20,7 @@ BACKFILL = "starlake/backfill"
 
 @dataclass(frozen=True, slots=True)
 class PartitionedSpecs:
-    """The result of :func:`add_partitions`.
-
-    Attributes:
-        specs: the specs that differ from the translator's.
-        by_job: job name -> partitions.
-        problems: problems with partitions.
-    """
+    """The specs that differ from the translator's, the partitions by job name, and problems with partitions."""
 
     specs: Mapping[NodeId, dg.AssetSpec]
     by_job: Mapping[str, Windows]

@@ -77,6 +77,12 @@ def find_last_partition(windows: dg.TimeWindowPartitionsDefinition, moment: date
     return (key, window) if key and window else None
 
 
+def describe_range(windows: dg.TimeWindowPartitionsDefinition) -> str:
+    """Return a message about the first and the last partition of a job."""
+    first, last = windows.get_first_partition_key(), windows.get_last_partition_key()
+    return f"its partitions range from {first} to {last}" if first and last else "none of its partitions is complete"
+
+
 def choose_partition(run: dg.DagsterRun, job: dg.JobDefinition, instance: dg.DagsterInstance) -> dict[str, str]:
     """Return the tags that assign partitions to a run that was started without any; empty if it has some, or its job is not partitioned.
 

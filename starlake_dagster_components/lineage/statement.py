@@ -75,12 +75,7 @@ class _Query:
 
 
 def find_columns(sql: str, dialect: str, find_table: FindTable) -> tuple[OutputColumn, ...]:
-    """Return the output columns of a query, in order.
-
-    Args:
-        sql: the query, without Jinja.
-        dialect: sqlglot's name of the dialect; empty if unknown.
-        find_table: function that finds the table that a name refers to.
+    """Return the output columns of a query without Jinja, in order. ``dialect`` is sqlglot's name of it; empty if unknown.
 
     Raises:
         UnsupportedQuery: this is not a single query that can be analyzed, or it selects ``*`` from unknown columns.

@@ -258,7 +258,7 @@ def check_prefix(name: str, value: Any) -> str:
 
 
 def parse_json(name: str, text: str) -> Any:
-    """Parse JSON."""
+    """Parse JSON, and report errors with the setting's name."""
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
@@ -271,13 +271,8 @@ def parse_name_or_json(name: str, text: str) -> Any:
 
 
 def parse_list(name: str, text: str) -> Any:
-    """Parse ``a,b``."""
-    return [item.strip() for item in text.split(",") if item.strip()]
-
-
-def parse_list_or_json(name: str, text: str) -> Any:
-    """Parse ``a,b``, or a JSON object."""
-    return parse_json(name, text) if text.startswith("{") else parse_list(name, text)
+    """Parse ``a,b``, or a JSON list or object."""
+    return parse_json(name, text) if text.startswith(("[", "{")) else [item.strip() for item in text.split(",") if item.strip()]
 
 
 def parse_pairs(name: str, text: str) -> Any:

@@ -30,12 +30,11 @@ from .checks import (
     check_timezone,
     check_translator,
     parse_list,
-    parse_list_or_json,
     parse_name_or_json,
     parse_pairs,
 )
 from .samples import Samples, check_samples
-from .selection import check_op_rules, check_patterns, parse_patterns
+from .selection import check_op_rules, check_patterns
 from .setting import Translator, describe_setting
 from .values import AnyChecks, AnyExecutor, AnyPath, AnySecrets, AnyStepExecutor, check_values
 
@@ -274,7 +273,7 @@ class SharedSettings(BaseModel):
         examples=[["sales.*", {"tag": "pii", "kind": "table"}]],
         options="serve",
         check=check_patterns,
-        parse=parse_patterns,
+        parse=parse_list,
         metavar="PATTERNS",
         values="list of names with `*`, `key: value` mappings",
         shown_default="everything",
@@ -286,7 +285,7 @@ class SharedSettings(BaseModel):
         examples=[["sales.tmp_*", {"dagRef": "archive"}]],
         options="serve",
         check=check_patterns,
-        parse=parse_patterns,
+        parse=parse_list,
         metavar="PATTERNS",
         values="like `select`",
         shown_default="nothing",
@@ -320,7 +319,7 @@ class SharedSettings(BaseModel):
         examples=[{"names": ["CUSTOMER_PIN", "*_LICENSE"]}],
         options="read",
         check=check_secrets,
-        parse=parse_list_or_json,
+        parse=parse_list,
         metavar="NAMES|JSON",
         values="`{names: [...]}`",
         more="See [running.md](running.md#secrets)",
@@ -368,7 +367,7 @@ class Settings(SharedSettings):
         "ones.",
         examples=[[{"match": {"domain": "sales"}, "pool": "warehouse", "retry_policy": {"max_retries": 3, "delay": 30}}]],
         check=check_op_rules,
-        parse=parse_patterns,
+        parse=parse_list,
         values="list of `{match: ..., pool: ..., retry_policy: ..., tags: ...}`",
         more="See [below](#set-pools-retries-and-tags-of-steps)",
     )

@@ -11,11 +11,9 @@ MAX_ROWS = 100
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """The setting ``samples``.
+    """The setting ``samples``: the number of rows to show, and the names of columns to hide in addition to those with ``privacy``.
 
-    Attributes:
-        rows: number of rows to show; 0 = none.
-        mask: names of columns to hide, in addition to those with ``privacy``; ``*`` matches any characters.
+    0 rows = none. In names, ``*`` matches any characters.
     """
 
     rows: int = 0

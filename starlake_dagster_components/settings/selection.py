@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 from typing import Any, Literal, get_args
 
 from ..errors import InvalidSetting, describe_unknown
-from .checks import build_error, check_choice, check_keys, check_tags, parse_json, parse_list
+from .checks import build_error, check_choice, check_keys, check_tags
 
 KEYS = ("name", "domain", "table", "task", "tag", "kind", "dagRef")
 KINDS = ("domain", "table", "task")
@@ -24,9 +24,7 @@ class SelectableNode:
     Attributes:
         kind: ``domain`` (its pre-load), ``table``, or ``task``.
         names: full names (``domain.table``).
-        domains: names of the domain.
         short_names: names without the domain.
-        tags: its tags in the project.
         dag_ref: name of the DAG config that runs it; empty if none does.
     """
 
@@ -213,8 +211,3 @@ def _read_number(name: str, value: Any) -> float:
     if not 0 <= number < 1e9:
         raise build_error(name, value, "a number of at least 0")
     return number
-
-
-def parse_patterns(name: str, text: str) -> Any:
-    """Parse ``sales.*,tag:pii``, or a JSON list."""
-    return parse_json(name, text) if text.startswith(("[", "{")) else parse_list(name, text)

@@ -2,7 +2,6 @@
 
 import operator
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
 from functools import reduce
 from typing import Any
 
@@ -69,15 +68,11 @@ def build_conditions_sensor(
     )
 
 
-@dataclass(frozen=True)
-class ConditionTags:
-    """Returns the tags of a job's runs: with conditions, a run gets its dates and options only when it starts."""
-
-    evaluation: Evaluation
-
-    def __call__(self, run: dg.DagsterRun, job: dg.JobDefinition, instance: dg.DagsterInstance) -> Mapping[str, str]:
-        """Return the tags that a sensor would set if a condition has started the run, or else those of its partition."""
-        return self.evaluation.build_tags_of_latest(run, instance) if FROM_CONDITION in run.tags else choose_partition(run, job, instance)
+def choose_condition_tags(
+    evaluation: Evaluation, run: dg.DagsterRun, job: dg.JobDefinition, instance: dg.DagsterInstance
+) -> Mapping[str, str]:
+    """Return the tags to add to a run when it starts: those that a sensor would set if a condition has started it, or its partition."""
+    return evaluation.build_tags_of_latest(run, instance) if FROM_CONDITION in run.tags else choose_partition(run, job, instance)
 
 
 def find_idle_options(pipeline: Pipeline) -> Iterator[Problem]:

@@ -14,14 +14,11 @@ _OWN = "starlake"
 
 
 def read_cursor(cursor: str | None, keys: Mapping[str, dg.AssetKey]) -> Consumption:
-    """Return the state in a cursor.
+    """Return the state in a cursor from :func:`write_cursor`, or of Dagster's own multi-asset sensors; None before the first run.
 
     In Dagster's format, a cursor maps each asset key to the partition and storage ID of the last consumed materialization, and a mapping.
-    An additional entry contains the time of the last run and the time of the newest consumed materialization in microseconds.
-
-    Args:
-        cursor: a cursor from :func:`write_cursor` or of Dagster's own multi-asset sensors; None before the first run.
-        keys: asset name in :class:`Consumption` -> asset key, for all watched assets.
+    An additional entry contains the time of the last run and the time of the newest consumed materialization in microseconds. ``keys`` has
+    the keys of all watched assets, by their names in :class:`Consumption`.
     """
     entries = json.loads(cursor) if cursor else {}
     if not isinstance(entries, dict):

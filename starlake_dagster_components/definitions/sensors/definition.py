@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Mapping
 from datetime import date
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 MINIMUM_INTERVAL_SECONDS = 60
 """The interval of sensors in generated DAGs (Starlake's guide "Customize Dagster DAGs")."""
 
+_DEFAULTS: Mapping[str, Any] = {
+    "minimum_interval_seconds": MINIMUM_INTERVAL_SECONDS,
+    "default_status": dg.DefaultSensorStatus.RUNNING,
+}
+
 
 def build_sensor(
     *,
@@ -26,12 +31,9 @@ def build_sensor(
     watched: Mapping[str, dg.AssetKey],
     trigger: TransformTrigger,
     timings: "Mapping[str, DatasetTiming]" = EMPTY,
-    default_status: dg.DefaultSensorStatus = dg.DefaultSensorStatus.RUNNING,
-    description: str | None = None,
-    tags: Mapping[str, str] | None = None,
-    minimum_interval_seconds: int = MINIMUM_INTERVAL_SECONDS,
     start_date: date | None = None,
     partitions: dg.TimeWindowPartitionsDefinition | None = None,
+    **options: Any,
 ) -> dg.MultiAssetSensorDefinition:
     """Return the sensor of a job: a multi-asset sensor, as in Starlake's guide "Customize Dagster DAGs".
 
@@ -47,6 +49,7 @@ def build_sensor(
     ``watched`` has the asset key of each dataset, by the names in triggering strategies; an asset may have several. ``timings`` has how
     often each dataset is updated, for the data cycle. Times in tags are in the time zone of ``trigger``. The data interval of the first run
     starts at ``start_date`` (None = 1970). If the job has ``partitions``, a run is for the last one that is complete at its logical time.
+    ``options`` are further arguments of :class:`dagster.MultiAssetSensorDefinition`.
 
     Raises:
         InvalidTrigger: the triggering strategy is invalid, or names a dataset that is not watched.
@@ -74,8 +77,5 @@ def build_sensor(
             job_name=job_name,
             monitored_assets=list(monitored),
             asset_materialization_fn=evaluate,
-            minimum_interval_seconds=minimum_interval_seconds,
-            description=description,
-            default_status=default_status,
-            tags=tags,
+            **{**_DEFAULTS, **options},
         )

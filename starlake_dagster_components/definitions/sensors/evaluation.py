@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import dagster as dg
 
 from ...pipelines.pipeline import TransformTrigger
-from ..partitions import PARTITION, find_last_partition
+from ..partitions import PARTITION, describe_range, find_last_partition
 from ..steps.run_options import build_option_tags, declares_union, is_dry_run, read_carrier
 from ..steps.run_tags import INTERVAL_END, SCHEDULED_DATE, TRIGGERED_BY, build_time_tags, format_triggered_by, parse_time, read_tagged_time
 from .cron_ticks import find_interval_before
@@ -65,9 +65,8 @@ class Evaluation:
             return dg.SkipReason(decision.reason)
         if self.partitions is not None and find_last_partition(self.partitions, decision.logical_time) is None:
             # Nothing is consumed, so the new materializations start a run once there is a partition.
-            first, last = self.partitions.get_first_partition_key(), self.partitions.get_last_partition_key()
-            known = f"its partitions range from {first} to {last}" if first and last else "none of its partitions is complete"
-            return dg.SkipReason(f"The job has no partition that is complete at {decision.logical_time.isoformat()}: {known}")
+            moment = decision.logical_time.isoformat()
+            return dg.SkipReason(f"The job has no partition that is complete at {moment}: {describe_range(self.partitions)}")
         # Collected before anything is consumed, because contradictory options make the tick fail.
         options = self._collect_options(context.instance, {name: events[name] for name in decision.consumed}, consumption)
         # Dagster's advance_cursor reads each asset's history, and advance_all_cursors would consume materializations that were not read.

@@ -3,8 +3,6 @@
 import base64
 import json
 import zlib
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from .file_rule import FileMemory, SeenFile
@@ -14,20 +12,7 @@ _MAX_PLAIN = 4096
 """Length in characters above which a cursor is compressed. For 10,000 files, it then has about 200 kB instead of 600 kB."""
 
 
-@dataclass(frozen=True, slots=True)
-class FileCursor:
-    """The state of a file sensor.
-
-    Attributes:
-        memory: the state of the files and of the last run.
-        observed: logical name of a domain -> digest of the files in its last observation.
-    """
-
-    memory: FileMemory = field(default_factory=FileMemory)
-    observed: Mapping[str, str] = field(default_factory=dict)
-
-
-def read_file_cursor(cursor: str | None) -> FileCursor:
+def read_file_cursor(cursor: str | None) -> FileMemory:
     """Return the state in a cursor; an empty one if there is no cursor, or it is invalid."""
     try:
         text = cursor or "{}"
@@ -36,19 +21,18 @@ def read_file_cursor(cursor: str | None) -> FileCursor:
         entries: dict[str, Any] = json.loads(text)
         run_key, requested = entries.get("run", ("", 0.0))
         files = {name: SeenFile(version, runs, since) for name, (version, runs, since) in entries.get("files", {}).items()}
-        return FileCursor(FileMemory(files, run_key, requested), dict(entries.get("observed", {})))
+        return FileMemory(files, run_key, requested, dict(entries.get("observed", {})))
     except (ValueError, TypeError, AttributeError, zlib.error):
-        return FileCursor()
+        return FileMemory()
 
 
-def write_file_cursor(cursor: FileCursor) -> str:
+def write_file_cursor(memory: FileMemory) -> str:
     """Return the cursor for a state. See :func:`read_file_cursor`."""
-    memory = cursor.memory
     text = json.dumps(
         {
             "run": [memory.run_key, memory.requested],
             "files": {name: [seen.version, seen.runs, seen.requested] for name, seen in memory.files.items()},
-            "observed": dict(cursor.observed),
+            "observed": dict(memory.observed),
         },
         separators=(",", ":"),
     )

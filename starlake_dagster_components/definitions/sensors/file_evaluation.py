@@ -1,6 +1,7 @@
 """Evaluate a tick of a file sensor: list files, apply the rule, and request a run. Imported by the first tick."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timezone
 from hashlib import blake2b
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import dagster as dg
 
 from ...pipelines.waiting_files import WaitingFolder
-from .file_cursor import FileCursor, read_file_cursor, write_file_cursor
+from .file_cursor import read_file_cursor, write_file_cursor
 from .file_listing import FolderUnreadable, find_ack_file, list_folder_files
 from .file_rule import StartLoad, WaitingFile, decide_load
 
@@ -34,7 +35,7 @@ def evaluate_files(
     ``incoming`` has the key of the asset whose observations report the waiting files of a domain, by the domain's logical name.
     """
     now = datetime.now(timezone.utc)
-    cursor = read_file_cursor(context.cursor)
+    memory = read_file_cursor(context.cursor)
     try:
         by_domain = {folder.domain: list_folder_files(folder) for folder in folders}
         waiting = []
@@ -43,15 +44,14 @@ def evaluate_files(
             waiting += find_ack_file(folder, now.astimezone()) if folder.ack_file else by_domain[folder.domain]
     except FolderUnreadable as error:
         return dg.SkipReason(str(error))
-    unfinished = _find_unfinished_run(context.instance, job_name, cursor.memory.run_key)
-    decision, memory = decide_load(waiting, cursor.memory, now, unfinished)
+    decision, changed = decide_load(waiting, memory, now, _find_unfinished_run(context.instance, job_name, memory.run_key))
     observed = {domain: _digest_files(files) for domain, files in by_domain.items() if domain in incoming}
     observations = [
         dg.AssetObservation(incoming[domain], "Files waiting for the domain", describe_waiting(by_domain[domain]))
         for domain, digest in observed.items()
-        if cursor.observed.get(domain) != digest
+        if memory.observed.get(domain) != digest
     ]
-    state = write_file_cursor(FileCursor(memory, observed))
+    state = write_file_cursor(replace(changed, observed=observed))
     if not isinstance(decision, StartLoad):
         return dg.SensorResult(skip_reason=dg.SkipReason(decision.reason), cursor=state, asset_events=observations)
     request = dg.RunRequest(run_key=decision.run_key, tags={"starlake/files": str(len(decision.files))})

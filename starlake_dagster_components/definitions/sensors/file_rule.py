@@ -42,12 +42,9 @@ class WaitingFile:
 
 @dataclass(frozen=True, slots=True)
 class SeenFile:
-    """The state of a file after earlier ticks.
+    """The state of a file: its version at the last tick, the number of runs requested for this version, and the time of the last request.
 
-    Attributes:
-        version: its version at the last tick.
-        runs: number of runs that were requested for this version.
-        requested: time of the last request, in seconds since 1970.
+    The time is in seconds since 1970.
     """
 
     version: str
@@ -57,17 +54,19 @@ class SeenFile:
 
 @dataclass(frozen=True, slots=True)
 class FileMemory:
-    """The state of all files, and of the last run, after earlier ticks.
+    """The state of a file sensor after earlier ticks.
 
     Attributes:
         files: fingerprint of a path (:func:`shorten_path`) -> state of the file.
         run_key: key of the last requested run; empty before the first run.
         requested: time of that request, in seconds since 1970.
+        observed: logical name of a domain -> digest of the files in its last observation.
     """
 
     files: Mapping[str, SeenFile] = field(default_factory=dict)
     run_key: str = ""
     requested: float = 0.0
+    observed: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +94,8 @@ def decide_load(
     start only one run. No run starts while the last one is in progress. A file that a run did not load may start another run only after a
     delay (:data:`BACKOFF`).
 
-    Args:
-        waiting: the files that belong to tables of the job.
-        memory: the state after earlier ticks.
-        now: the time of this tick.
-        unfinished: ID of the last requested run if it is still in progress; otherwise empty.
+    ``waiting`` are the files that belong to tables of the job. ``unfinished`` is the ID of the last requested run if it is still in
+    progress; otherwise empty.
 
     Returns:
         The decision, and the new state. The run key depends only on the arguments.
@@ -126,7 +122,7 @@ def decide_load(
         return KeepWaiting(_explain_waiting(complete, without_ack, files)), memory
     key, moment = _make_run_key(complete, files), now.timestamp()
     requested = {prints[file.path]: SeenFile(file.version, files[file.path].runs + 1, moment) for file in complete}
-    return StartLoad(key, tuple(complete)), FileMemory({**memory.files, **requested}, key, moment)
+    return StartLoad(key, tuple(complete)), replace(memory, files={**memory.files, **requested}, run_key=key, requested=moment)
 
 
 def shorten_path(path: str) -> str:

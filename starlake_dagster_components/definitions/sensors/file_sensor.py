@@ -1,6 +1,7 @@
 """Build file sensors, which start a load job when its files have arrived."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import dagster as dg
 
@@ -16,16 +17,13 @@ def build_file_sensor(
     job_name: str,
     folders: Sequence[WaitingFolder],
     incoming: Mapping[str, dg.AssetKey],
-    default_status: dg.DefaultSensorStatus = dg.DefaultSensorStatus.RUNNING,
-    description: str | None = None,
-    tags: Mapping[str, str] | None = None,
-    minimum_interval_seconds: int = MINIMUM_INTERVAL_SECONDS,
+    **options: Any,
 ) -> dg.SensorDefinition:
     """Return the file sensor of a load job.
 
     It lists folders without starting Starlake. When files are complete (see docs/triggers.md), it requests one run for all of them. It also
     reports the files in each domain's folder as an observation of the asset ``<domain>/incoming``, whose key is that of the domain's
-    logical name in ``incoming``.
+    logical name in ``incoming``. ``options`` are further arguments of :class:`dagster.SensorDefinition`.
     """
 
     def evaluate(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
@@ -36,13 +34,7 @@ def build_file_sensor(
         return hide_in_tick(lambda: evaluate_files(context, job_name, folders, incoming))
 
     return dg.SensorDefinition(
-        name=name,
-        job_name=job_name,
-        evaluation_fn=evaluate,
-        minimum_interval_seconds=minimum_interval_seconds,
-        description=description,
-        default_status=default_status,
-        tags=tags,
+        name, job_name=job_name, evaluation_fn=evaluate, **{"minimum_interval_seconds": MINIMUM_INTERVAL_SECONDS, **options}
     )
 
 

@@ -41,8 +41,6 @@ class Materialization:
     """The latest materialization of an asset.
 
     Attributes:
-        storage_id: its ID in the event log.
-        run_id: ID of its run.
         timestamp: time when it was logged, in seconds since 1970.
         logical_time: the scheduled date of its run if known, or else the time when it was logged.
     """
@@ -106,11 +104,7 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """A decision to start a run.
-
-    Attributes:
-        consumed: the materializations that it consumes: all new ones, whether or not the strategy needed them.
-    """
+    """A decision to start a run, which consumes all new materializations, whether or not the strategy needed them."""
 
     consumed: Mapping[str, Materialization]
 
@@ -183,17 +177,9 @@ def find_trigger_problems(
 
 
 def decide_run(rule: Rule, latest: Mapping[str, Materialization], consumption: Consumption, now: datetime, interval: Interval) -> Decision:
-    """Decide whether to start a run.
+    """Return :class:`Start` with all new materializations, or :class:`Wait` with a reason that is worded as in generated DAGs.
 
-    Args:
-        rule: the sensor's rule.
-        latest: the latest materialization of each asset that has one.
-        consumption: the state of the sensor.
-        now: the current time, with an offset.
-        interval: function that returns the last complete interval of a cron.
-
-    Returns:
-        :class:`Start` with all new materializations, or :class:`Wait` with a reason that is worded as in generated DAGs.
+    ``latest`` has the latest materialization of each asset that has one. ``now`` has an offset.
     """
     new = {a: latest[a] for a in rule.assets if a in latest and consumption.is_new(a, latest[a])}
     if not new:

@@ -13,13 +13,7 @@ MAX_DEPTH = 50
 
 
 class PrivateColumns:
-    """Finds private columns.
-
-    Args:
-        project: the project.
-        columns: the columns of the project, with their sources.
-        masked: patterns of additional column names that are private; ``*`` matches any characters.
-    """
+    """Finds private columns. ``masked`` are patterns of additional column names that are private; ``*`` matches any characters."""
 
     def __init__(self, project: Project, columns: ProjectColumns, masked: Iterable[str]) -> None:
         self._columns = columns

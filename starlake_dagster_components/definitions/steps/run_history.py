@@ -95,12 +95,7 @@ FILES_LEFT = "starlake/files_left"
 
 @dataclass(frozen=True, slots=True)
 class EarlierFailure:
-    """The failure of an earlier load of a table.
-
-    Attributes:
-        reason: the error message.
-        in_table: whether its rows are in the table; otherwise, its files may be in a folder that no load reads.
-    """
+    """The failure of an earlier load, whose rows are in the table, or whose files may be in a folder that no load reads."""
 
     reason: str
     in_table: bool

@@ -31,12 +31,10 @@ class InvalidRunOptions(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Carrier:
-    """A materialization with the options of its run.
+    """A materialization with the options of its run, and the policies for merging them.
 
     Attributes:
         name: its asset, for messages.
-        options: section -> name -> value.
-        merge: section -> name -> policy for merging.
         latest: whether it is the latest one of its asset. Earlier ones only matter for options that are merged by union.
     """
 

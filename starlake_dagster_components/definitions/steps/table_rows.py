@@ -46,13 +46,7 @@ class Rows:
 
 
 class TableRows:
-    """Reads rows of the tables that steps have written, and hides the values of private columns.
-
-    Args:
-        project: the project.
-        columns: the columns of the project, with their sources.
-        samples: the setting ``samples``.
-    """
+    """Reads rows of the tables that steps have written, and hides the values of private columns."""
 
     def __init__(self, project: Project, columns: ProjectColumns, samples: Samples) -> None:
         self._project = project
@@ -166,25 +160,17 @@ def read_columns(log: dg.DagsterLogManager, project: Project, node: Table | Task
 
 @dataclass(frozen=True, slots=True)
 class ViolationsQuery:
-    """A query for the rows that violate an expectation.
-
-    Attributes:
-        sql: the query.
-        private: the names, in lower case, of its columns that are derived from private ones.
-    """
+    """A query for the rows that violate an expectation, and the names, in lower case, of columns that are derived from private ones."""
 
     sql: str
     private: frozenset[str]
 
 
 def build_violations_query(sql: str, engine: str, private: frozenset[str], limit: int) -> ViolationsQuery | None:
-    """Return a query for the rows that an expectation counts; None if the expectation is not a plain count of rows.
+    """Return a query for at most ``limit`` rows that an expectation counts; None if the expectation is not a plain count of rows.
 
-    Args:
-        sql: the query of the expectation, such as ``SELECT count(*) FROM ... WHERE ...``.
-        engine: ``engine`` of the connection.
-        private: the names, in lower case, of private columns.
-        limit: maximum number of rows.
+    ``sql`` is the query of the expectation, such as ``SELECT count(*) FROM ... WHERE ...``. ``engine`` is that of the connection.
+    ``private`` are the names, in lower case, of private columns.
     """
     import sqlglot
     from sqlglot import exp

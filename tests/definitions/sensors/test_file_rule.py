@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from starlake_dagster_components.definitions.sensors.file_cursor import FileCursor, read_file_cursor, write_file_cursor
+from starlake_dagster_components.definitions.sensors.file_cursor import read_file_cursor, write_file_cursor
 from starlake_dagster_components.definitions.sensors.file_rule import (
     BACKOFF,
     FileMemory,
@@ -148,13 +148,13 @@ def test_long_lists_are_counted() -> None:
 @pytest.mark.parametrize("files", [0, 3, 2000])
 def test_a_cursor_keeps_what_it_has_seen(files: int) -> None:
     seen = {f"{n:016x}": SeenFile(f"{n}-{n}", n % 3, float(n)) for n in range(files)}
-    cursor = FileCursor(FileMemory(seen, "key", 12.5), {"shop": "abc"})
+    cursor = FileMemory(seen, "key", 12.5, {"shop": "abc"})
     assert read_file_cursor(write_file_cursor(cursor)) == cursor
 
 
 @pytest.mark.parametrize("text", ["", "nonsense", "[]", "z:abc", '{"files": {"a": 1}}', '{"run": 3}'])
 def test_a_cursor_of_another_program_is_forgotten(text: str) -> None:
-    assert read_file_cursor(text) == FileCursor()
+    assert read_file_cursor(text) == FileMemory()
 
 
 names = st.sampled_from(["a", "b", "c", "d"])
