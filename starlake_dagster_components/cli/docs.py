@@ -67,11 +67,9 @@ def list_dag_options() -> list[str]:
 
 def list_executor_options() -> list[str]:
     """Return the table of the options of DAG configs that belong to one executor."""
-    by_executor: dict[str, list[str]] = {}
-    for name, option in OPTIONS.items():
-        if option.executor:
-            by_executor.setdefault(option.executor, []).append(f"`{name}`")
-    return ["| executor | options |", "|---|---|", *(f"| `{executor}` | {', '.join(names)} |" for executor, names in by_executor.items())]
+    own = [(option.executor, f"`{name}`") for name, option in OPTIONS.items() if option.executor]
+    rows = [f"| `{executor}` | {', '.join(name for of, name in own if of == executor)} |" for executor in dict(own)]
+    return ["| executor | options |", "|---|---|", *rows]
 
 
 def list_dead_dag_options() -> list[str]:

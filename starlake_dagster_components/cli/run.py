@@ -36,7 +36,6 @@ def run_headless(
     *,
     job: str | None = None,
     selection: str | None = None,
-    scheduled_date: str | None = None,
     dates: RunDates | None = None,
     log_level: str = "CRITICAL",
     report: Callable[[str], None] | None = None,
@@ -49,8 +48,7 @@ def run_headless(
         settings: the settings of the definitions.
         job: name of the job; None = all load jobs, then all transform jobs, upstream ones first.
         selection: assets to materialize instead of a job, in Dagster's selection syntax.
-        scheduled_date: logical date of the runs, in ISO 8601.
-        dates: all dates of the runs; overrides ``scheduled_date``.
+        dates: the dates of the runs; None = none.
         log_level: minimum level of the log messages to print: DEBUG, INFO, WARNING, ERROR, or CRITICAL (nothing).
         report: receives messages about assets that do not run because no job has them, and about jobs without a partition in the range.
         progress: receives events as they happen.
@@ -67,7 +65,7 @@ def run_headless(
     """
     if job is not None and selection is not None:
         raise InvalidSetting("expected a job or a selection, not both")
-    dates = dates or RunDates(scheduled_date)
+    dates = dates or RunDates()
     dates.check()
     location = name_locations([Path(root)])[0].name
     tags = {_REPOSITORY: f"{_dagster_cli.REPOSITORY}@{location}"}
@@ -282,7 +280,7 @@ class _Follower:
         ended: list[AssetResult] = []
         more = True
         while more:
-            page = self._instance.get_records_for_run(self._run_id, self._cursor, set(EVENT_TYPES), limit=1000)
+            page = self._instance.get_records_for_run(self._run_id, self._cursor, EVENT_TYPES, limit=1000)
             self._cursor, more = page.cursor, page.has_more
             events = (record.event_log_entry.dagster_event for record in page.records)
             ended += [result for event in events if event for result in self._state.add_event(event)]

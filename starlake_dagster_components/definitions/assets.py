@@ -19,8 +19,7 @@ from .steps.bodies import Bodies
 from .steps.step_config import RUN_CONFIG
 
 _UPSTREAM = dg.In(dg.Nothing)
-_RESULT = dg.Out(dg.Nothing)
-_SKIPPABLE = dg.Out(dg.Nothing, is_required=False)
+_RESULT, _SKIPPABLE = dg.Out(dg.Nothing), dg.Out(dg.Nothing, is_required=False)
 
 
 def build_assets(graph: AssetGraph, bodies: Bodies, settings: Settings) -> list[dg.AssetsDefinition | dg.AssetSpec]:

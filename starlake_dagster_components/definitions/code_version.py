@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from operator import attrgetter
 from typing import Any
 
-from ..project.model import Project, Table, Task
+from ..project.model import Project, Task
 from .nodes import StarlakeNode
 
 _ATTRIBUTE = attrgetter(
@@ -53,7 +53,10 @@ def compute_code_version(node: StarlakeNode) -> str | None:
     its YAML that affect rows.
     """
     if node.table is not None:
-        parts: Any = (_list_table_parts(node.table), node.settings.env)
+        metadata = node.table.metadata
+        written = tuple(repr(part) if part else "" for part in _METADATA_PARTS(metadata))
+        attributes = _list_attribute_parts(node.table.attributes)
+        parts: Any = ((_TABLE(node.table), _METADATA(metadata), written, attributes), node.settings.env)
     elif node.task is not None:
         parts = (tuple(_list_task_parts(node.task, node.project)), node.settings.env)
     else:
@@ -68,12 +71,6 @@ def _serialize(parts: Any) -> bytes:
     pickler.fast = True
     pickler.dump(parts)
     return buffer.getvalue()
-
-
-def _list_table_parts(table: Table) -> Any:
-    metadata = table.metadata
-    written = tuple(repr(part) if part else "" for part in _METADATA_PARTS(metadata))
-    return _TABLE(table), _METADATA(metadata), written, _list_attribute_parts(table.attributes)
 
 
 def _list_attribute_parts(attributes: tuple[Any, ...]) -> Any:

@@ -16,8 +16,7 @@ def build_table_schema(node: Table | Task, types: Mapping[str, TypeDefinition]) 
     attributes = node.attributes
     if not attributes:
         return None
-    keys = frozenset(node.primary_key)
-    return dg.TableSchema(columns=list(_build_columns(attributes, types, "", keys)))
+    return dg.TableSchema(columns=list(_build_columns(attributes, types, "", frozenset(node.primary_key))))
 
 
 def build_inferred_schema(columns: Iterable[tuple[str, str]]) -> dg.TableSchema | None:
@@ -33,13 +32,8 @@ def _build_columns(
         if attribute.ignore:
             continue
         name = prefix + attribute.final_name
-        yield _build_column(
-            name,
-            describe_type(attribute),
-            attribute.comment,
-            not attribute.required,
-            tuple(_list_constraints(attribute, types, attribute.name in primary_key and not prefix)),
-        )
+        constraints = tuple(_list_constraints(attribute, types, attribute.name in primary_key and not prefix))
+        yield _build_column(name, describe_type(attribute), attribute.comment, not attribute.required, constraints)
         if attribute.attributes:
             yield from _build_columns(attribute.attributes, types, f"{name}.", frozenset())
 

@@ -67,7 +67,9 @@ def add_warnings(graph: AssetGraph, problems: Sequence[Problem]) -> AssetGraph:
     if not by_file:
         return graph
     specs = dict(graph.specs)
-    folders = _find_stale_folders(by_file)
+    # Folders with an error in their ``_config`` file, which affects every table and task in the folder.
+    stale = [file.rpartition("/") for file, about in by_file.items() if any(p.message.startswith(STALE) for p in about)]
+    folders = {folder: f"{folder}{slash}{name}" for folder, slash, name in stale if name.startswith("_config.")}
     for node_id, node in graph.nodes.items():
         files = list(_list_files(node))
         above = [folders[folder] for folder in {file.rpartition("/")[0] for file in files} if folder in folders] if folders else []
@@ -76,12 +78,6 @@ def add_warnings(graph: AssetGraph, problems: Sequence[Problem]) -> AssetGraph:
             spec = specs[node_id].replace_attributes(metadata={**specs[node_id].metadata, **_build_metadata(about)})
             specs[node_id] = _mark_stale(spec, [p for p in about if p.message.startswith(STALE)])
     return replace(graph, specs=specs)
-
-
-def _find_stale_folders(by_file: Mapping[str, Sequence[Problem]]) -> Mapping[str, str]:
-    """Return the folders with an error in their ``_config`` file, which affects every table and task in the folder: folder -> file."""
-    broken = [file for file, problems in by_file.items() if any(p.message.startswith(STALE) for p in problems)]
-    return {folder: file for file in broken for folder, _, name in [file.rpartition("/")] if name.startswith("_config.")}
 
 
 def _mark_stale(spec: dg.AssetSpec, problems: Sequence[Problem]) -> dg.AssetSpec:

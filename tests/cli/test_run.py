@@ -17,6 +17,7 @@ from rich.console import Console
 
 from starlake_dagster_components import CommandResult
 from starlake_dagster_components.cli import main
+from starlake_dagster_components.cli.dates import RunDates
 from starlake_dagster_components.cli.progress import LineProgress, Progress
 from starlake_dagster_components.cli.report import RunTable, print_results
 from starlake_dagster_components.cli.results import AssetResult, RunResult, RunState
@@ -85,11 +86,11 @@ def test_an_invalid_date_starts_nothing(shop: ProjectFolder) -> None:
     with pytest.raises(
         InvalidSetting, match=r"scheduled_date: 'tomorrow' is not an ISO 8601 time \(expected a time such as 2026-01-31T00:00:00\)"
     ):
-        run_headless(shop.root, Settings(executor=executor), scheduled_date="tomorrow")
+        run_headless(shop.root, Settings(executor=executor), dates=RunDates("tomorrow"))
     with pytest.raises(InvalidSetting, match="scheduled_date: ''"):
-        run_headless(shop.root, Settings(executor=executor), scheduled_date="")
+        run_headless(shop.root, Settings(executor=executor), dates=RunDates(""))
     assert not executor.commands
-    run_headless(shop.root, Settings(executor=executor), job="shop_tables", scheduled_date="2026-01-31")
+    run_headless(shop.root, Settings(executor=executor), job="shop_tables", dates=RunDates("2026-01-31"))
     assert all("2026-01-31" in " ".join(c.argv) for c in executor.commands if c.verb == "load")
 
 

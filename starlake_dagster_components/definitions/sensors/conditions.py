@@ -28,7 +28,12 @@ def build_job_condition(evaluation: Evaluation) -> Any:
     condition = dg.AutomationCondition
     run_began, run_failed = condition.run_in_progress().newly_true(), condition.execution_failed().newly_true()
     handled = condition.newly_updated() | run_began | run_failed
-    updated = {name: _is_new(condition.asset_matches(key, condition.newly_updated()), handled) for name, key in evaluation.keys.items()}
+    updated: dict[str, Any] = {}
+    for name, key in evaluation.keys.items():
+        matches = condition.asset_matches(key, condition.newly_updated())
+        # The asset was updated, and no run has handled the update. If an update and a run occur between two evaluations, the run is assumed
+        # to have come first, so that no update is lost.
+        updated[name] = matches.since(condition.initial_evaluation()) & ~handled.since(matches)
     strategy = evaluation.rule.strategy
     if not strategy.postfix:
         joined = reduce(operator.and_ if strategy.every else operator.or_, updated.values())
@@ -43,14 +48,6 @@ def build_job_condition(evaluation: Evaluation) -> Any:
         joined = stack[-1]
     # After a run, the condition may still be true because of materializations that the run did not handle.
     return condition.any_job_root_assets_match(joined).newly_true() | condition.any_job_root_assets_match(joined & handled)
-
-
-def _is_new(updated: Any, handled: Any) -> Any:
-    """Return the condition that an asset was updated and that no run has handled the update.
-
-    If an update and a run occur between two evaluations, the run is assumed to have come first, so that no update is lost.
-    """
-    return updated.since(dg.AutomationCondition.initial_evaluation()) & ~handled.since(updated)
 
 
 def build_conditions_sensor(

@@ -154,19 +154,15 @@ def _read_logical_time(event: dg.EventLogRecord) -> datetime:
     materialization = event.asset_materialization
     if materialization is not None:
         tags = materialization.tags or {}
-        scheduled = [_read_value(materialization.metadata.get(name)) for name in (SCHEDULED_DATE, "sl_scheduled_date")]
+        found = [materialization.metadata.get(name) for name in (SCHEDULED_DATE, "sl_scheduled_date")]
+        scheduled: list[Any] = [value.value for value in found if value is not None]
         for text in (*scheduled, tags.get("sl_data_interval_end"), materialization.partition):
-            moment = text if isinstance(text, datetime) else parse_time(text or "")
+            if isinstance(text, (int, float)) and not isinstance(text, bool):
+                return datetime.fromtimestamp(text, UTC)
+            moment = parse_time(text) if isinstance(text, str) else None
             if moment:
                 return moment.astimezone(UTC)
     return datetime.fromtimestamp(event.timestamp, UTC)
-
-
-def _read_value(value: dg.MetadataValue[Any] | None) -> datetime | str | None:
-    plain = value.value if value is not None else None
-    if isinstance(plain, (int, float)) and not isinstance(plain, bool):
-        return datetime.fromtimestamp(plain, UTC)
-    return plain if isinstance(plain, str) else None
 
 
 def _make_run_key(consumed: Mapping[str, Materialization]) -> str:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -72,14 +73,11 @@ def _list_entries(folder: str) -> Mapping[str, _Entry]:
 def _scan_local(folder: str) -> Iterator[tuple[str, _Entry]]:
     with os.scandir(folder) as entries:
         for entry in entries:
-            if entry.name.startswith("."):
-                continue
-            try:
-                if entry.is_file():
+            # A file may be removed in the meantime.
+            with suppress(FileNotFoundError):
+                if not entry.name.startswith(".") and entry.is_file():
                     status = entry.stat()
                     yield entry.name, _Entry(f"{status.st_size}-{status.st_mtime_ns}-{status.st_ino}", status.st_mtime)
-            except FileNotFoundError:
-                continue  # removed in the meantime
 
 
 _EXTRAS = {"gs": "gcs", "gcs": "gcs", "s3": "s3", "s3a": "s3", "abfs": "azure-storage", "abfss": "azure-storage", "az": "azure-storage"}
@@ -87,12 +85,14 @@ _EXTRAS = {"gs": "gcs", "gcs": "gcs", "s3": "s3", "s3a": "s3", "abfs": "azure-st
 
 
 def _scan_remote(folder: str) -> Iterator[tuple[str, _Entry]]:
-    scheme = folder.partition("://")[0]
+    scheme, separator, rest = folder.partition("://")
+    # Hadoop's name of a scheme -> fsspec's.
+    url = {"s3a": "s3", "wasbs": "abfs"}.get(scheme, scheme) + separator + rest
     try:
         import fsspec
 
         # fsspec caches listings by default.
-        storage, path = fsspec.url_to_fs(_normalize_scheme(folder), use_listings_cache=False)
+        storage, path = fsspec.url_to_fs(url, use_listings_cache=False)
     except (ImportError, ValueError) as error:
         extra = _EXTRAS.get(scheme)
         hint = f": install starlake-dagster-components with the extra '{extra}'" if extra else ""
@@ -101,12 +101,6 @@ def _scan_remote(folder: str) -> Iterator[tuple[str, _Entry]]:
         name = str(found["name"]).rstrip("/").rpartition("/")[2]
         if found.get("type") == "file" and name and not name.startswith("."):
             yield name, _describe_remote(found)
-
-
-def _normalize_scheme(url: str) -> str:
-    """Return a URL with fsspec's scheme instead of Hadoop's."""
-    scheme, separator, rest = url.partition("://")
-    return {"s3a": "s3", "wasbs": "abfs"}.get(scheme, scheme) + separator + rest
 
 
 def _describe_remote(found: Mapping[str, Any]) -> _Entry:

@@ -118,7 +118,7 @@ def decide_load(
         return KeepWaiting(f"Run {unfinished}, which this sensor started, is loading files"), memory
     if changing:
         return KeepWaiting(f"Waiting until {name_files(changing)} no longer {'change' if len(changing) > 1 else 'changes'}"), memory
-    if not any(_is_due(files[file.path], now) for file in complete):
+    if not any((next_try := get_next_try(files[file.path])) is None or next_try <= now for file in complete):
         return KeepWaiting(_explain_waiting(complete, without_ack, files)), memory
     key, moment = _make_run_key(complete, files), now.timestamp()
     requested = {prints[file.path]: SeenFile(file.version, files[file.path].runs + 1, moment) for file in complete}
@@ -140,11 +140,6 @@ def get_next_try(seen: SeenFile) -> datetime | None:
     if not seen.runs:
         return None
     return datetime.fromtimestamp(seen.requested, timezone.utc) + BACKOFF[min(seen.runs, len(BACKOFF)) - 1]
-
-
-def _is_due(seen: SeenFile, now: datetime) -> bool:
-    next_try = get_next_try(seen)
-    return next_try is None or next_try <= now
 
 
 def _explain_waiting(complete: Sequence[WaitingFile], without_ack: Sequence[WaitingFile], files: Mapping[str, SeenFile]) -> str:

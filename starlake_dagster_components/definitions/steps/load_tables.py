@@ -40,8 +40,6 @@ from .run_history import FAILED_IN_TABLE, FILES_LEFT, EarlierFailure
 _ADVICE = "Its file may be in the ingesting folder, which no load reads: move it back to the stage folder"
 
 LoadEvent = dg.MaterializeResult[Any] | dg.AssetCheckResult | dg.AssetObservation
-
-
 LoadEvents = Generator[LoadEvent, None, "list[_Failed]"]
 
 
@@ -56,14 +54,14 @@ class _Failed:
         return self.result.reason or self.of.result.reason or otherwise
 
 
+@dataclass(frozen=True, slots=True)
 class LoadSteps:
     """The bodies of the ops that load tables."""
 
-    def __init__(self, graph: AssetGraph, settings: Settings, commands: StepCommands, rows: RowsOfSteps) -> None:
-        self._graph = graph
-        self._settings = settings
-        self._commands = commands
-        self._rows = rows
+    graph: AssetGraph
+    settings: Settings
+    commands: StepCommands
+    rows: RowsOfSteps
 
     def load(self, members: Sequence[Member], context: dg.AssetExecutionContext) -> Events:
         """Load the tables of an op that the run selects, and yield a materialization for each table that was loaded.
@@ -76,7 +74,7 @@ class LoadSteps:
         selected = _select_members(members, context)
         waiting = selected
         if len(members) > 1:
-            history = self._commands.find_history(context)
+            history = self.commands.find_history(context)
             before = find_loaded_before(context, history)
             waiting = [m for m in selected if m.key not in before]
             yield from report_kept_assets(context, history, [(m.output, m.key) for m in selected], before)
@@ -91,13 +89,13 @@ class LoadSteps:
                 yield dg.MaterializeResult(asset_key=member.key, metadata=metadata, check_results=checks or None)
             return
         node = waiting[0].node
-        pipeline = self._commands.find_pipeline(node, context)
-        run = self._commands.build_run_context(context, pipeline)
+        pipeline = self.commands.find_pipeline(node, context)
+        run = self.commands.build_run_context(context, pipeline)
         tables = [m.table for m in waiting]
         domain = next(d for d in node.project.domains if d.name == tables[0].domain)
         if self._stages_itself(tables[0], pipeline, context):
-            self._commands.run_command(context, pipeline, build_stage_command(run, domain, tables))
-        failed = yield from _Load(self._commands, self._settings, self._rows, context, pipeline, run, domain).load_all(waiting)
+            self.commands.run_command(context, pipeline, build_stage_command(run, domain, tables))
+        failed = yield from _Load(self.commands, self.settings, self.rows, context, pipeline, run, domain).load_all(waiting)
         for one in failed:
             yield from self._report_failure(one, context)
         if failed:
@@ -105,8 +103,8 @@ class LoadSteps:
 
     def _has_nothing_to_load(self, table: Table, context: dg.AssetExecutionContext) -> bool:
         """Return whether the pre-load found nothing in a job with ``run_dependencies_first``, in which the tables are not skipped."""
-        domain = self._graph.keys.get(("domain", table.domain))
-        return domain is not None and self._commands.runs_dependencies_first(context) and self._commands.has_found_nothing(context, domain)
+        domain = self.graph.keys.get(("domain", table.domain))
+        return domain is not None and self.commands.runs_dependencies_first(context) and self.commands.has_found_nothing(context, domain)
 
     def _report_failure(self, failed: _Failed, context: dg.AssetExecutionContext) -> Iterator[LoadEvent]:
         """Yield the check results of a table whose load failed, and an observation if its rows are in the table or files may be lost."""
@@ -119,8 +117,8 @@ class LoadSteps:
         elif result.leaves_files:
             text = f"The load failed, and its files may be in a folder that no other load reads: {reason}"
             yield dg.AssetObservation(member.key, text, {FILES_LEFT: reason})
-        yield from _build_selected_checks(self._settings, self._rows, context, member, result)
-        yield from self._rows.check_columns(context, member.node, member.key)
+        yield from _build_selected_checks(self.settings, self.rows, context, member, result)
+        yield from self.rows.check_columns(context, member.node, member.key)
 
     def _stages_itself(self, table: Table, pipeline: Pipeline | None, context: dg.AssetExecutionContext) -> bool:
         pre_load = pipeline.pre_load.get(table.domain) if pipeline else None
@@ -128,7 +126,7 @@ class LoadSteps:
             return False
         # Dagster's execute_in_process passes an empty selection for the whole job.
         selected = context.run.asset_selection or None
-        return selected is not None and self._graph.keys["domain", table.domain] not in selected
+        return selected is not None and self.graph.keys["domain", table.domain] not in selected
 
 
 def _build_selected_checks(

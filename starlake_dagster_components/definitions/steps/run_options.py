@@ -113,7 +113,11 @@ def build_option_tags(carriers: Iterable[Carrier]) -> dict[str, str]:
     merge: dict[str, dict[str, Any]] = {}
     for (section, name), given in values.items():
         separator = _find_separator(declared, section, name)
-        merged = _unite([value for _, value in given], separator) if separator else _agree(section, name, given)
+        if separator:
+            items = (v if isinstance(v, (list, tuple)) else str(v).split(separator) for _, v in given if v is not None)
+            merged: Any = separator.join(sorted({text for several in items for item in several if (text := str(item).strip())}))
+        else:
+            merged = _agree(section, name, given)
         options.setdefault(section, {})[name] = merged
         if (section, name) in declared:
             merge.setdefault(section, {})[name] = declared[section, name][1]
@@ -158,11 +162,6 @@ def _check_declaration(label: str, value: object) -> dict[str, str]:
 def _find_separator(declared: Declarations, section: str, name: str) -> str:
     """Return the separator of an option that is merged by union; empty if it is not."""
     return declared[section, name][1].get("separator", "") if (section, name) in declared else ""
-
-
-def _unite(values: Iterable[Any], separator: str) -> str:
-    items = (v if isinstance(v, (list, tuple)) else str(v).split(separator) for v in values if v is not None)
-    return separator.join(sorted({text for several in items for item in several if (text := str(item).strip())}))
 
 
 def _agree(section: str, name: str, given: list[tuple[str, Any]]) -> Any:

@@ -9,43 +9,39 @@ import dagster as dg
 from ...project.model import EMPTY
 from .run_options import OPTIONS, OPTIONS_MERGE, InvalidRunOptions, Sections, parse_sections
 
-RUN_CONFIG = dg.Field(
+
+def _build_optional(kind: Any, description: str | None = None) -> dg.Field:
+    return dg.Field(kind, is_required=False, description=description)
+
+
+RUN_CONFIG = _build_optional(
     {
-        "scheduled_date": dg.Field(
-            str,
-            is_required=False,
-            description="Logical date in ISO 8601, passed as --scheduledDate. Default: the tick of the schedule, or else none.",
+        "scheduled_date": _build_optional(
+            str, "Logical date in ISO 8601, passed as --scheduledDate. Default: the tick of the schedule, or else none."
         ),
-        "interval": dg.Field(
+        "interval": _build_optional(
             {"start": dg.Field(str, description="Start, in ISO 8601."), "end": dg.Field(str, description="End, in ISO 8601.")},
-            is_required=False,
-            description="Data interval of a transform. Default: that of the partition or of the run's tags, or else the last complete one "
-            "of the schedule.",
+            "Data interval of a transform. Default: that of the partition or of the run's tags, or else the last complete one of the "
+            "schedule.",
         ),
-        "options": dg.Field(
+        "options": _build_optional(
             dg.Map(str, str, key_label_name="variable"),  # type: ignore[no-untyped-call]
-            is_required=False,
-            description="Starlake variables for the commands of this step, passed with --options. They override all others.",
+            "Starlake variables for the commands of this step, passed with --options. They override all others.",
         ),
-        "dry_run": dg.Field(
-            bool,
-            is_required=False,
-            description="Log the commands instead of running them. The metadata of the materializations contains sl_dry_run.",
+        "dry_run": _build_optional(
+            bool, "Log the commands instead of running them. The metadata of the materializations contains sl_dry_run."
         ),
-        "sl_options": dg.Field(
+        "sl_options": _build_optional(
             str,
-            is_required=False,
-            description='Options of transforms as in starlake-dagster, in JSON: {"all": {name: value}, "domain.task": {name: value}}. They '
-            "are passed on to downstream jobs. Default: the run tag sl_options.",
+            'Options of transforms as in starlake-dagster, in JSON: {"all": {name: value}, "domain.task": {name: value}}. They are passed '
+            "on to downstream jobs. Default: the run tag sl_options.",
         ),
-        "sl_options_merge": dg.Field(
+        "sl_options_merge": _build_optional(
             str,
-            is_required=False,
-            description="Policies for merging sl_options in downstream sensors, as in starlake-dagster: "
+            "Policies for merging sl_options in downstream sensors, as in starlake-dagster: "
             '{"all": {name: {"policy": "union"}}}. Default: the run tag sl_options_merge.',
         ),
-    },
-    is_required=False,
+    }
 )
 """The config schema of all ops."""
 
@@ -75,10 +71,7 @@ class StepConfig:
 
         Of several names of sections, later ones override earlier ones.
         """
-        found = {name: str(value) for name, value in self.sl_options.get("all", {}).items()}
-        for section in names:
-            found.update({name: str(value) for name, value in self.sl_options.get(section, {}).items()})
-        return found
+        return {name: str(value) for section in ("all", *names) for name, value in self.sl_options.get(section, {}).items()}
 
 
 def read_step_config(context: dg.AssetExecutionContext) -> StepConfig:

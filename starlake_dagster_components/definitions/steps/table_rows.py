@@ -3,7 +3,7 @@
 Failures are only logged, because the command has succeeded.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from ...warehouse.query import QueryFailed, run_query
 from .private_columns import PrivateColumns
 
 HIDDEN = "\\*\\*\\*"
+"""A hidden value, in Markdown."""
 LONGEST = 100
 """Maximum number of characters of a value to show."""
 VIOLATING = 20
@@ -105,16 +106,13 @@ class TableRows:
             return None
         private = self._private.find(node) or frozenset()
         # Error messages contain values, so those that mention a private column are hidden.
-        rows = tuple((HIDDEN if any(name in str(row[0]).lower() for name in private) else row[0], *row[1:]) for row in found.rows)
-        return format_rows(("error", "path"), rows, raw=frozenset((HIDDEN,)))
+        rows = [(HIDDEN if any(name in str(row[0]).lower() for name in private) else row[0], *row[1:]) for row in found.rows]
+        return format_rows(("error", "path"), rows)
 
-    def _format(self, found: Rows, private: Iterable[str]) -> str:
-        hidden = frozenset(private)
-        masked = [name.lower() in hidden or self._private.is_masked(name) for name in found.columns]
-        rows = tuple(
-            tuple(HIDDEN if mask and value is not None else value for mask, value in zip(masked, row, strict=True)) for row in found.rows
-        )
-        return format_rows(found.columns, rows, raw=frozenset((HIDDEN,)))
+    def _format(self, found: Rows, private: frozenset[str]) -> str:
+        masked = [name.lower() in private or self._private.is_masked(name) for name in found.columns]
+        rows = [[HIDDEN if mask and value is not None else value for mask, value in zip(masked, row, strict=True)] for row in found.rows]
+        return format_rows(found.columns, rows)
 
     def _read(self, log: dg.DagsterLogManager, connection: Connection | None, statement: str) -> Rows | None:
         database = find_duckdb_file(self._project, connection)
@@ -196,25 +194,17 @@ def build_violations_query(sql: str, engine: str, private: frozenset[str], limit
     return ViolationsQuery(limited.sql(dialect=dialect), frozenset(derived))
 
 
-def format_rows(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, raw: frozenset[str] = frozenset()) -> str:
-    """Return rows as a Markdown table, with long values shortened and special characters escaped.
-
-    ``raw`` are values that are already Markdown.
-    """
+def format_rows(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """Return rows as a Markdown table, with long values shortened and special characters escaped, except in :data:`HIDDEN`."""
     if not columns:
         return "no rows"
-    lines = [_join(map(_escape, columns)), _join("---" for _ in columns)]
-    lines += [_join(value if isinstance(value, str) and value in raw else _escape(value) for value in row) for row in rows]
-    return "\n".join(lines)
-
-
-def _join(cells: Iterable[str]) -> str:
-    return f"| {' | '.join(cells)} |"
+    lines = [map(_escape, columns), ["---"] * len(columns), *(map(_escape, row) for row in rows)]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
 def _escape(value: Any) -> str:
-    if value is None:
-        return ""
+    if value is None or value is HIDDEN:
+        return value or ""
     text = " ".join(str(value).split())
     text = f"{text[:LONGEST]}..." if len(text) > LONGEST else text
     for sign, safe in (("\\", "\\\\"), ("|", "\\|"), ("`", "\\`"), ("*", "\\*"), ("_", "\\_"), ("<", "&lt;"), ("[", "\\[")):

@@ -13,6 +13,7 @@ import pytest
 from project_folder import ProjectFolder
 
 from starlake_dagster_components import DuckDBExecutor, ShellExecutor, StarlakeExecutor, load_definitions_from_starlake_project
+from starlake_dagster_components.cli.dates import RunDates
 from starlake_dagster_components.cli.results import RunResult
 from starlake_dagster_components.cli.run import run_headless
 from starlake_dagster_components.settings import Settings
@@ -175,7 +176,7 @@ def test_pending_and_ack_wait_for_their_files(ready: ProjectFolder, executor: St
 
 def test_the_scheduled_date_reaches_the_command(ready: ProjectFolder, executor: StarlakeExecutor) -> None:
     deliver(ready, orders="id;amount\n1;10\n", items="id;label\n1;pen\n")
-    (result,) = run_headless(ready.root, Settings(executor=executor), job="shop_tables", scheduled_date="2026-01-31T00:00:00")
+    (result,) = run_headless(ready.root, Settings(executor=executor), job="shop_tables", dates=RunDates("2026-01-31T00:00:00"))
     assert result.success, list_errors([result])
     assert {str(r[0]) for r in read_rows(ready, "select distinct scheduled_date from audit.audit")} == {"2026-01-31 00:00:00"}
 
