@@ -92,10 +92,8 @@ class LiveProgress(Progress):
 
     def _render(self) -> RunTable:
         with self._lock:
-            table = RunTable(self._results, self._jobs[len(self._results) :])
-            if self._current is not None:
-                table.show_running(*self._current, seconds=time.monotonic() - self._began)
-            return table
+            running = (*self._current, time.monotonic() - self._began) if self._current else None
+            return RunTable(list(self._results), self._jobs[len(self._results) :], running)
 
     def __enter__(self) -> None:
         """Show the table."""

@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from ..masking import mask_data, mask_text
@@ -122,41 +122,38 @@ def _build_table(results: "Sequence[RunResult]") -> "Table":
     return table.table
 
 
+@dataclass(frozen=True, slots=True)
 class RunTable:
-    """The live table: a line for each job, and as many assets of the running job as fit on the screen."""
+    """The live table: a line for each job, and as many assets of the running job as fit on the screen.
 
-    def __init__(self, ended: "Sequence[RunResult]", waiting: Sequence[str]) -> None:
-        self._ended = list(ended)
-        self._waiting = list(waiting)
-        self._running: tuple[str, RunState, float] | None = None
+    ``running`` is the running job, its state, and the seconds since it began.
+    """
 
-    def show_running(self, job: str, state: "RunState", seconds: float) -> None:
-        """Show the assets of the running job."""
-        self._running = job, state, seconds
-        self._waiting = [name for name in self._waiting if name != job]
+    ended: "Sequence[RunResult]"
+    waiting: Sequence[str]
+    running: "tuple[str, RunState, float] | None" = None
 
     def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "RenderResult":
         """Render for the current height of the terminal."""
         table = _ResultTable(rejects=False)
         room = max(4, console.height - 6)
-        ended = self._ended[-max(1, room // 3) :]
-        if len(ended) < len(self._ended):
-            table.add_row(f"... {count(len(self._ended) - len(ended), 'job')} finished earlier", style="dim")
+        ended = self.ended[-max(1, room // 3) :]
+        if len(ended) < len(self.ended):
+            table.add_row(f"... {count(len(self.ended) - len(ended), 'job')} finished earlier", style="dim")
         for result in ended:
             table.add_job(result.label, "done" if result.success else "failed", result.seconds)
         room -= len(ended)
-        if self._running:
-            room -= self._add_running(table, room - 2)
-        for name in self._waiting[: max(1, room)]:
+        if self.running:
+            room -= self._add_running(table, room - 2, *self.running)
+        waiting = [name for name in self.waiting if not self.running or name != self.running[0]]
+        for name in waiting[: max(1, room)]:
             table.add_job(name, "waiting", None)
-        if len(self._waiting) > max(1, room):
-            table.add_row(f"... and {len(self._waiting) - max(1, room)} more", style="dim")
+        if len(waiting) > max(1, room):
+            table.add_row(f"... and {len(waiting) - max(1, room)} more", style="dim")
         yield table.table
 
-    def _add_running(self, table: _ResultTable, room: int) -> int:
+    def _add_running(self, table: _ResultTable, room: int, job: str, state: "RunState", seconds: float) -> int:
         """Add the running job: failed and running assets first, then the most recently finished ones. Return the number of lines."""
-        assert self._running is not None
-        job, state, seconds = self._running
         results = [asset for assets in list(state.finished.values()) for asset in assets]
         running = [key for step in list(state.running) for key in state.planned.get(step, [step])]
         total = sum(len(keys) for keys in list(state.planned.values()))

@@ -283,8 +283,7 @@ def test_the_live_table_fits_the_terminal(height: int) -> None:
     state.planned = {f"s{n}": [f"asset_{n}"] for n in range(100)}
     state.finished = {f"s{n}": [AssetResult(f"asset_{n}", "failed" if n == 3 else "done", seconds=1)] for n in range(50)}
     state.running = {"s50": None, "s51": None}
-    table = RunTable(RESULTS * 10, ["now", *(f"later_{n}" for n in range(30))])
-    table.show_running("now", state, 3.0)
+    table = RunTable(RESULTS * 10, ["now", *(f"later_{n}" for n in range(30))], ("now", state, 3.0))
     output = io.StringIO()
     Console(width=80, height=height, file=output).print(table)
     lines = output.getvalue().splitlines()
