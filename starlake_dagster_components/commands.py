@@ -14,7 +14,7 @@ from .project.loaders import Loader, explain_unmasked_columns, find_loader, star
 from .project.model import Connection, Domain, Project, Table, Task
 from .project.sinks import find_duckdb_file, find_written_table
 from .project.sql.intervals import write_interval
-from .warehouse.audit import WarehouseAudit, WarehouseCounts, add_appended_tables, add_counted_tables, find_warehouse_audit
+from .warehouse.audit import WarehouseAudit, WarehouseCounts, find_warehouse_audit
 
 Verb = Literal["stage", "preload", "load", "transform"]
 
@@ -162,6 +162,28 @@ class Command:
         """Return the command with additional arguments at the end."""
         return replace(self, arguments=(*self.arguments, *extra))
 
+    def number_attempt(self, attempt: int, *, run_id: str = "", earlier_run: str = "") -> "Command":
+        """Return the command with the job ID of one attempt, which has its own audit rows. If the project sets ``SL_JOB_ID``, it is kept.
+
+        Args:
+            attempt: number of earlier attempts.
+            run_id: Dagster's run.
+            earlier_run: the run of the attempt, if it is a different one.
+        """
+        noted = self.audit or self.warehouse
+        before = now = self.job_id or (noted.job_id if noted else "")
+        if not before:
+            return self
+        if earlier_run and run_id and now.startswith(run_id):
+            now = earlier_run + now[len(run_id) :]
+        now = f"{now}.{attempt}" if attempt else now
+        return replace(
+            self.with_environment({name: now for name, value in self.environment.items() if value == before}),
+            job_id=now,
+            audit=self.audit and replace(self.audit, job_id=now),
+            warehouse=self.warehouse and replace(self.warehouse, job_id=now),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class RunContext:
@@ -219,34 +241,17 @@ def build_load_command(run: RunContext, domain: Domain, tables: Sequence[Table])
     Raises:
         InvalidSetting: a name or value cannot be passed on Starlake's command line.
     """
-    arguments = (
-        "--domains",
-        _check_name(domain.name),
-        "--tables",
-        _join_names(tables),
-        *_format_scheduled_date(run),
-        *_format_options(run),
-    )
-    project = run.project
-    command = _build_command(
-        run,
-        "load",
-        arguments,
-        connections=[project.find_connection(t) for t in tables],
-        expectations=[e.expect for t in tables for e in t.expectations],
-    )
+    names = ("--domains", _check_name(domain.name), "--tables", _join_names(tables))
     # With SL_API, LoadCmd prints the row counts as a line of JSON.
-    command = command.with_environment({"SL_API": "1"})
-    described = tuple(_describe_table(project, table) for table in tables)
-    warehouse = add_counted_tables(command.warehouse, run.warehouse_counts, project, tables)
+    command = _build_command(run, "load", (*names, *_format_scheduled_date(run), *_format_options(run)), tables)
+    described = tuple(_describe_table(run.project, table) for table in tables)
     return replace(
-        command,
-        files=_find_load_files(project, domain, tables),
-        caveats=tuple(explain_unmasked_columns(project, tables)),
+        command.with_environment({"SL_API": "1"}),
+        files=_find_load_files(run.project, domain, tables),
+        caveats=tuple(explain_unmasked_columns(run.project, tables)),
         tables=described,
         target=described[0].target if len(described) == 1 else None,
         starts_spark=any(table.loader != "native" for table in described),
-        warehouse=add_appended_tables(warehouse, project, [table for table in tables if _appends(table)]),
     )
 
 
@@ -260,32 +265,25 @@ def build_transform_command(run: RunContext, task: Task) -> Command:
     start, end = (_format_timestamp(moment) if moment else None for moment in (run.interval_start, run.interval_end))
     own.update(write_interval(task, start, end))
     arguments = ("--name", _check_name(task.full_name), *_format_scheduled_date(run), *_format_options(run, own))
-    project = run.project
-    reads = project.application.connections.get(task.connection_ref or "")
-    command = _build_command(
-        run, "transform", arguments, connections=[project.find_connection(task), reads], expectations=[e.expect for e in task.expectations]
-    )
-    return replace(
-        command,
-        target=_find_target(project, task),
-        starts_spark=starts_spark(project, task),
-        warehouse=add_counted_tables(command.warehouse, run.warehouse_counts, project, [task]),
-    )
+    command = _build_command(run, "transform", arguments, [task], reads=run.project.application.connections.get(task.connection_ref or ""))
+    return replace(command, target=_find_target(run.project, task), starts_spark=starts_spark(run.project, task))
 
 
 def _build_command(
-    run: RunContext,
-    verb: Verb,
-    arguments: tuple[str, ...],
-    connections: Iterable[Connection | None] = (),
-    expectations: Iterable[str] = (),
+    run: RunContext, verb: Verb, arguments: tuple[str, ...], nodes: Sequence[Table | Task] = (), *, reads: Connection | None = None
 ) -> Command:
-    project, pipeline = run.project, run.pipeline
+    """Return a command that writes some tables and tasks, and reads from a connection."""
+    project, pipeline, application = run.project, run.pipeline, run.project.application
     environment = _build_environment(run)
-    audited = verb in ("load", "transform") and _is_audited(run, environment)
-    audit = _find_audit(run) if audited else None
-    warehouse = find_warehouse_audit(project.application, run.job_id) if audited and not audit and run.warehouse_counts != "off" else None
-    evaluated = tuple(dict.fromkeys(expectations)) if project.application.expectations_active else ()
+    # Otherwise its audit rows could not be distinguished from those of other commands.
+    has_job_id = environment.get(_get_job_id_name(project)) == run.job_id
+    audit = warehouse = None
+    if nodes and run.job_id and has_job_id and application.audit_active:
+        database = find_duckdb_file(project, application.audit_connection)
+        audit = Audit(database, application.audit_domain, run.job_id) if database else None
+        appended = [node for node in nodes if isinstance(node, Table) and _appends(node)]
+        warehouse = None if audit else find_warehouse_audit(project, run.job_id, nodes, appended, run.warehouse_counts)
+    connections = (*(project.find_connection(node) for node in nodes), reads)
     files = {path for c in connections if (path := find_duckdb_file(project, c))} | ({audit.database} if audit else set())
     return Command(
         verb,
@@ -297,9 +295,9 @@ def _build_command(
         options=pipeline.options if pipeline else {},
         audit=audit,
         warehouse=warehouse,
-        expectations=evaluated,
+        expectations=_list_expectations(project, nodes),
         loaded=project if _is_same_project(run, environment) else None,
-        job_id=run.job_id if environment.get(_get_job_id_name(project)) == run.job_id else "",
+        job_id=run.job_id if has_job_id else "",
     )
 
 
@@ -452,15 +450,19 @@ def _find_load_files(project: Project, domain: Domain, tables: Sequence[Table]) 
     return LoadFiles(stage, ingesting, tuple(dict.fromkeys(t.pattern for t in tables if t.pattern)), archive or "")
 
 
+def _list_expectations(project: Project, nodes: Iterable[Table | Task]) -> tuple[str, ...]:
+    """Return the calls of the expectations that Starlake evaluates, each once."""
+    return tuple(dict.fromkeys(e.expect for node in nodes for e in node.expectations)) if project.application.expectations_active else ()
+
+
 def _describe_table(project: Project, table: Table) -> LoadTable:
-    expectations = dict.fromkeys(e.expect for e in table.expectations) if project.application.expectations_active else ()
     return LoadTable(
         name=table.name,
         domain=table.domain,
         final_domain=table.final_domain,
         final_name=table.final_name,
         pattern=table.pattern or "",
-        expectations=tuple(expectations),
+        expectations=_list_expectations(project, [table]),
         target=_find_target(project, table),
         loader=find_loader(project, table),
         appends=_appends(table),
@@ -471,18 +473,6 @@ def _appends(table: Table) -> bool:
     strategy = table.metadata.write_strategy
     only_appends = strategy is None or ((strategy.type or "APPEND").upper() == "APPEND" and not strategy.types)
     return only_appends and not table.presql and not table.postsql
-
-
-def _is_audited(run: RunContext, environment: Mapping[str, str]) -> bool:
-    """Return whether Starlake writes audit rows for a command that can be distinguished from those of other commands."""
-    return run.project.application.audit_active and bool(run.job_id) and environment.get(_get_job_id_name(run.project)) == run.job_id
-
-
-def _find_audit(run: RunContext) -> Audit | None:
-    """Return the audit of a command, if it is in a DuckDB file."""
-    project, application = run.project, run.project.application
-    database = find_duckdb_file(project, application.audit_connection)
-    return Audit(database, application.audit_domain, run.job_id) if database else None
 
 
 def _find_target(project: Project, node: Table | Task) -> Target | None:

@@ -4,8 +4,9 @@ Starlake passes these options to a JDBC driver, or to the clients of BigQuery an
 """
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -43,6 +44,10 @@ class Address:
     arguments: Mapping[str, Any] = field(default_factory=dict, repr=False)
     quote: str = '"'
 
+    def __hash__(self) -> int:
+        """Return a hash without the mappings, which are not hashable."""
+        return hash((self.drivers, self.username, self.host, self.port, self.database))
+
     @property
     def mask(self) -> Mask:
         """The mask that hides the secrets of this address and all other known secrets."""
@@ -67,33 +72,15 @@ def find_address(connection: Connection) -> Address | None:
     return build(options) if build else None
 
 
-def _build_postgres(options: Mapping[str, str]) -> Address:
-    return _build_jdbc(
-        options,
-        ("postgresql+psycopg", "postgresql+psycopg2"),
-        "postgres",
-        5432,
-        {"connect_timeout": CONNECT_SECONDS, "client_encoding": "utf8"},
-        _read_ssl,
-    )
-
-
-def _build_redshift(options: Mapping[str, str]) -> Address:
-    return _build_jdbc(options, ("redshift+psycopg2",), "redshift", 5439, {"connect_timeout": CONNECT_SECONDS}, _read_ssl)
-
-
-def _build_mysql(options: Mapping[str, str]) -> Address:
-    address = _build_jdbc(options, ("mysql+pymysql",), "mysql", 3306, {"connect_timeout": CONNECT_SECONDS}, lambda options: {})
-    return replace(address, quote="`")
-
-
 def _build_jdbc(
     options: Mapping[str, str],
+    *,
     drivers: tuple[str, ...],
     extra: str,
     port: int,
-    arguments: Mapping[str, Any],
-    read_query: Any,
+    quote: str = '"',
+    reads_ssl: bool = True,
+    **arguments: str,
 ) -> Address:
     """Return the address of a URL of the form ``jdbc:engine://host:port/database?name=value``."""
     rest = options.get("url", "").removeprefix("jdbc:").partition(":")[2]
@@ -112,8 +99,9 @@ def _build_jdbc(
         host.strip("[]") or "localhost",
         int(number),
         unquote(parts.path.strip("/")) or options.get("user"),
-        read_query(options),
-        arguments,
+        _read_ssl(options) if reads_ssl else {},
+        {"connect_timeout": CONNECT_SECONDS, **arguments},
+        quote,
     )
 
 
@@ -155,11 +143,14 @@ def _build_bigquery(options: Mapping[str, str]) -> Address:
     return Address(("bigquery",), "bigquery", host=options.get("projectid") or options.get("gcpproject"), query=query, quote="`")
 
 
-_BUILDERS = {
-    "postgres": _build_postgres,
-    "redshift": _build_redshift,
-    "mysql": _build_mysql,
-    "mariadb": _build_mysql,
+_MYSQL = partial(_build_jdbc, drivers=("mysql+pymysql",), extra="mysql", port=3306, quote="`", reads_ssl=False)
+_BUILDERS: Mapping[str, Callable[[Mapping[str, str]], Address]] = {
+    "postgres": partial(
+        _build_jdbc, drivers=("postgresql+psycopg", "postgresql+psycopg2"), extra="postgres", port=5432, client_encoding="utf8"
+    ),
+    "redshift": partial(_build_jdbc, drivers=("redshift+psycopg2",), extra="redshift", port=5439),
+    "mysql": _MYSQL,
+    "mariadb": _MYSQL,
     "snowflake": _build_snowflake,
     "bigquery": _build_bigquery,
 }

@@ -1,18 +1,16 @@
 """Read the audit of a command from a warehouse, in one query. The tables are defined in Starlake's ``reference-engines.conf``."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from ..project.model import Application, Project, Table, Task
+from ..project.model import Project, Table, Task
 from ..project.sinks import find_written_table
 from .address import Address, find_address
 from .query import TableMissing, run_query
 
 WarehouseCounts = Literal["off", "audit", "tables"]
 """The data to read from a warehouse after a command: nothing, the audit tables, or also the row counts of tables."""
-
-AUDIT, EXPECTATION, ROWS = "audit", "expectation", "rows"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,83 +34,70 @@ class WarehouseAudit:
     appended: tuple[tuple[str, str, str], ...] = ()
 
 
-def find_warehouse_audit(application: Application, job_id: str) -> WarehouseAudit | None:
-    """Return the audit of a project's commands; None if it is turned off, or is not in a warehouse that can be read."""
-    connection = application.audit_connection
-    address = find_address(connection) if connection and application.audit_active else None
-    return WarehouseAudit(connection.name, address, application.audit_domain, job_id) if connection and address else None
-
-
-def add_counted_tables(
-    warehouse: WarehouseAudit | None, kind: WarehouseCounts, project: Project, nodes: Sequence[Table | Task]
+def find_warehouse_audit(
+    project: Project, job_id: str, nodes: Sequence[Table | Task], appended: Sequence[Table], counts: WarehouseCounts
 ) -> WarehouseAudit | None:
-    """Return the audit with ``counted`` set, if the setting asks for it and all tables have the connection of the audit.
+    """Return the audit of a command; None if it is turned off, or is not in a warehouse that can be read.
 
     Args:
-        warehouse: the audit; None stays None.
-        kind: the setting ``warehouse_counts``.
         project: the project.
-        nodes: the tables and tasks that the command writes.
+        job_id: ``JOBID`` of the command's rows.
+        nodes: the tables and tasks that the command writes. They are counted if all of them have the connection of the audit.
+        appended: those to which a load only appends rows. They are counted if they have the connection of the audit.
+        counts: the setting ``warehouse_counts``.
     """
-    connections = [project.find_connection(node) for node in nodes]
-    if warehouse is None or kind != "tables" or not all(c and c.name == warehouse.connection for c in connections):
-        return warehouse
-    return replace(warehouse, counted=tuple(map(find_written_table, nodes)))
-
-
-def add_appended_tables(warehouse: WarehouseAudit | None, project: Project, tables: Sequence[Table]) -> WarehouseAudit | None:
-    """Return the audit with ``appended`` set to those tables that have the connection of the audit.
-
-    Args:
-        warehouse: the audit; None stays None.
-        project: the project.
-        tables: the tables that the load only appends to.
-    """
-    if warehouse is None:
+    application = project.application
+    connection = application.audit_connection
+    address = find_address(connection) if connection and application.audit_active and counts != "off" else None
+    if connection is None or address is None:
         return None
-    connections = ((table, project.find_connection(table)) for table in tables)
-    same = (table for table, connection in connections if connection is not None and connection.name == warehouse.connection)
-    return replace(warehouse, appended=tuple((table.name, *find_written_table(table)) for table in same))
+    here = {node.full_name for node in nodes if (found := project.find_connection(node)) and found.name == connection.name}
+    return WarehouseAudit(
+        connection.name,
+        address,
+        application.audit_domain,
+        job_id,
+        tuple(map(find_written_table, nodes)) if counts == "tables" and len(here) == len(nodes) else (),
+        tuple((table.name, *find_written_table(table)) for table in appended if table.full_name in here),
+    )
 
 
-@dataclass(frozen=True, slots=True)
-class AuditEntries:
-    """The audit rows of a command. Each is a mapping with the keys of :data:`COLUMNS`.
-
-    Attributes:
-        steps: rows of ``audit.audit``, ordered by the time at which the steps began.
-        expectations: rows of ``audit.expectations``, ordered by the time at which they were evaluated.
-        row_counts: index in ``WarehouseAudit.counted`` -> number of rows in the table.
-    """
-
-    steps: Sequence[Mapping[str, Any]] = ()
-    expectations: Sequence[Mapping[str, Any]] = ()
-    row_counts: Mapping[int, int] = field(default_factory=dict)
+Entry = Mapping[str, Any]
+"""A row of an audit table: the name of each column in upper case -> its value."""
 
 
-def read_audit(audit: WarehouseAudit, *, expectations: bool) -> AuditEntries:
-    """Return the audit rows of a command.
+def read_audit(audit: WarehouseAudit, *, expectations: bool) -> tuple[Sequence[Entry], Sequence[Entry], Mapping[int, int]]:
+    """Return the audit rows of a command and the row counts of tables, by one query.
 
     Args:
         audit: the audit.
         expectations: whether the command may have evaluated expectations. Their audit table exists only after the first one.
+
+    Returns:
+        The rows of ``audit.audit`` in the order in which the steps began, the rows of ``audit.expectations`` in the order in which they
+        were evaluated, and index in ``WarehouseAudit.counted`` -> number of rows in the table.
 
     Raises:
         QueryFailed: the audit cannot be read.
     """
     parameters = {"job": audit.job_id}
     try:
-        rows = run_query(audit.address, build_statement(audit, expectations=expectations), parameters)
+        rows = run_query(audit.address, _build_statement(audit, expectations=expectations), parameters)
     except TableMissing:
         if not expectations:
             raise
-        rows = run_query(audit.address, build_statement(audit, expectations=False), parameters)
-    entries = [dict(zip(COLUMNS, row, strict=True)) for row in rows]
-    return AuditEntries(
-        sorted((e for e in entries if e["kind"] == AUDIT), key=_get_time),
-        sorted((e for e in entries if e["kind"] == EXPECTATION), key=_get_time),
-        {int(e["accepted"]): int(e["count"]) for e in entries if e["kind"] == ROWS},
+        rows = run_query(audit.address, _build_statement(audit, expectations=False), parameters)
+    return (
+        _select_entries(rows, "audit", _AUDIT),
+        _select_entries(rows, "expectation", _EXPECTATIONS),
+        {int(row[8]): int(row[7]) for row in rows if row[0] == "rows"},
     )
+
+
+def _select_entries(rows: Sequence[Sequence[Any]], kind: str, columns: Sequence[str]) -> list[Entry]:
+    """Return the rows of a kind, ordered by their times. Rows without a time come first."""
+    entries = [dict(zip(columns, row[1:], strict=True)) for row in rows if row[0] == kind]
+    return sorted(entries, key=lambda entry: (entry["TIMESTAMP"] is not None, entry["TIMESTAMP"] or 0))
 
 
 COUNT_SECONDS = 20.0
@@ -146,40 +131,22 @@ def _count_one(audit: WarehouseAudit, select: str) -> int | None:
         return None
 
 
-COLUMNS = ("kind", "domain", "table", "step", "success", "message", "text", "count", "accepted", "rejected", "duration", "time", "name")
-"""The columns of the query.
-
-For an expectation, ``step`` is the call and ``text`` the SQL. For a load, ``text`` is the list of files.
-"""
+_AUDIT = ("DOMAIN", "SCHEMA", "STEP", "SUCCESS", "MESSAGE", "PATHS", "COUNT", "COUNTACCEPTED", "COUNTREJECTED", "TIMESTAMP", "STEP")
+_EXPECTATIONS = ("DOMAIN", "SCHEMA", "PARAMS", "SUCCESS", "EXCEPTION", "SQL", "COUNT", "", "", "TIMESTAMP", "NAME")
+"""Columns of both tables whose types agree, for a union. Empty = 0 is selected. ``audit`` has no names, so its step is repeated."""
 
 
-def build_statement(audit: WarehouseAudit, *, expectations: bool) -> str:
-    """Return the query, a union of the audit's steps, its expectations, and row counts.
+def _build_statement(audit: WarehouseAudit, *, expectations: bool) -> str:
+    """Return the query, a union of the audit's steps, its expectations, and row counts. The first column is the kind of a row.
 
     Column names are unquoted, so that each warehouse applies its own case, and qualified, so that none of them is read as a keyword.
     """
-    return " UNION ALL ".join(_list_selects(audit, expectations=expectations))
-
-
-def _list_selects(audit: WarehouseAudit, *, expectations: bool) -> Iterator[str]:
-    schema = audit.address.quote_name(audit.schema)
-    counts = ("COUNT", "COUNTACCEPTED", "COUNTREJECTED")
-    steps = ("DOMAIN", "SCHEMA", "STEP", "SUCCESS", "MESSAGE", "PATHS", *counts, "DURATION", "TIMESTAMP", "STEP")
-    yield f"SELECT '{AUDIT}', {_list_columns(steps)} FROM {schema}.audit t WHERE t.JOBID = :job"
-    if expectations:
-        before = ("DOMAIN", "SCHEMA", "PARAMS", "SUCCESS", "EXCEPTION", "SQL", "COUNT")
-        yield (
-            f"SELECT '{EXPECTATION}', {_list_columns(before)}, 0, 0, 0, {_list_columns(('TIMESTAMP', 'NAME'))} "
-            f"FROM {schema}.expectations t WHERE t.JOBID = :job"
-        )
-    for index, (domain, table) in enumerate(audit.counted):
-        name = audit.address.quote_name(domain, table)
-        yield f"SELECT '{ROWS}', '', '', '', TRUE, '', '', count(*), {index}, 0, 0, NULL, '' FROM {name}"
-
-
-def _list_columns(names: Sequence[str]) -> str:
-    return ", ".join(f"t.{name}" for name in names)
-
-
-def _get_time(entry: Mapping[str, Any]) -> tuple[bool, Any]:
-    return (entry["time"] is not None, entry["time"] or 0)
+    tables = [("audit", "audit", _AUDIT), *([("expectation", "expectations", _EXPECTATIONS)] if expectations else [])]
+    selects = []
+    for kind, table, columns in tables:
+        shown = ", ".join(f"t.{name}" if name else "0" for name in columns)
+        selects.append(f"SELECT '{kind}', {shown} FROM {audit.address.quote_name(audit.schema)}.{table} t WHERE t.JOBID = :job")
+    for index, written in enumerate(audit.counted):
+        counted = audit.address.quote_name(*written)
+        selects.append(f"SELECT 'rows', '', '', '', TRUE, '', '', count(*), {index}, 0, NULL, '' FROM {counted}")
+    return " UNION ALL ".join(selects)

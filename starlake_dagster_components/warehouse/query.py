@@ -76,34 +76,15 @@ def _fetch_rows(address: Address, statement: str, parameters: Mapping[str, Any])
         return reader.execute(sqlalchemy.text(statement), dict(parameters)).all()
 
 
+@lru_cache(maxsize=32)
 def build_engine(address: Address) -> "sqlalchemy.Engine":
     """Return the SQLAlchemy engine for an address. Equal addresses share an engine, which opens no connection yet.
 
     Raises:
         QueryFailed: no driver is installed.
     """
-    return _build_engine_once(_Hashable(address))
-
-
-class _Hashable:
-    """Makes an address usable as a cache key, although its mappings are not hashable."""
-
-    def __init__(self, address: Address) -> None:
-        self.address = address
-        self._key = repr((address, address.password, dict(address.query), dict(address.arguments)))
-
-    def __hash__(self) -> int:
-        return hash(self._key)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Hashable) and self._key == other._key
-
-
-@lru_cache(maxsize=32)
-def _build_engine_once(key: _Hashable) -> "sqlalchemy.Engine":
     import sqlalchemy
 
-    address = key.address
     url = sqlalchemy.URL.create(
         find_driver(address), address.username, address.password, address.host, address.port, address.database, dict(address.query)
     )

@@ -148,13 +148,11 @@ def _read_level(severity: int) -> Level | None:
     return "error" if severity >= 500 else "warning" if severity >= 400 else "info" if severity >= 200 else "debug"
 
 
-def iterate_tries(patience: float = PATIENCE) -> Iterator[int]:
-    """Yield the numbers of the tries of a query that may be rejected, with a pause between them, until the time is up."""
-    end = time.monotonic() + patience
-    number = 0
+def iterate_tries() -> Iterator[None]:
+    """Yield once for each try of a query that may be rejected, with a pause between them, until :data:`PATIENCE` is over."""
+    end = time.monotonic() + PATIENCE
     while True:
-        yield number
-        number += 1
+        yield
         if time.monotonic() + PAUSE > end:
             return
         time.sleep(PAUSE)

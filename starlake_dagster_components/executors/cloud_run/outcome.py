@@ -1,7 +1,7 @@
 """Convert a finished execution to the result of a command: success, failure with its reasons, or not ready."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -62,9 +62,12 @@ class Ended:
         """The earliest time of its output, in seconds since 1970; None if unknown."""
         return self.state.created - 60.0 if self.state.created else None
 
-    def open_output(self) -> Output:
-        """Return an empty output, which logs nothing."""
-        return Output(lambda level, line: None, self.mask)
+    def read_lines(self, lines: Iterable[str] = ()) -> Output:
+        """Return the output with some lines, without logging them."""
+        output = Output(lambda level, line: None, self.mask)
+        for line in lines:
+            output.feed("out", f"{line}\n".encode("utf-8", "backslashreplace"))
+        return output
 
 
 def judge_execution(ended: Ended) -> CommandResult:
@@ -76,7 +79,7 @@ def judge_execution(ended: Ended) -> CommandResult:
     output = _fetch_output(ended, whole=ended.command.verb in ("load", "transform"))
     if state.canceled:
         reason = f"Cloud Run execution {state.short_name} was canceled outside Dagster ({state.message or state.reason})"
-        return _build_failure(ended, 1, reason, output)
+        return _build_result(ended, 1, output, reason)
     code = _fetch_exit_code(ended)
     if ended.command.verb == "preload" and ended.sentinel is None and code == NOT_READY_EXIT_CODE and not output.has_exception:
         ended.log(
@@ -87,7 +90,7 @@ def judge_execution(ended: Ended) -> CommandResult:
         return CommandResult(exit_code=code, not_ready=True, tail=output.tail, metadata=ended.metadata)
     failed = f"Cloud Run execution {state.short_name} failed ({state.reason or 'no reason given'}){state.message and f': {state.message}'}"
     reason = f"{output.reason} ({failed})" if output.reason else failed
-    return _build_failure(ended, code or 1, reason, output)
+    return _build_result(ended, code or 1, output, reason)
 
 
 def _judge_success(ended: Ended) -> CommandResult:
@@ -102,16 +105,13 @@ def _judge_success(ended: Ended) -> CommandResult:
             "files in the ingesting area, where the next load does not look. Move them back to the stage area, and set --max-retries 0 "
             "on the job (or allow_task_retries: true on the executor)"
         )
-        return _build_failure(ended, 1, reason, _fetch_output(ended))
+        return _build_result(ended, 1, _fetch_output(ended), reason)
     if ended.followed is None and not ended.command.expectations:
         return _count_rows(ended)
     output = _fetch_output(ended, has_enough=_has_ended(ended.command.verb), whole=True)
-    tables = _find_table_results(ended, 0, output)
-    counters = drop_growth(output.counters, ended.command.tables)
-    if ended.command.verb == "load" and counters is None and ended.followed is None:
+    if ended.command.verb == "load" and output.counters is None and ended.followed is None:
         ended.log("warning", f"the row counts of {state.short_name} are unknown because they are not in its log")
-    result = CommandResult(exit_code=0, counters=counters, tail=output.tail, metadata=ended.metadata, tables=tables)
-    return mark_left_files(ended.command, _judge_output(ended, result, output), output.load)
+    return _build_result(ended, 0, output)
 
 
 def _has_ended(verb: str) -> Callable[[Sequence[Line]], bool]:
@@ -122,34 +122,27 @@ def _has_ended(verb: str) -> Callable[[Sequence[Line]], bool]:
 
 def _count_rows(ended: Ended) -> CommandResult:
     """Return the result of a successful command, with the row counts of a load. Its other lines are not read."""
-    result = CommandResult(exit_code=0, metadata=ended.metadata)
     if ended.command.verb != "load" or not ended.tail_lines:
-        return _judge_output(ended, result, ended.open_output())
+        return _judge_output(ended, CommandResult(exit_code=0, metadata=ended.metadata), ended.read_lines())
     texts, problem = fetch_count_lines(ended.connection, ended.project, ended.state.short_name, since=ended.since)
-    output = ended.open_output()
-    output.feed("out", "".join(f"{text}\n" for text in texts).encode("utf-8", "backslashreplace"))
-    output.close()
+    output = ended.read_lines(texts)
     if output.counters is None:
         ended.log("warning", f"the row counts of {ended.state.short_name} are unknown: {problem or 'they are not in its log'}")
-    tables = _find_table_results(ended, 0, output)
-    result = replace(result, counters=drop_growth(output.counters, ended.command.tables), tail=output.tail, tables=tables)
-    return mark_left_files(ended.command, _judge_output(ended, result, output), None)
+    return _build_result(ended, 0, output, has_all_lines=False)
 
 
-def _build_failure(ended: Ended, code: int, reason: str, output: Output) -> CommandResult:
-    counters = drop_growth(output.counters, ended.command.tables) if ended.command.verb == "load" else None
-    tables = _find_table_results(ended, code, output)
-    tail = output.tail if ended.followed else output.tail[-ended.tail_lines :] if ended.tail_lines else ()
+def _build_result(ended: Ended, code: int, output: Output, reason: str | None = None, *, has_all_lines: bool = True) -> CommandResult:
+    """Return the result of a command with an exit code, and the information in its output."""
     result = CommandResult(
         code,
-        reason=ended.mask(reason),
-        statement=output.statement,
-        counters=counters,
-        tail=tail,
+        reason=ended.mask(reason) if reason else None,
+        statement=output.statement if code else None,
+        counters=drop_growth(output.counters, ended.command.tables) if ended.command.verb == "load" else None,
+        tail=output.tail if ended.followed else output.tail[-ended.tail_lines :] if ended.tail_lines else (),
         metadata=ended.metadata,
-        tables=tables,
+        tables=_find_table_results(ended, code, output),
     )
-    known = output.load if output.tail else None
+    known = output.load if output.tail and has_all_lines else None
     return mark_left_files(ended.command, _judge_output(ended, result, output), known)
 
 
@@ -167,9 +160,8 @@ def _find_table_results(ended: Ended, code: int, output: Output) -> Mapping[str,
 
     Nothing is known if Cloud Run has run the task more than once: a later attempt does not report what an earlier one has left.
     """
-    if len(ended.command.tables) < 2 or (ended.state.retried and not (ended.state.succeeded and ended.allow_task_retries)):
-        return {}
-    if not ended.tail_lines:
+    is_known = not ended.state.retried or (ended.state.succeeded and ended.allow_task_retries)
+    if len(ended.command.tables) < 2 or not is_known or not ended.tail_lines:
         return {}
     files = len(output.counters.files) if output.counters else None
 
@@ -209,15 +201,12 @@ def _fetch_output(ended: Ended, has_enough: Callable[[Sequence[Line]], bool] = b
     """Return the command's output: all of it if it was followed or is requested, otherwise its last lines, as far as they can be read."""
     if ended.followed is not None:
         return ended.followed
-    output = ended.open_output()
     if not ended.tail_lines:
-        return output
+        return ended.read_lines()
     state = ended.state
     count = None if whole else ended.tail_lines
     lines = fetch_last_lines(ended.connection, ended.project, state.short_name, count, since=ended.since, has_enough=has_enough)
     if isinstance(lines, str):
         ended.log("info" if not state.succeeded else "debug", f"no output of {state.short_name}: {lines}")
-        return output
-    for line in lines:
-        output.feed("out", f"{line.text}\n".encode("utf-8", "backslashreplace"))
-    return output
+        return ended.read_lines()
+    return ended.read_lines(line.text for line in lines)

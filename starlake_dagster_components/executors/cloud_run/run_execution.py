@@ -10,7 +10,6 @@ import dagster as dg
 
 from ...commands import Command
 from ...errors import CommandCanceled, CommandError, CommandTimeout, StarlakeError
-from ..attempts import number_attempt
 from ..base import CommandResult, Invocation, Level
 from ..starlake_output.process_output import Output
 from . import sentinel
@@ -67,7 +66,7 @@ class _Run:
         self.job = f"projects/{self.project}/locations/{target.region}/jobs/{target.job}"
         self.id = _ids.build_id(command, invocation)
         self.first_command = command
-        self.command = number_attempt(command, invocation.attempt)
+        self.command = command.number_attempt(invocation.attempt)
         self.in_doubt = False
         """A start has not been answered, so an unknown execution may exist."""
         self.looked = False
@@ -387,7 +386,7 @@ class _Run:
         if found is None:
             return self.command
         family, attempt = found
-        return number_attempt(self.first_command, attempt, run_id=self.id.run_id, earlier_run=family.partition("/")[0])
+        return self.first_command.number_attempt(attempt, run_id=self.id.run_id, earlier_run=family.partition("/")[0])
 
     def _build_result(self, state: ExecutionState) -> CommandResult:
         place = choose_sentinel(self.executor, self.command, state.command_id or self.id.text)

@@ -11,8 +11,7 @@ from typing import Any
 
 from ...commands import Audit, Command, LoadTable, Target
 from ..outcomes import Counters, ExpectationResult, Log
-from .audit_log import build_expectation_result
-from .audit_rows import AuditRow, ExpectationRow, FileLoad, pair_steps, parse_file_names
+from .audit_rows import AuditRow, ExpectationRow, FileLoad, build_audit_row, build_expectation_row, pair_steps
 from .log_levels import shorten_exception
 from .process_output import OutputTrail, drop_growth, parse_count
 from .table_files import find_table
@@ -124,8 +123,9 @@ def _read_databases(command: Command, log: Log) -> Rows:
             with duckdb.connect(database, read_only=True) as connection:
                 for want in wants:
                     if isinstance(want, Audit):
-                        rows = _read_audit_rows(connection, want)
-                        expectations = _read_expectations(connection, want) if command.expectations else ()
+                        rows = tuple(map(build_audit_row, _read_rows(connection, want, "audit")))
+                        if command.expectations:
+                            expectations = tuple(map(build_expectation_row, _read_rows(connection, want, "expectations")))
                     else:
                         counts.update(dict.fromkeys(names[want], _count_rows(connection, want)))
         except duckdb.Error as error:
@@ -155,38 +155,13 @@ def _use_logical_name(row: AuditRow, tables: Sequence[LoadTable]) -> AuditRow:
     return replace(row, domain=table.domain, table=table.name) if table else row
 
 
-def _read_audit_rows(connection: Any, audit: Audit) -> tuple[AuditRow, ...]:
-    if not _has_table(connection, audit.schema, "audit"):
-        return ()
-    result = connection.execute(f"SELECT * FROM {quote_names(audit.schema, 'audit')} WHERE JOBID = ? ORDER BY rowid", [audit.job_id])
+def _read_rows(connection: Any, audit: Audit, table: str) -> list[dict[str, Any]]:
+    """Return the rows of an audit table for a command, oldest first. The names of columns are in upper case."""
+    if not _has_table(connection, audit.schema, table):
+        return []
+    result = connection.execute(f"SELECT * FROM {quote_names(audit.schema, table)} WHERE JOBID = ? ORDER BY rowid", [audit.job_id])
     names = [column[0].upper() for column in result.description]
-    rows = []
-    for values in result.fetchall():
-        noted = dict(zip(names, values, strict=True))
-        files = parse_file_names(noted["PATHS"]) if noted["STEP"] == "LOAD" else ()
-        counts = (_parse_number(noted.get("COUNT")), _parse_number(noted.get("COUNTACCEPTED")), _parse_number(noted.get("COUNTREJECTED")))
-        rows.append(
-            AuditRow(noted["DOMAIN"], noted["SCHEMA"], noted["STEP"], bool(noted["SUCCESS"]), noted["MESSAGE"] or "", files, counts)
-        )
-    return tuple(rows)
-
-
-def _parse_number(count: Any) -> int:
-    return count if isinstance(count, int) else -1
-
-
-def _read_expectations(connection: Any, audit: Audit) -> tuple[ExpectationRow, ...]:
-    if not _has_table(connection, audit.schema, "expectations"):
-        return ()
-    rows = connection.execute(
-        "SELECT DOMAIN, SCHEMA, PARAMS, NAME, SQL, COUNT, EXCEPTION, SUCCESS "
-        f"FROM {quote_names(audit.schema, 'expectations')} WHERE JOBID = ? ORDER BY rowid",
-        [audit.job_id],
-    ).fetchall()
-    return tuple(
-        ExpectationRow(domain, table, params, name, build_expectation_result(params, bool(success), count, sql, exception))
-        for domain, table, params, name, sql, count, exception, success in rows
-    )
+    return [dict(zip(names, values, strict=True)) for values in result.fetchall()]
 
 
 def _take_last_results(rows: Sequence[ExpectationRow], declared: Sequence[str]) -> tuple[ExpectationResult, ...]:

@@ -8,9 +8,8 @@ AuditLog.asSelect, ExpectationReport.asSelect, reference-engines.conf.
 import itertools
 import re
 
-from ..outcomes import ExpectationResult
-from .audit_rows import AuditRow, ExpectationRow, parse_file_names
-from .log_levels import RECORD, shorten_exception
+from .audit_rows import AuditRow, ExpectationRow, build_audit_row, build_expectation_row
+from .log_levels import RECORD
 
 MAX_ROWS = 100_000
 """Maximum number of rows that are kept per command."""
@@ -50,29 +49,8 @@ class AuditLines:
         for start, end in itertools.pairwise([*starts, len(text)]):
             if len(self.rows) + len(self.expectations) < MAX_ROWS:
                 columns = (match.groups() for match in _COLUMN.finditer(text, start, end))
-                self._add({name.upper(): (word or "") if quoted is None else quoted for quoted, word, name in columns})
-
-    def _add(self, values: dict[str, str]) -> None:
-        domain, table, success = values.get("DOMAIN", ""), values.get("SCHEMA", ""), values.get("SUCCESS", "").lower() == "true"
-        if "STEP" in values:
-            read, accepted, rejected = (_parse_number(values.get(name)) for name in ("COUNT", "COUNTACCEPTED", "COUNTREJECTED"))
-            step = values["STEP"]
-            files = parse_file_names(values.get("PATHS")) if step == "LOAD" else ()
-            self.rows.append(AuditRow(domain, table, step, success, values.get("MESSAGE", ""), files, (read, accepted, rejected)))
-        elif "PARAMS" in values:
-            call = values["PARAMS"]
-            result = build_expectation_result(call, success, _parse_number(values.get("COUNT")), values.get("SQL"), values.get("EXCEPTION"))
-            self.expectations.append(ExpectationRow(domain, table, call, values.get("NAME", call), result))
-
-
-def build_expectation_result(call: str, success: bool, count: int | None, sql: str | None, exception: str | None) -> ExpectationResult:
-    """Return the result that a row of ``audit.expectations`` describes."""
-    violations = count if count is not None and count >= 0 and not exception else None
-    return ExpectationResult(call, success, violations, sql or None, shorten_exception(exception) if exception else None)
-
-
-def _parse_number(text: str | None) -> int:
-    try:
-        return int(text or "")
-    except ValueError:
-        return -1
+                values = {name.upper(): (word or "") if quoted is None else quoted for quoted, word, name in columns}
+                if "STEP" in values:
+                    self.rows.append(build_audit_row(values))
+                elif "PARAMS" in values:
+                    self.expectations.append(build_expectation_row(values))

@@ -7,10 +7,12 @@ IngestionJob.run, IngestionAudit, JdbcAutoTask.runJDBC.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from ..outcomes import ExpectationResult
+from .log_levels import shorten_exception
 
 _COMMITTED = re.compile(
     r"ai\.starlake\.job\.metrics\.ExpectationJob|AutoTask\.runAndSinkExpectations|IngestionExpectations\.|ExtractSchemaCmd|applyJdbcAcl"
@@ -36,19 +38,52 @@ class AuditRow:
 
 @dataclass(frozen=True, slots=True)
 class ExpectationRow:
-    """A row of ``audit.expectations``.
-
-    Attributes:
-        domain, table: the names in the database.
-        call, name: the call, as Starlake writes it.
-        result: how it ended.
-    """
+    """A row of ``audit.expectations``. The domain and table have the names in the database. Starlake writes the call in two forms."""
 
     domain: str
     table: str
     call: str
     name: str
     result: ExpectationResult
+
+
+def build_audit_row(values: Mapping[str, Any]) -> AuditRow:
+    """Return a row of ``audit.audit`` from its columns, whose names are in upper case. Text is converted, and NULL counts as unknown."""
+    step = values["STEP"]
+    read, accepted, rejected = (_read_number(values.get(name)) for name in ("COUNT", "COUNTACCEPTED", "COUNTREJECTED"))
+    return AuditRow(
+        values.get("DOMAIN") or "",
+        values.get("SCHEMA") or "",
+        step,
+        _read_flag(values.get("SUCCESS")),
+        values.get("MESSAGE") or "",
+        parse_file_names(values.get("PATHS")) if step == "LOAD" else (),
+        (read, accepted, rejected),
+    )
+
+
+def build_expectation_row(values: Mapping[str, Any]) -> ExpectationRow:
+    """Return a row of ``audit.expectations``; see :func:`build_audit_row`."""
+    call, count, error = values.get("PARAMS") or "", _read_number(values.get("COUNT")), values.get("EXCEPTION")
+    result = ExpectationResult(
+        call,
+        _read_flag(values.get("SUCCESS")),
+        count if count >= 0 and not error else None,
+        values.get("SQL") or None,
+        shorten_exception(error) if error else None,
+    )
+    return ExpectationRow(values.get("DOMAIN") or "", values.get("SCHEMA") or "", call, values.get("NAME") or call, result)
+
+
+def _read_number(value: Any) -> int:
+    try:
+        return int(value)
+    except (TypeError, ValueError):
+        return -1
+
+
+def _read_flag(value: Any) -> bool:
+    return value.lower() == "true" if isinstance(value, str) else bool(value)
 
 
 @dataclass(frozen=True, slots=True)

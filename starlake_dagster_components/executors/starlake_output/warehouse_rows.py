@@ -1,15 +1,13 @@
 """Read Starlake's audit of a command from a warehouse."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from ...commands import Command
-from ...warehouse.audit import AuditEntries, WarehouseAudit, count_appended, read_audit
+from ...warehouse.audit import Entry, WarehouseAudit, count_appended, read_audit
 from ...warehouse.query import QueryFailed
 from ..outcomes import Log
-from .audit_log import build_expectation_result
-from .audit_rows import AuditRow, ExpectationRow, parse_file_names
+from .audit_rows import AuditRow, ExpectationRow, build_audit_row, build_expectation_row
 from .table_files import find_table
 
 Rows = tuple[tuple[AuditRow, ...], tuple[ExpectationRow, ...], Mapping[str, int | None]]
@@ -21,7 +19,7 @@ def read_warehouse_rows(command: Command, warehouse: WarehouseAudit, log: Log) -
     If they cannot be read, there is a warning and the result is empty, because the command has already done its work.
     """
     try:
-        entries = read_audit(warehouse, expectations=bool(command.expectations))
+        steps, expectations, counted = read_audit(warehouse, expectations=bool(command.expectations))
     except QueryFailed as error:
         log(
             "warning",
@@ -32,7 +30,9 @@ def read_warehouse_rows(command: Command, warehouse: WarehouseAudit, log: Log) -
     except Exception as error:  # noqa: BLE001 -- counts are optional: no answer of a warehouse may fail the step
         log("warning", f"the audit in the connection '{warehouse.connection}' cannot be understood: {type(error).__name__}")
         return (), (), {}
-    return _convert(command, entries)
+    names = [""] if len(command.tables) < 2 else [table.name for table in command.tables]
+    counts: dict[str, int | None] = {names[index]: count for index, count in counted.items()}
+    return tuple(_order_rows(command, steps)), tuple(map(build_expectation_row, expectations)), counts
 
 
 def count_appended_rows(command: Command, log: Log, *, missing: int | None) -> Mapping[str, int]:
@@ -53,80 +53,41 @@ def count_appended_rows(command: Command, log: Log, *, missing: int | None) -> M
     return {name if len(command.tables) > 1 else "": count for name, count in known.items() if count is not None}
 
 
-def _convert(command: Command, entries: AuditEntries) -> Rows:
-    names = [""] if len(command.tables) < 2 else [table.name for table in command.tables]
-    counts: dict[str, int | None] = {names[index]: count for index, count in entries.row_counts.items()}
-    return tuple(_order_rows(command, entries.steps)), tuple(map(_build_expectation, entries.expectations)), counts
+Timed = tuple[Any, AuditRow]
+"""The time at which a step began, and its row."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Timed:
-    row: AuditRow
-    time: Any
-
-    @property
-    def grew(self) -> bool:
-        return self.row.counts[0] > 0
-
-
-def _order_rows(command: Command, steps: Iterable[Mapping[str, Any]]) -> Iterator[AuditRow]:
+def _order_rows(command: Command, steps: Iterable[Entry]) -> Iterator[AuditRow]:
     """Yield the audit rows of each table in the order in which they were written.
 
     A warehouse does not keep the order, and ``TIMESTAMP`` is the second in which a step began. So the two steps of a native load are
     matched by these rules: the second step begins after the first, the files of one table are loaded one after another, and a table does
     not grow if the second step of its load failed.
     """
-    by_table: dict[Any, list[_Timed]] = {}
+    by_table: dict[tuple[str, str], list[Timed]] = {}
     for entry in steps:
-        row = _build_row(entry)
+        row = build_audit_row(entry)
         table = find_table(command.tables, row.domain, row.table)
-        by_table.setdefault((table.domain, table.name) if table else (row.domain, row.table), []).append(_Timed(row, entry["time"]))
+        key = (table.domain, table.name) if table else (row.domain, row.table)
+        by_table.setdefault(key, []).append((entry["TIMESTAMP"], row))
     for rows in by_table.values():
-        yield from (timed.row for timed in rows if timed.row.step == "LOAD" and not _is_native(timed))
-        loads = [timed for timed in rows if timed.row.step == "LOAD" and _is_native(timed)]
-        for second in (timed for timed in rows if timed.row.step != "LOAD"):
-            first = _find_load(loads, second)
+        # Only a native load has a second step. It does not know how many rows it rejected; the Spark loader does.
+        native = [timed for timed in rows if timed[1].step == "LOAD" and timed[1].counts[2] < 0]
+        yield from (row for _, row in rows if row.step == "LOAD" and row.counts[2] >= 0)
+        for second in (timed for timed in rows if timed[1].step != "LOAD"):
+            yield second[1]
+            first = _find_load(native, second)
             if first is not None:
-                loads.remove(first)
-            yield second.row
-            if first is not None:
-                yield first.row
-        yield from (timed.row for timed in loads)
+                native.remove(first)
+                yield first[1]
+        yield from (row for _, row in native)
 
 
-def _is_native(timed: _Timed) -> bool:
-    """Return whether the load of a LOAD row had a second step.
-
-    Only the native loader has one. It does not know how many rows it rejected; the Spark loader does.
-    """
-    return timed.row.counts[2] < 0
-
-
-def _find_load(loads: Sequence[_Timed], second: _Timed) -> _Timed | None:
+def _find_load(loads: Sequence[Timed], second: Timed) -> Timed | None:
     """Return the load that a second step belongs to.
 
     It is the earliest remaining load. Among loads of the same second, it is one with the same growth of the table.
     """
-    possible = [timed for timed in loads if timed.time <= second.time]
-    first = [timed for timed in possible if timed.time == possible[0].time]
-    return next((timed for timed in first if timed.grew == second.row.success), first[0] if first else None)
-
-
-def _build_row(entry: Mapping[str, Any]) -> AuditRow:
-    files = parse_file_names(entry["text"]) if entry["step"] == "LOAD" else ()
-    read, accepted, rejected = (-1 if entry[name] is None else int(entry[name]) for name in ("count", "accepted", "rejected"))
-    return AuditRow(
-        entry["domain"] or "",
-        entry["table"] or "",
-        entry["step"],
-        bool(entry["success"]),
-        entry["message"] or "",
-        files,
-        (read, accepted, rejected),
-    )
-
-
-def _build_expectation(entry: Mapping[str, Any]) -> ExpectationRow:
-    call, count = entry["step"] or "", entry["count"]
-    result = build_expectation_result(call, bool(entry["success"]), None if count is None else int(count), entry["text"], entry["message"])
-    return ExpectationRow(entry["domain"] or "", entry["table"] or "", call, entry["name"] or "", result)
+    earlier = [load for load in loads if load[0] <= second[0]]
+    first = [load for load in earlier if load[0] == earlier[0][0]]
+    return next((load for load in first if (load[1].counts[0] > 0) == second[1].success), first[0] if first else None)
