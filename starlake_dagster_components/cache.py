@@ -1,6 +1,6 @@
 """A cache of computed values in a folder, with one file per entry.
 
-A truncated or modified file, or one written by another user or version, counts as missing. Files are replaced atomically, so any number of
+A truncated or modified file, or one written by another user or version, counts as missing. Files are replaced atomically, so several
 processes can write at the same time.
 """
 

@@ -61,8 +61,7 @@ def load_definitions_from_starlake_project(root: str | Path, **settings: Any) ->
 def load_code_location(root: str | Path, settings: Settings) -> dg.Definitions:
     """Build the definitions of a code location that consists of one project.
 
-    In addition to the result of :func:`load_definitions_from_starlake_project`, they include the default executor, which Materialize
-    buttons use.
+    They are those of :func:`load_definitions_from_starlake_project` and the default executor, which Materialize buttons use.
     """
     definitions = build_definitions(root, settings).definitions
     return dg.Definitions.merge(definitions, dg.Definitions(executor=choose_job_executor(None, settings)))

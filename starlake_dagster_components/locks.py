@@ -52,8 +52,7 @@ def lock_database(
 ) -> Iterator[None]:
     """Wait for the lock of a DuckDB file, and hold it during the ``with`` block.
 
-    The file need not exist, and paths that lead to the same file share a lock. See :func:`hold_lock` for the other arguments, and for what
-    is raised.
+    The file need not exist, and paths that lead to the same file share a lock. See :func:`hold_lock` for arguments and exceptions.
     """
     real = os.path.realpath(path)
     with hold_lock(f"database {real}", beside=os.path.dirname(real), canceled=canceled, log=log, holder=holder, seconds=seconds):

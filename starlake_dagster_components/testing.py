@@ -46,8 +46,7 @@ class RecordingExecutor(StarlakeExecutor):
     A ``load`` of several tables gets a result for each table, as if each had its own command, and fails if one of them does. A result that
     is set for the domain applies to the whole command.
 
-    The executor is thread-safe. It only records commands of its own process, so run jobs with ``execute_in_process`` or with this package's
-    step executor.
+    The executor is thread-safe. It only records commands of its own process: use ``execute_in_process``, or this package's step executor.
     """
 
     type: Literal["recording"] = Field(default="recording", description="Records commands instead of running them.")

@@ -4,26 +4,85 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import dagster as dg
-from pydantic import ConfigDict
+from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from ..cancellation_event import Canceled
 from ..errors import Problem
 from ..pipelines.pipeline import Pipeline
-from .outcomes import Counters as Counters
-from .outcomes import ExpectationResult as ExpectationResult
-from .outcomes import Level as Level
-from .outcomes import Log as Log
-from .outcomes import Outcome as Outcome
-from .outcomes import Progress as Progress
-from .outcomes import TableResult as TableResult
 
 if TYPE_CHECKING:
     from ..commands import Command
     from ..project.model import Project
     from .starlake_output.process_output import OutputTrail
+
+
+Level = Literal["debug", "info", "warning", "error"]
+Log = Callable[[Level, str], None]
+"""A function that receives a level and a line of text without its line end. It may be called from any thread."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """Row counts of a load. None = unknown (Starlake prints -1)."""
+
+    input: int | None = None
+    accepted: int | None = None
+    rejected: int | None = None
+    files: tuple[str, ...] = ()
+    """Paths of the files that were loaded."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectationResult:
+    """The result of one expectation of a table or task (a row of ``audit.expectations``)."""
+
+    expect: str
+    """The call as written in the project: ``is_unique('id')``."""
+    success: bool
+    violations: int | None = None
+    sql: str | None = None
+    error: str | None = None
+
+
+Outcome = Literal["loaded", "failed", "open", "unknown"]
+"""The outcome of one table of a ``load``.
+
+- ``loaded``: all its files are loaded, or it had none.
+- ``failed``: it was tried and failed.
+- ``open``: it was not tried, or it is not known how far it got. Another ``load`` finds all files that are left.
+- ``unknown``: not even that is known. This load may have left a file that another ``load`` does not see.
+"""
+
+
+Progress = Literal["none", "begun", "complete"]
+
+
+@dataclass(frozen=True, slots=True)
+class TableResult:
+    """The result of a ``load`` for one of its tables.
+
+    Attributes:
+        outcome: the outcome, see :data:`Outcome`.
+        counters: rows and files that were loaded, if known. A table that failed or is open has them too if some of its files were loaded.
+        row_count: rows of the table afterward, if known.
+        expectations: the results of its expectations, if known.
+        reason: one sentence about a failure, if the cause is known.
+        retry: False if another attempt cannot succeed.
+        failed_in_table: the load failed although rows of its files are in the table (its expectations failed). No retry finds these files.
+        leaves_files: the load failed, and may have left files in a folder that no other load reads and that this executor cannot reach.
+    """
+
+    outcome: Outcome
+    counters: Counters | None = None
+    row_count: int | None = None
+    expectations: tuple[ExpectationResult, ...] = ()
+    reason: str | None = None
+    retry: bool = True
+    failed_in_table: bool = False
+    leaves_files: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +99,7 @@ class CommandResult:
         reason: one sentence about a failure, if the executor knows more than the exit code.
         statement: the lines around the error in the SQL statement that failed, if known and not part of ``reason``.
         retry: False if another attempt cannot succeed (a bad argument, a missing permission).
-        metadata: metadata for Dagster to show with the step, such as log links and execution IDs: strings, numbers, or
-            ``dg.MetadataValue``.
+        metadata: metadata for Dagster to show with the step, such as log links: strings, numbers, or ``dg.MetadataValue``.
         tables: for a ``load``: the result of each table, by its logical name. For a table that is not listed, only the exit code is known.
         progress: how far a failed ``load`` got, according to its output: it had ``begun`` to load a table, and so had listed all files, or
             it had tried all of its tables (``complete``).
@@ -113,10 +171,8 @@ class Invocation:
         step_key: Dagster's step.
         attempt: number of earlier attempts of this step, from 0.
         report: receives metadata as soon as it is known, such as an execution ID or a log link.
-        find_usual_seconds: returns the duration, in seconds, of the latest materializations of the command's assets; None if there are
-            none.
-        since: the time at which the run, or the oldest of ``earlier_runs``, began. Nothing that belongs to this step is older. None =
-            unknown.
+        find_usual_seconds: returns the duration, in seconds, of the latest materializations of the command's assets, if there are any.
+        since: the time at which the run, or the oldest of ``earlier_runs``, began: nothing of this step is older. None = unknown.
         earlier_runs: runs that this run continues (re-execution from failure), most recent first, in which this step did not succeed.
         output: receives the lines that the program writes; None = they go to ``log``.
     """
@@ -141,6 +197,27 @@ class Invocation:
     def log_output(self) -> Log:
         """The receiver of the lines that the program writes while it runs."""
         return self.output or self.log
+
+
+def _convert_to_texts(value: Any) -> Any:
+    """Convert numbers and booleans to strings, as expected from ``PORT: 8080`` or ``DEBUG: true``."""
+    if not isinstance(value, Mapping):
+        return value
+    for key in value:
+        if not isinstance(key, str):
+            raise ValueError(f"the name {key!r} is not a string: put it in quotes (YAML reads on, off, yes, and no as true and false)")
+    return {k: ("true" if v is True else "false" if v is False else str(v)) for k, v in value.items() if v is not None}
+
+
+Environment = Annotated[
+    dict[str, str],
+    BeforeValidator(_convert_to_texts),
+    WithJsonSchema({"type": "object", "additionalProperties": {"type": ["string", "number", "boolean", "null"]}}),
+]
+"""Environment variables by name. Numbers and booleans may be written without quotes."""
+
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+"""A positive number of seconds."""
 
 
 class StarlakeExecutor(dg.Model, ABC):

@@ -17,8 +17,7 @@ from ..errors import CommandCanceled, CommandTimeout, Location, MissingDependenc
 from ..masking import Mask
 from ..pipelines.pipeline import Pipeline
 from ..project.sinks import find_section_key, find_sink
-from .base import CommandResult, Counters, ExpectationResult, Invocation, Level, Log, StarlakeExecutor, TableResult
-from .fields import Environment, Seconds
+from .base import CommandResult, Counters, Environment, ExpectationResult, Invocation, Level, Log, Seconds, StarlakeExecutor, TableResult
 from .local.guarded import run_locally
 from .projects import PROJECTS
 from .starlake_output.process_output import TAIL

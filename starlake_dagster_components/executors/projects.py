@@ -1,13 +1,10 @@
-"""Cache the projects that commands have read, because commands of a run often have the same variables, and large projects take seconds to
-read.
-"""
+"""Cache the projects that commands have read. Commands of a run often have the same variables, and large projects take seconds to read."""
 
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from ..commands import Command
 from ..locks import INHERITED_LOCKS
@@ -65,16 +62,14 @@ def _read_state(project: Project) -> State:
     """Return a value that changes whenever a file of the project, or the content of a folder, changes."""
     files = [project.get_path(f) for f in project.files]
     folders = {parent for file in files for parent in (file.parent, file.parent.parent)}
-    return tuple(_list_stats([*files, *sorted(folders)]))
-
-
-def _list_stats(paths: Iterable[Path]) -> Iterable[tuple[str, int, int]]:
-    for path in paths:
+    state = []
+    for path in (*files, *sorted(folders)):
         try:
             found = os.stat(path)
-            yield str(path), found.st_mtime_ns, found.st_size
+            state.append((str(path), found.st_mtime_ns, found.st_size))
         except OSError:
-            yield str(path), -1, -1
+            state.append((str(path), -1, -1))
+    return tuple(state)
 
 
 def _read_project(root: str, profile: str | None, environ: Mapping[str, str], options: Mapping[str, str]) -> Project:

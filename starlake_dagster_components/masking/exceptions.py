@@ -1,6 +1,4 @@
-"""Mask the secrets in exceptions and their causes. Dagster stores the whole chain, and a parser's error contains the text that it
-rejected.
-"""
+"""Mask the secrets in exceptions and their causes: Dagster stores the whole chain, and a parser's error contains the rejected text."""
 
 import contextlib
 

@@ -11,12 +11,8 @@ _SHELL_SPECIAL = frozenset(" \t\"'`$\\!*?[]{}()<>|&;#~^=%,:@+")
 _IN_DOUBLE_QUOTES = frozenset('"\\$`!')
 
 
-def list_forms(secret: str) -> frozenset[str]:
-    """Return all forms of a secret."""
-    return frozenset(_iterate_forms(secret))
-
-
-def _iterate_forms(secret: str) -> Iterator[str]:
+def list_forms(secret: str) -> Iterator[str]:
+    """Yield all forms of a secret. Some of them may be equal."""
     yield secret
     if secret.isalnum() and secret.isascii():
         yield from _encode(secret)

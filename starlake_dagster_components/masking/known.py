@@ -1,7 +1,6 @@
 """Collect the secrets that this process knows: those of projects, their connections, DAG options, and executors, and of the environment.
 
-Objects that contain secrets are registered when they are read, which takes no time. They are searched for secrets when the first text is
-masked.
+Objects that contain secrets are registered when they are read, which takes no time. They are searched when the first text is masked.
 """
 
 import logging

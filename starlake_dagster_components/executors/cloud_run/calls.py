@@ -134,7 +134,7 @@ def call_until_answered(
             if not is_transient(error):
                 raise explain_failure(error, doing=doing, resource=resource) from error
             if time.monotonic() + delay > end:
-                raise CommandError(f"cannot {doing} {resource} for {seconds:g} s: {read_status(error)}: {error}") from error
+                raise CommandError(f"could not {doing} {resource} within {seconds:g} seconds: {read_status(error)}: {error}") from error
             log("debug", f"cannot {doing} {resource} yet ({read_status(error)}); retrying in {delay:.1f} s")
         except GoogleAuthError as error:
             raise explain_missing_credentials(str(error)) from error

@@ -3,7 +3,7 @@
 import os
 import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from ...errors import CommandError, MissingDependency
 from .shared import share_in_process
@@ -78,20 +78,17 @@ class Connection:
     @property
     def jobs(self) -> "JobsClient":
         """Client of ``google.cloud.run.v2.Jobs``."""
-        client: JobsClient = self._find_client("Jobs")
-        return client
+        return cast("JobsClient", self._find_client("Jobs"))
 
     @property
     def executions(self) -> "ExecutionsClient":
         """Client of ``google.cloud.run.v2.Executions``."""
-        client: ExecutionsClient = self._find_client("Executions")
-        return client
+        return cast("ExecutionsClient", self._find_client("Executions"))
 
     @property
     def tasks(self) -> "TasksClient":
         """Client of ``google.cloud.run.v2.Tasks``."""
-        client: TasksClient = self._find_client("Tasks")
-        return client
+        return cast("TasksClient", self._find_client("Tasks"))
 
     @property
     def logs(self) -> "LoggingServiceV2Client":
@@ -100,8 +97,7 @@ class Connection:
         Raises:
             MissingDependency: google-cloud-logging is not installed.
         """
-        client: LoggingServiceV2Client = self._find_client("Logging")
-        return client
+        return cast("LoggingServiceV2Client", self._find_client("Logging"))
 
     def open_storage(self) -> Any:
         """Return an HTTP session for Cloud Storage with the same credentials (``requests``)."""

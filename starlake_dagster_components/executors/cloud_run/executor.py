@@ -8,8 +8,7 @@ from pydantic import Field
 
 from ...errors import Location, Problem
 from ...pipelines.pipeline import Pipeline
-from ..base import CommandResult, Invocation, StarlakeExecutor
-from ..fields import Environment, Seconds
+from ..base import CommandResult, Environment, Invocation, Seconds, StarlakeExecutor
 
 # Every component imports this class for its fields. Other modules are imported only if a pipeline uses this executor.
 if TYPE_CHECKING:

@@ -1,8 +1,7 @@
 """Find executions of a job by the command id in their environment.
 
-Every execution has the id of its command in ``STARLAKE_DAGSTER_COMMAND_ID``, and the API returns it in ``Execution.template``. So the
-execution itself records that it was started. It exists from its start on, even if the process that started it, its disk, or the answer is
-lost.
+Every execution has the id of its command in ``STARLAKE_DAGSTER_COMMAND_ID``, and the API returns it in ``Execution.template``. So an
+execution is found even if the process that started it, its disk, or the answer is lost.
 """
 
 import threading

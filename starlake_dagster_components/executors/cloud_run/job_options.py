@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from .executor import CloudRunExecutor
 
 DEFAULT_REGION = "europe-west1"
+INTERVAL = 10.0
+"""Default polling interval in seconds."""
 SYNC_INTERVAL = 2.0
 """Polling interval in seconds with ``cloud_run_async: false``: the end is noticed earlier, but more calls are made."""
 
@@ -51,16 +53,15 @@ class Target:
     region: str
     job: str
     service_account: str | None = None
-    interval: float = 10.0
+    interval: float = INTERVAL
 
 
-def resolve_target(executor: "CloudRunExecutor", options: Mapping[str, str], *, default_interval: float) -> Target:
+def resolve_target(executor: "CloudRunExecutor", options: Mapping[str, str]) -> Target:
     """Return the target of a command.
 
     Args:
         executor: the executor, whose fields take precedence.
         options: the DAG config's options (Starlake: the ``cloud_run`` templates). An empty string is not a value.
-        default_interval: polling interval in seconds, if neither sets it.
 
     Raises:
         CommandError: the job has no name, or a value cannot be used. :func:`check_options` finds both when definitions are built.
@@ -70,7 +71,7 @@ def resolve_target(executor: "CloudRunExecutor", options: Mapping[str, str], *, 
         raise CommandError("; ".join(problems), retry=False)
     name = executor.job_name or _read_text(options, JOB_NAME) or ""
     full = _FULL_JOB.match(name)
-    interval = executor.poll_interval or _read_number(options, POKE_INTERVAL) or default_interval
+    interval = executor.poll_interval or _read_number(options, POKE_INTERVAL) or INTERVAL
     if executor.poll_interval is None and _read_boolean(options, ASYNC) is False:
         interval = min(interval, SYNC_INTERVAL)
     return Target(

@@ -1,7 +1,6 @@
 """Find single lines of many executions with few queries, because Cloud Logging allows 60 queries per minute and project.
 
-A hundred loads that end at the same time ask for their row counts at the same time. They share queries, wait for each other, and continue
-if Cloud Logging rejects a query.
+Loads that end at the same time ask for their row counts at the same time. They share queries, and repeat those that are rejected.
 """
 
 import threading

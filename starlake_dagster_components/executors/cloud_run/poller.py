@@ -1,7 +1,6 @@
 """Poll all executions that this process waits for, with one poller per job.
 
-A waiting step sleeps on an event, and one listing of the job has the states of all its executions. So hundreds of steps need one call per
-interval and no CPU.
+A waiting step sleeps on an event, and one listing has the states of all executions. So hundreds of steps need one call per interval.
 """
 
 import random

@@ -1,4 +1,4 @@
-"""Build the request that starts the execution of a command, and the id by which it is found again."""
+"""Build the request that starts the execution of a command: its container, and the id by which it is found again."""
 
 import hashlib
 import re
@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING
 
 from ...commands import Command
 from ..base import Invocation
+from . import sentinel
 
 if TYPE_CHECKING:
     from google.cloud.run_v2 import RunJobRequest
+
+    from .executor import CloudRunExecutor
 
 COMMAND_ID = "STARLAKE_DAGSTER_COMMAND_ID"
 """Environment variable of every execution, with the id of the command and the step attempt."""
@@ -120,3 +123,34 @@ def relocate_paths(text: str, project: str, root: str | None) -> str:
     if root is None or project not in text:
         return text
     return re.sub(rf"(?<![\w./-]){re.escape(project.rstrip('/'))}(?=$|[/,;:\s\"'])", lambda _: root.rstrip("/"), text)
+
+
+def build_arguments(executor: "CloudRunExecutor", command: Command, command_id: str) -> list[str]:
+    """Return the arguments of the image's entry point, one item per argument."""
+    arguments = [relocate_paths(a, command.project, executor.root) for a in command.argv]
+    place = choose_sentinel(executor, command, command_id)
+    if place and not sentinel.find_sentinel(command.arguments):
+        arguments += [sentinel.OPTION, place]
+    return [*executor.arguments_prefix, *arguments]
+
+
+def build_environment(executor: "CloudRunExecutor", command: Command, command_id: str) -> dict[str, str]:
+    """Return the environment to merge into that of the job. Variables of the command take precedence over those of the executor."""
+    root, project = executor.root, command.project
+    own = {name: relocate_paths(value, project, root) for name, value in command.environment.items()}
+    if root is not None:
+        own["SL_ROOT"] = root
+    elif own.get("SL_ROOT") == project:
+        # This is a path on this machine. The image has its own.
+        del own["SL_ROOT"]
+    return {**executor.env, **own, COMMAND_ID: command_id}
+
+
+def choose_sentinel(executor: "CloudRunExecutor", command: Command, command_id: str) -> str | None:
+    """Return where a ``preload`` reports "not ready"; None for other commands, and if only the exit code is used."""
+    if command.verb != "preload":
+        return None
+    named = sentinel.find_sentinel(command.arguments)
+    if named:
+        return named
+    return sentinel.choose_place(executor.not_ready_folder, command_id) if executor.not_ready_folder else None

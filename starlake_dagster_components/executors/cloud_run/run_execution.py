@@ -15,20 +15,18 @@ from ..starlake_output.process_output import Output
 from . import sentinel
 from .calls import QUOTA, Backoff, Interrupted, call_until_answered, explain_failure, is_transient, pause, read_status
 from .connection import Access, connect
-from .container import build_arguments, build_environment, choose_sentinel
 from .finder import TIMEOUT, find_finder
 from .job_options import resolve_target
 from .log_follower import find_follower
 from .outcome import Ended, judge_execution
 from .poller import Watch, watch_execution
-from .request import CommandIds, build_run_request, split_id
+from .request import CommandIds, build_arguments, build_environment, build_run_request, choose_sentinel, split_id
 from .state import ExecutionState, read_state
 from .takeover import History, Match, choose_execution
 
 if TYPE_CHECKING:
     from .executor import CloudRunExecutor
 
-POLL_INTERVAL = 10.0
 START_CALL = 60.0
 """Timeout in seconds for the answer to one start."""
 CANCEL_DELAY = 4.0
@@ -51,7 +49,7 @@ class _Run:
     def __init__(self, executor: "CloudRunExecutor", command: Command, invocation: Invocation) -> None:
         self.executor = executor
         self.invocation = invocation
-        self.target = target = resolve_target(executor, command.options, default_interval=POLL_INTERVAL)
+        self.target = target = resolve_target(executor, command.options)
         self.connection = connect(
             Access(
                 target.service_account,
@@ -166,8 +164,7 @@ class _Run:
     def _start_execution(self) -> ExecutionState:
         """Start an execution.
 
-        A rejected start is repeated. A start without an answer may have been carried out. Then the execution is looked for, and the start
-        is repeated only if it does not appear.
+        A rejected start is repeated. A start without an answer may have been carried out, so it is repeated only if no execution appears.
         """
         from google.api_core import exceptions
         from google.auth.exceptions import GoogleAuthError
@@ -208,7 +205,7 @@ class _Run:
                 self.in_doubt = False
             delay = backoff.choose_delay()
             if time.monotonic() + delay > end:
-                raise CommandError(f"cannot start the job {self.job} for {self.executor.start_timeout:g} s: {problem}")
+                raise CommandError(f"could not start the job {self.job} within {self.executor.start_timeout:g} seconds: {problem}")
             self.report(
                 "debug", f"cannot start {self.job} yet ({read_status(problem) if problem else 'no name'}); retrying in {delay:.1f} s"
             )

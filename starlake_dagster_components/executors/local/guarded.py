@@ -8,9 +8,8 @@ from ...commands import Command
 from ...errors import CommandCanceled, CommandError
 from ...locks import hold_lock, lock_databases
 from ..base import CommandResult, Invocation, Log, TableResult
-from ..starlake_output.audit import Findings, count_rows_of_tables, read_findings
+from ..starlake_output.audit import Findings, complete_result, count_rows_of_tables, read_findings
 from ..starlake_output.audit_rows import is_failed_expectation
-from ..starlake_output.audited_results import complete_result
 from ..starlake_output.file_fates import FileFates, judge_files
 from ..starlake_output.load_log import LoadLines
 from ..starlake_output.process_output import OutputTrail

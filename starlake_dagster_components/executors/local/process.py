@@ -195,24 +195,30 @@ def _end_process(process: "subprocess.Popen[bytes]", pipes: _Pipes, grace: float
     """End the remaining processes of the program's group, and pass on the last output."""
     by_itself = process.poll() is not None
     if by_itself:
-        _read_until(lambda: not pipes.open, pipes, _SETTLE)
-    if _is_group_of_alive(process):
+        _wait_until(lambda: not pipes.open, _SETTLE, pipes.read)
+
+    def has_group_ended() -> bool:
+        return process.poll() is not None and not is_group_alive(process.pid)
+
+    if not has_group_ended():
         if by_itself:
             report(f"the program ended and left processes behind (group {process.pid}), which are ended too")
-        end_group(process.pid, grace, report, lambda seconds: _read_until(lambda: not _is_group_of_alive(process), pipes, seconds))
+        end_group(process.pid, grace, report, lambda seconds: _wait_until(has_group_ended, seconds, pipes.read))
     # Pass on what has been written so far. A process that has escaped may keep the pipes open and continue to write.
     end = time.monotonic() + _SETTLE
     while pipes.read(0) and time.monotonic() < end:
         pass
 
 
-def _read_until(condition: Callable[[], bool], pipes: _Pipes, seconds: float) -> bool:
+def _wait_until(condition: Callable[[], bool], seconds: float, wait: Callable[[float], object] = time.sleep) -> bool:
+    """Wait until a condition is met, and return whether it is within some seconds. ``wait`` is called with each pause."""
     end = time.monotonic() + seconds
     pause = 0.01
     while not condition():
-        if time.monotonic() >= end:
+        rest = end - time.monotonic()
+        if rest <= 0:
             return False
-        pipes.read(min(pause, max(0.0, end - time.monotonic())))
+        wait(min(pause, rest))
         pause = min(pause * 1.5, 0.1)
     return True
 
@@ -220,10 +226,6 @@ def _read_until(condition: Callable[[], bool], pipes: _Pipes, seconds: float) ->
 def _signal_group(group: int, number: int) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(group, number)
-
-
-def _is_group_of_alive(process: "subprocess.Popen[bytes]") -> bool:
-    return process.poll() is None or is_group_alive(process.pid)
 
 
 def is_group_alive(group: int) -> bool:
@@ -247,7 +249,7 @@ def end_group(group: int, grace: float, report: Callable[[str], None], wait: Cal
         report: receives messages about processes that do not end.
         wait: waits up to some seconds for the end of the group, and returns whether it has ended. By default, the group is polled.
     """
-    wait = wait or partial(_wait_for_end, group)
+    wait = wait or partial(_wait_until, lambda: not is_group_alive(group))
     _signal_group(group, signal.SIGTERM)
     if wait(grace):
         return
@@ -255,15 +257,6 @@ def end_group(group: int, grace: float, report: Callable[[str], None], wait: Cal
     _signal_group(group, signal.SIGKILL)
     if not wait(_LAST_RESORT):
         report(f"processes of the command (group {group}) cannot be ended, not even by SIGKILL")
-
-
-def _wait_for_end(group: int, seconds: float) -> bool:
-    end = time.monotonic() + seconds
-    while is_group_alive(group):
-        if time.monotonic() >= end:
-            return False
-        time.sleep(0.05)
-    return True
 
 
 def _read_states(group: int) -> Iterator[str]:

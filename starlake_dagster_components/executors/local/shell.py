@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field, PrivateAttr
 
 from ...errors import CommandError
-from ..base import CommandResult, Invocation, StarlakeExecutor
-from ..fields import Environment, Seconds
+from ..base import CommandResult, Environment, Invocation, Seconds, StarlakeExecutor
 from .jvm.settings import Jvm, JvmSettings
 
 # The modules that run commands are imported by the first command, because a code location only needs the fields.

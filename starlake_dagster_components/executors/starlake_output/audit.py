@@ -7,10 +7,10 @@ Only the audit row of the step TRANSFORM has ``SUCCESS = false``. Starlake: refe
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ...commands import Audit, Command, LoadTable, Target
-from ..outcomes import Counters, ExpectationResult, Log
+from ..base import CommandResult, Counters, ExpectationResult, Log, TableResult
 from .audit_rows import AuditRow, ExpectationRow, FileLoad, build_audit_row, build_expectation_row, pair_steps
 from .log_levels import shorten_exception
 from .process_output import OutputTrail, drop_growth, parse_count
@@ -65,6 +65,29 @@ class Findings:
         return drop_growth(Counters(read, accepted, rejected, tuple(name for row in loaded for name in row.files)), [table])
 
 
+Result = TypeVar("Result", CommandResult, TableResult)
+
+
+def complete_result(command: Command, result: CommandResult, findings: Findings) -> CommandResult:
+    """Add the audit's information to a result: counts, the table's rows, and results of expectations. The result takes precedence."""
+    is_single = command.verb == "load" and len(command.tables) == 1
+    return add_findings(result, findings, findings.count_rows(command.tables[0]) if is_single else None)
+
+
+def add_findings(result: Result, findings: Findings, noted: Counters | None) -> Result:
+    """Add the audit's information to the result of a command or table. ``noted`` are the counts; None = unknown."""
+    known = counters = result.counters or noted
+    if known is not None and noted is not None:
+        counters = Counters(
+            noted.input if known.input is None else known.input,
+            noted.accepted if known.accepted is None else known.accepted,
+            noted.rejected if known.rejected is None else known.rejected,
+            known.files or noted.files,
+        )
+    row_count = findings.row_count if result.row_count is None else result.row_count
+    return replace(result, counters=counters, row_count=row_count, expectations=result.expectations or findings.expectations)
+
+
 def read_findings(command: Command, log: Log, trail: OutputTrail | None = None) -> Findings:
     """Return Starlake's audit of a command that has ended, and the row counts of its tables.
 
@@ -91,8 +114,7 @@ def read_findings(command: Command, log: Log, trail: OutputTrail | None = None) 
 
 
 def count_rows_of_tables(command: Command, log: Log) -> Mapping[str, int]:
-    """Return the row counts of a load's tables in DuckDB files by logical name (empty for a load of one table). Unreadable tables are
-    left out.
+    """Return the row counts of a load's tables in DuckDB files by logical name (empty for one table), without unreadable tables.
 
     Call it while holding the locks of the command's databases.
     """

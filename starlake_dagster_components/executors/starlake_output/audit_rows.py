@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..outcomes import ExpectationResult
+from ..base import ExpectationResult
 from .log_levels import shorten_exception
 
 _COMMITTED = re.compile(

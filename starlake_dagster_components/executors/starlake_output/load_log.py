@@ -8,7 +8,7 @@ Row counts are printed only if every table was loaded, and they are sums.
 import re
 from dataclasses import dataclass
 
-from ..outcomes import Progress
+from ..base import Progress
 from .audit_rows import is_raised_after_commit, split_paths
 from .log_levels import RECORD, shorten_exception
 
@@ -69,9 +69,7 @@ class LoadLines:
 
     def __init__(self) -> None:
         self._files: list[str] = []
-        self._begun: dict[str, int] = {}
-        self._archived: dict[str, int] = {}
-        self._files_of: dict[str, list[str]] = {}
+        self._jobs_of: dict[str, list[FileJob]] = {}
         self._resolved: set[str] = set()
         self._informs = False
         """The log has level info."""
@@ -88,20 +86,18 @@ class LoadLines:
         """Take a line. Most lines are not about tables."""
         self._take_failure(line)
         if line.startswith(_TABLE):
-            self._has_gaps = self._has_gaps or not self._files
+            self._has_gaps |= not self._files
             self._current = table = line[len(_TABLE) :].strip()
-            self._begun[table] = self._begun.get(table, 0) + 1
-            self._files_of.setdefault(table, []).extend(self._files)
             self.jobs.append(FileJob(table, tuple(self._files)))
+            self._jobs_of.setdefault(table, []).append(self.jobs[-1])
             self._files = []
         elif line.startswith(_FILES):
-            self._has_gaps = self._has_gaps or bool(self._files)
+            self._has_gaps |= bool(self._files)
             self._files = list(split_paths(line[len(_FILES) :].strip()))
             self._current = None
         elif line.startswith(_ARCHIVED):
-            self._has_gaps = self._has_gaps or self._current is None
+            self._has_gaps |= self._current is None or self.jobs[-1].archived
             if self._current is not None:
-                self._archived[self._current] = self._archived.get(self._current, 0) + 1
                 self.jobs[-1].archived = True
         elif _RESOLVED in line:
             self._resolved.add(line.rpartition(" as table ")[2].strip())
@@ -137,16 +133,16 @@ class LoadLines:
         """The progress of a failed load, according to its output."""
         if self._ended and not self._broken:
             return "complete"
-        return "begun" if self._begun else "none"
+        return "begun" if self.jobs else "none"
 
     @property
     def tried(self) -> int:
         """Number of files that were tried."""
-        return sum(map(len, self._files_of.values()))
+        return sum(len(job.paths) for job in self.jobs)
 
     def list_files(self, table: str) -> tuple[str, ...]:
         """Return the paths of the files that were tried for a table (its final name with its domain)."""
-        return tuple(self._files_of.get(table, ()))
+        return tuple(path for job in self._jobs_of.get(table, ()) for path in job.paths)
 
     def was_loaded(self, table: str, logical: str) -> bool | None:
         """Return whether a failed load has loaded a table; None if that is not in its output.
@@ -157,15 +153,15 @@ class LoadLines:
         """
         if self._lacks_lines:
             return None
-        begun, complete = self._begun.get(table, 0), self.progress == "complete"
-        if not begun:
+        jobs, complete = self._jobs_of.get(table), self.progress == "complete"
+        if not jobs:
             return True if complete and logical not in self._resolved else None
         if not complete and table == self._current:
             return None
-        if self._archived.get(table, 0) >= begun:
+        if all(job.archived for job in jobs):
             return True
         # Without an archive (archive: false), there is no line about a loaded file.
-        return False if self._archived else None
+        return False if any(job.archived for job in self.jobs) else None
 
     def is_untouched(self, logical: str) -> bool:
         """Return whether a load certainly ended before it started on the files of a table.
@@ -182,9 +178,4 @@ class LoadLines:
     @property
     def _lacks_lines(self) -> bool:
         """True if lines are missing."""
-        return (
-            self._has_gaps
-            or bool(self._files)
-            or any(count > self._begun[table] for table, count in self._archived.items())
-            or (self.progress == "complete" and len(self._resolved) > len(self._begun))
-        )
+        return self._has_gaps or bool(self._files) or (self.progress == "complete" and len(self._resolved) > len(self._jobs_of))

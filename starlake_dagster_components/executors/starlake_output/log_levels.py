@@ -3,7 +3,7 @@
 import re
 
 from ...project.word_sets import split_words
-from ..outcomes import Level
+from ..base import Level
 
 RECORD = re.compile(
     r"""^\W{0,2}(?:\d[\d/.:,TZ+-]*\s+){0,3}      # date and time

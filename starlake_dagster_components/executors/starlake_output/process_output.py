@@ -9,7 +9,7 @@ from typing import Literal
 
 from ...commands import LoadTable
 from ...masking import Mask
-from ..outcomes import Counters, Level, Log
+from ..base import Counters, Level, Log
 from .audit_log import AuditLines
 from .audit_rows import AuditRow, ExpectationRow
 from .failed_statement import FailedStatement, shorten_message

@@ -9,9 +9,8 @@ from dataclasses import replace
 
 from ...commands import Command
 from ..base import CommandResult, Log, TableResult
-from .audit import Findings, read_findings
+from .audit import Findings, add_findings, complete_result, read_findings
 from .audit_rows import is_failed_expectation
-from .audited_results import complete_result, complete_tables
 from .file_fates import FileFates, judge_files
 from .load_log import LoadLines
 from .process_output import OutputTrail
@@ -30,7 +29,7 @@ def judge_remote_command(command: Command, result: CommandResult, trail: OutputT
     findings = read_findings(elsewhere, log, trail)
     result = complete_result(command, result, findings)
     if command.warehouse is not None:
-        result = complete_tables(command, result, findings)
+        result = _complete_tables(command, result, findings)
     if command.verb != "load" or trail is None:
         return result
     lines = trail.load
@@ -44,6 +43,16 @@ def judge_remote_command(command: Command, result: CommandResult, trail: OutputT
     if result.exit_code and (fates.failed_in_table or is_failed_expectation(result.reason)):
         return replace(result, failed_in_table=True, retry=False, reason=find_reason_in_table(findings, result, fates) or result.reason)
     return result
+
+
+def _complete_tables(command: Command, result: CommandResult, findings: Findings) -> CommandResult:
+    """Add the audit's information about each table to the result of a load of several tables."""
+    found = {
+        table.name: add_findings(result.get_table_result(table.name, len(command.tables)), noted, noted.count_rows(table))
+        for table in command.tables
+        if (noted := findings.tables.get(table.name)) is not None
+    }
+    return replace(result, tables={**result.tables, **found})
 
 
 def _judge_tables(

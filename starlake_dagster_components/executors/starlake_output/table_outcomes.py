@@ -4,8 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ...commands import Command, LoadTable
-from ..base import CommandResult
-from ..outcomes import Counters, TableResult
+from ..base import CommandResult, Counters, TableResult
 from .audit import Findings
 from .file_fates import FileFates
 from .load_log import LoadLines

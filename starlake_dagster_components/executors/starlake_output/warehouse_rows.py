@@ -6,7 +6,7 @@ from typing import Any
 from ...commands import Command
 from ...warehouse.audit import Entry, WarehouseAudit, count_appended, read_audit
 from ...warehouse.query import QueryFailed
-from ..outcomes import Log
+from ..base import Log
 from .audit_rows import AuditRow, ExpectationRow, build_audit_row, build_expectation_row
 from .table_files import find_table
 

@@ -262,7 +262,7 @@ def test_a_start_whose_answer_was_lost_is_found_and_not_repeated(
 
 def test_a_start_that_is_rejected_for_too_long_is_an_error(server: CloudRunServer, effects: Path, watched: Watched) -> None:
     server.faults = lambda method, request: Fault(code=Status.RESOURCE_EXHAUSTED) if method == "RunJob" else None
-    with pytest.raises(CommandError, match=r"cannot start the job .* for 1 s") as error:
+    with pytest.raises(CommandError, match=r"could not start the job .* within 1 seconds") as error:
         connect_executor(server, start_timeout=1).run(build_effect(effects), watched.invocation())
     assert error.value.retry
     assert list_effects(effects) == []

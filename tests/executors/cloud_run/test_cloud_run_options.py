@@ -17,7 +17,7 @@ JOB = {"cloud_run_job_name": "starlake"}
 
 
 def resolve(executor: CloudRunExecutor | None = None, **options: str) -> Target:
-    return resolve_target(executor or CloudRunExecutor(), {**JOB, **options}, default_interval=10.0)
+    return resolve_target(executor or CloudRunExecutor(), {**JOB, **options})
 
 
 def list_messages(executor: CloudRunExecutor | None = None, **options: str) -> list[str]:
@@ -57,9 +57,7 @@ def test_yaml_fields_take_precedence() -> None:
 
 
 def test_a_full_job_name_says_project_and_region() -> None:
-    got = resolve_target(
-        CloudRunExecutor(job_name="projects/lake-1/locations/us-east1/jobs/sl"), {"cloud_run_region": "us-west1"}, default_interval=1
-    )
+    got = resolve_target(CloudRunExecutor(job_name="projects/lake-1/locations/us-east1/jobs/sl"), {"cloud_run_region": "us-west1"})
     assert (got.project, got.region, got.job) == ("lake-1", "us-east1", "sl")
 
 
@@ -105,7 +103,7 @@ def test_values_that_cannot_be_used_are_errors(options: dict[str, str], needle: 
     (message,) = list_messages(**options)
     assert needle in message
     with pytest.raises(CommandError) as error:
-        resolve_target(CloudRunExecutor(), options, default_interval=10)
+        resolve_target(CloudRunExecutor(), options)
     assert needle in str(error.value)
     assert not error.value.retry
 

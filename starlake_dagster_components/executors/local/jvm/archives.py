@@ -9,9 +9,9 @@ import contextlib
 import hashlib
 import json
 import os
-import threading
 import time
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -85,7 +85,9 @@ class Archive:
         if not is_trusted(status) or status.st_size != note.size:
             return False
         # Image builders and copies change or round times. Then the checksum decides, once per process.
-        return status.st_mtime_ns == note.time or _has_checksum(self.path, status, note.checksum)
+        with contextlib.suppress(OSError):
+            return status.st_mtime_ns == note.time or _compute_checksum(self.path, _read_state(status)) == note.checksum
+        return False
 
     def has_failed(self) -> bool:
         """Return whether a recent try to make it failed."""
@@ -106,7 +108,7 @@ class Archive:
         """
         os.chmod(made, 0o644)
         status = made.stat()
-        note = _Note(size=status.st_size, time=status.st_mtime_ns, checksum=_compute_checksum(made))
+        note = _Note(size=status.st_size, time=status.st_mtime_ns, checksum=_compute_checksum(made, _read_state(status)))
         # Between the two steps the note does not match the file, which is then ignored.
         os.replace(made, self.path)
         write_whole(self.note, json.dumps(asdict(note)).encode())
@@ -168,22 +170,13 @@ def _list_archives(folder: Path) -> list[tuple[float, Path]]:
     return found
 
 
-_checked: dict[tuple[str, int, int, int], str] = {}
-_checked_lock = threading.Lock()
+def _read_state(status: os.stat_result) -> tuple[int, ...]:
+    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
-def _has_checksum(path: Path, status: os.stat_result, checksum: str) -> bool:
-    key = (str(path), status.st_ino, status.st_size, status.st_mtime_ns)
-    with _checked_lock:
-        if key not in _checked:
-            try:
-                _checked[key] = _compute_checksum(path)
-            except OSError:
-                return False
-        return _checked[key] == checksum
-
-
-def _compute_checksum(path: Path) -> str:
+@lru_cache(maxsize=64)
+def _compute_checksum(path: Path, state: tuple[int, ...]) -> str:
+    """Return the checksum of a file. A file is read only once if its state has not changed."""
     with open(path, "rb") as file:
         found = hashlib.sha256()
         while chunk := file.read(1 << 20):

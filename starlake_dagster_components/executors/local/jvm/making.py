@@ -100,9 +100,7 @@ def start_making(program: str, environment: Mapping[str, str], folder: Path, arc
 
 
 def make_in_background(text: str) -> None:
-    """Make an archive in this process, at the lowest priority, unless another process is already making it. ``text`` comes from
-    :func:`start_making`.
-    """
+    """Make an archive in this process, at the lowest priority, unless another process is making it. ``text``: see :func:`start_making`."""
     work = json.loads(text)
     program, folder, loader = work["program"], Path(work["folder"]), work["loader"]
     environment = dict(os.environ)

@@ -57,21 +57,6 @@ class JvmSettings(dg.Model):
 Jvm = Annotated[
     JvmSettings,
     BeforeValidator(_read_jvm),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"enum": ["auto", "off", True, False]},
-                {
-                    "type": "object",
-                    "additionalProperties": False,
-                    "properties": {
-                        "archive": {"type": ["string", "boolean"], "description": "Folder for archives of classes, or off."},
-                        "compiler": {"enum": ["auto", "full", "fast"]},
-                        "options": {"type": "array", "items": {"type": "string"}},
-                    },
-                },
-            ]
-        }
-    ),
+    WithJsonSchema({"anyOf": [{"enum": ["auto", "off", True, False]}, JvmSettings.model_json_schema()]}),
 ]
 """``auto``, ``off``, or a mapping."""
