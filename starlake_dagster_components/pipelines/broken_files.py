@@ -1,7 +1,7 @@
 """Plan a project without the tables, tasks, and DAG configs of broken files, and without the tasks that depend on them."""
 
 from collections.abc import Collection, Iterable, Set
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
 from ..errors import Problem, join_names
@@ -41,6 +41,7 @@ def leave_out_files(plan: Plan, files: Set[str]) -> Plan:
     return replace(planned, pipelines=kept, problems=(*problems, *left_out.describe(planned.pipelines, kept)))
 
 
+@dataclass(slots=True)
 class _LeftOut:
     """The objects that are left out.
 
@@ -50,11 +51,10 @@ class _LeftOut:
         domains: lowercase names of domains that are left out as a whole.
     """
 
-    def __init__(self) -> None:
-        self.tables: set[str] = set()
-        self.tasks: set[str] = set()
-        self.names: set[str] = set()
-        self.domains: set[str] = set()
+    tables: set[str] = field(default_factory=set)
+    tasks: set[str] = field(default_factory=set)
+    names: set[str] = field(default_factory=set)
+    domains: set[str] = field(default_factory=set)
 
     def add_table(self, table: Table) -> None:
         self.tables.add(table.full_name)
@@ -101,14 +101,13 @@ def _find_left_out(plan: Plan, files: Set[str]) -> _LeftOut:
         own = {task.origin.file, task.sql_file, task.python_file}
         if own & files or task.origin.file.rpartition("/")[0] in folders:
             left_out.add_task(task)
-    waiting = [t for t in plan.project.tasks if t.full_name not in left_out.tasks]
     while True:
-        hit = [t for t in waiting if any(left_out.covers(d) for d in plan.dependencies.get_direct(t.full_name))]
+        waiting = [t for t in plan.project.tasks if t.full_name not in left_out.tasks]
+        hit = [t for t in waiting if any(map(left_out.covers, plan.dependencies.get_direct(t.full_name)))]
         if not hit:
             return left_out
         for task in hit:
             left_out.add_task(task)
-        waiting = [t for t in waiting if t.full_name not in left_out.tasks]
 
 
 def _lower_severity(problem: Problem, files: Set[str]) -> Problem:

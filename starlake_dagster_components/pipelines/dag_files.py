@@ -1,7 +1,7 @@
 """Render a DAG config for one generated file, and read the options that load and transform pipelines share."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -39,17 +39,15 @@ class DagFile:
         config: the DAG config.
         filename: the rendered file name.
         comment: the rendered comment.
-        options: the rendered options. ``jobs`` in a custom template overrides them.
         template: the content of the template.
-        reader: reads the options.
+        reader: the rendered options. ``jobs`` in a custom template overrides them.
     """
 
     config: DagConfig
     filename: str
     comment: str
-    options: Mapping[str, str]
     template: Template
-    reader: OptionReader = field(repr=False, compare=False)
+    reader: OptionReader
 
 
 def render_dag_file(planning: Planning, config: DagConfig, variables: Mapping[str, str]) -> DagFile:
@@ -65,7 +63,6 @@ def render_dag_file(planning: Planning, config: DagConfig, variables: Mapping[st
         config=config,
         filename=renderer.render_filename(config, variables),
         comment=renderer.render(config, "comment", config.comment, variables),
-        options=options,
         template=template,
         reader=OptionReader(config, options, planning.problems),
     )
@@ -74,28 +71,23 @@ def render_dag_file(planning: Planning, config: DagConfig, variables: Mapping[st
 def read_common_values(planning: Planning, file: DagFile) -> dict[str, Any]:
     """Return the fields of :class:`Pipeline` that load and transform pipelines share, by name."""
     options = file.reader
+    path, scripts = options.read_text("SL_STARLAKE_PATH", "starlake"), planning.project.variables.get("SL_SCRIPT_DIR")
     return {
         "dag_config": file.config,
         "executor": file.template.executor or "shell",
         "filename": file.filename,
         "comment": file.comment,
-        "options": file.options,
+        "options": options.options,
         "environment": options.read_environment(),
         "tags": options.read_words("tags"),
         "retries": options.read_number("retries"),
         "retry_delay": options.read_seconds("retry_delay", _RETRY_DELAY),
-        "starlake_path": _find_starlake_path(planning.project, options),
+        # A plain "starlake" is expected in SL_SCRIPT_DIR, if that is set. Starlake: DagHandler.
+        "starlake_path": f"{scripts}/starlake" if scripts and path == "starlake" else path,
         "start_date": options.read_date("start_date"),
         "end_date": options.read_date("end_date"),
         "spark": _read_spark(file),
     }
-
-
-def _find_starlake_path(project: Project, options: OptionReader) -> str:
-    """Return ``SL_STARLAKE_PATH``. A plain ``starlake`` is expected in ``SL_SCRIPT_DIR``, if that is set. Starlake: DagHandler."""
-    path = options.read_text("SL_STARLAKE_PATH", "starlake")
-    scripts = project.variables.get("SL_SCRIPT_DIR")
-    return f"{scripts}/starlake" if scripts and path == "starlake" else path
 
 
 def _read_spark(file: DagFile) -> Mapping[str, str]:
@@ -118,29 +110,23 @@ def keep_unique_pipelines(drafts: Iterable[Pipeline], problems: list[Problem]) -
     """
     taken: dict[str, Pipeline] = {}
     for draft in drafts:
-        where = draft.dag_config.origin.locate("filename")
-        if not draft.name:
-            problems.append(
-                Problem(
-                    where,
-                    "error",
-                    f"filename '{draft.dag_config.filename}' gives the job of {_describe_members(draft)} an empty name "
-                    f"('{draft.filename}'); "
-                    "Starlake groups only by plain variables like {{domain}}, without a filter",
-                )
-            )
+        other = taken.setdefault(draft.name, draft) if draft.name else None
+        if other is draft:
             continue
-        other = taken.setdefault(draft.name, draft)
-        if other is not draft:
-            at = f" ({other.dag_config.origin.locate('filename')})" if other.dag_config != draft.dag_config else ""
-            problems.append(
-                Problem(
-                    where,
-                    "error",
-                    f"two jobs would be named '{draft.name}': {_describe_members(other)} in '{other.filename}'{at} and "
-                    f"{_describe_members(draft)} in '{draft.filename}'; add {_suggest_variable(draft)} to the filename",
-                )
+        written = draft.dag_config.filename
+        if other is None:
+            message = (
+                f"filename '{written}' gives the job of {_describe_members(draft)} an empty name ('{draft.filename}'); "
+                "Starlake groups only by plain variables like {{domain}}, without a filter"
             )
+        else:
+            at = f" ({other.dag_config.origin.locate('filename')})" if other.dag_config != draft.dag_config else ""
+            variable = "{{table}} or {{schedule}}" if "{{domain}}" in written.replace(" ", "") else "{{domain}}"
+            message = (
+                f"two jobs would be named '{draft.name}': {_describe_members(other)} in '{other.filename}'{at} and "
+                f"{_describe_members(draft)} in '{draft.filename}'; add {variable} to the filename"
+            )
+        problems.append(Problem(draft.dag_config.origin.locate("filename"), "error", message))
     return tuple(taken[name] for name in sorted(taken))
 
 
@@ -156,7 +142,3 @@ def _describe_members(pipeline: Pipeline) -> str:
     names = [t.full_name for t in pipeline.tables] + [t.full_name for t in pipeline.tasks]
     kind = "table" if pipeline.kind == "load" else "task"
     return f"the {kind}{'s' if len(names) != 1 else ''} {join_names(names, 3)}"
-
-
-def _suggest_variable(pipeline: Pipeline) -> str:
-    return "{{domain}}" if "{{domain}}" not in pipeline.dag_config.filename.replace(" ", "") else "{{table}} or {{schedule}}"

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from ..errors import Location, Problem, join_names, suggest_name
+from ..errors import Location, Problem, Severity, join_names, suggest_name
 from ..project.model import DagConfig, Project, Table, Task
 from .dag_options import check_names, check_validity
 from .dag_templates import DAGSTER_TEMPLATES, EXECUTORS, ORCHESTRATORS, Template, find_dagster_template, read_template
@@ -53,6 +53,9 @@ class DagConfigs:
         self._templates: dict[str, Template] = {}
         self._checked: dict[tuple[str, Kind], bool] = {}
 
+    def _add_problem(self, where: Location, severity: Severity, message: str) -> None:
+        self._problems.append(Problem(where, severity, message))
+
     def read_template(self, config: DagConfig) -> Template:
         """Return the template of a config."""
         if config.name not in self._templates:
@@ -84,28 +87,21 @@ class DagConfigs:
         who = f"needed by {name_nodes(users)}"
         variable = _VARIABLE.search(ref)
         if variable:
-            message = f"dagRef '{ref}': the variable {variable[1] or variable[2]} is not set; {who}"
-            self._problems.append(Problem(where, "error", message))
+            self._add_problem(where, "error", f"dagRef '{ref}': the variable {variable[1] or variable[2]} is not set; {who}")
             return
         configs = self._project.dag_configs
-        if ref.endswith(".sl.yml") and ref[: -len(".sl.yml")] in configs:
-            hint = f"; write '{ref[: -len('.sl.yml')]}', without .sl.yml"
+        if ref.endswith(".sl.yml") and ref.removesuffix(".sl.yml") in configs:
+            hint = f"; write '{ref.removesuffix('.sl.yml')}', without .sl.yml"
         else:
             hint = suggest_name(ref, configs) or (f" (known: {', '.join(sorted(configs))})" if 0 < len(configs) <= 12 else "")
-        self._problems.append(Problem(where, "error", f"unknown DAG config '{ref}'{hint}: there is no dags/{ref}.sl.yml; {who}"))
+        self._add_problem(where, "error", f"unknown DAG config '{ref}'{hint}: there is no dags/{ref}.sl.yml; {who}")
 
     def _check_kind(self, config: DagConfig, kind: Kind, where: Location, users: Sequence[Table | Task]) -> bool:
         template = self.read_template(config)
         if template.kind is None or template.kind == kind:
             return True
-        use = "load tables" if kind == "load" else "run tasks"
-        self._problems.append(
-            Problem(
-                where,
-                "error",
-                f"DAG config '{config.name}' has a {template.kind} template ({config.template}), which cannot {use}: {name_nodes(users)}",
-            )
-        )
+        use = f"which cannot {'load tables' if kind == 'load' else 'run tasks'}: {name_nodes(users)}"
+        self._add_problem(where, "error", f"DAG config '{config.name}' has a {template.kind} template ({config.template}), {use}")
         return False
 
     def _check_once(self, config: DagConfig, kind: Kind) -> bool:
@@ -120,11 +116,8 @@ class DagConfigs:
         where = config.origin.locate("template")
         by = template.orchestrator
         if by and by not in self._orchestrators and (by in ORCHESTRATORS or template.custom):
-            message = (
-                f"DAG config '{config.name}' does not become a job, because its template '{config.template}' is for {by.capitalize()}; "
-                f"{self._suggest_remedy(template, by)}"
-            )
-            self._problems.append(Problem(where, "warning", message))
+            why = f"because its template '{config.template}' is for {by.capitalize()}; {self._suggest_remedy(template, by)}"
+            self._add_problem(where, "warning", f"DAG config '{config.name}' does not become a job, {why}")
             return False
         if not template.orchestrator or template.kind is None or template.executor not in EXECUTORS:
             self._report_template(config, template)
@@ -135,17 +128,12 @@ class DagConfigs:
         problems = list(dict.fromkeys(problems))
         self._problems += problems
         self._problems += check_names(config, kind)
-        self._problems += [
-            Problem(
-                self._locate_in_template(config, line),
-                "warning",
-                f"'{name}' is computed, but templates are not executed, so it has no effect; write it as a literal",
-            )
-            for name, line in template.computed.items()
-        ]
+        for name, line in template.computed.items():
+            message = f"'{name}' is computed, but templates are not executed, so it has no effect; write it as a literal"
+            self._add_problem(self._locate_in_template(config, line), "warning", message)
         if template.cron_line:
             message = "'cron' in a template has no effect; set 'schedule' on the tables or tasks"
-            self._problems.append(Problem(self._locate_in_template(config, template.cron_line), "warning", message))
+            self._add_problem(self._locate_in_template(config, template.cron_line), "warning", message)
         return not problems
 
     def _suggest_remedy(self, template: Template, orchestrator: str) -> str:
@@ -166,15 +154,13 @@ class DagConfigs:
             found = {"orchestrator": template.orchestrator, "kind": template.kind, "executor": template.executor}
             missing = [what for what, value in found.items() if not value]
             lack = f"does not name its {' and '.join(missing)}" if missing else f"has the unknown executor '{template.executor}'"
-            advice = f"include {' and '.join(f'templates/dags/{_INCLUDES[what]}' for what in missing or ['executor'])}"
-            message = (
-                f"DAG config '{config.name}' does not become a job, because its template '{config.template}' {lack}; {advice}, for example"
-            )
-            self._problems.append(Problem(where, "warning", message))
+            advice = f"include {' and '.join(f'templates/dags/{_INCLUDES[what]}' for what in missing or ['executor'])}, for example"
+            why = f"because its template '{config.template}' {lack}; {advice}"
+            self._add_problem(where, "warning", f"DAG config '{config.name}' does not become a job, {why}")
             return
         hint = suggest_name(config.template, DAGSTER_TEMPLATES)
         known = "" if hint else f"; Starlake's Dagster templates are {', '.join(DAGSTER_TEMPLATES)}"
-        self._problems.append(Problem(where, "error", f"unknown template '{config.template}'{hint}{known}"))
+        self._add_problem(where, "error", f"unknown template '{config.template}'{hint}{known}")
 
 
 def name_nodes(nodes: Sequence[Table | Task]) -> str:

@@ -1,6 +1,6 @@
 """Find the dependencies of each task: in dependency JSON if it names the task, else in its SQL."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from ..errors import Location, Problem, suggest_name
@@ -89,28 +89,14 @@ class _JsonDependencies:
             self._problems.append(Problem(where, "warning", message))
 
 
-def _compare_with_sql(task: Task, where: Location, from_json: Sequence[Dependency], from_sql: Sequence[Dependency]) -> list[Problem]:
-    """Return a warning for each difference between JSON and SQL. External tables are not compared, because JSON does not name them."""
-    in_json = {(d.kind, d.name) for d in from_json}
-    in_sql = {(d.kind, d.name) for d in from_sql}
-    problems = [
-        Problem(
-            where,
-            "warning",
-            f"{task.full_name} reads the {d.kind} {d.name} ({d.location}), which is not in its dependencies here; JSON takes precedence",
-        )
-        for d in from_sql
-        if d.kind != "external" and (d.kind, d.name) not in in_json
-    ]
+def _compare_with_sql(task: Task, where: Location, from_json: Sequence[Dependency], from_sql: Sequence[Dependency]) -> Iterator[Problem]:
+    """Yield a warning for each difference between JSON and SQL. External tables are not compared, because JSON does not name them."""
+    in_json, in_sql = ({(d.kind, d.name): d for d in found if d.kind != "external"} for found in (from_json, from_sql))
+    for d in (d for key, d in in_sql.items() if key not in in_json):
+        difference = f"reads the {d.kind} {d.name} ({d.location}), which is not in its dependencies here"
+        yield Problem(where, "warning", f"{task.full_name} {difference}; JSON takes precedence")
     if task.sql_text is not None and task.parse_sql:
         sql = Location(task.sql_file or task.origin.file, task.sql_line)
-        problems += [
-            Problem(
-                d.location,
-                "warning",
-                f"{task.full_name} depends on the {d.kind} {d.name} here, which its SQL ({sql}) does not read; JSON takes precedence",
-            )
-            for d in from_json
-            if d.kind != "external" and (d.kind, d.name) not in in_sql
-        ]
-    return problems
+        for d in (d for key, d in in_json.items() if key not in in_sql):
+            difference = f"depends on the {d.kind} {d.name} here, which its SQL ({sql}) does not read"
+            yield Problem(d.location, "warning", f"{task.full_name} {difference}; JSON takes precedence")

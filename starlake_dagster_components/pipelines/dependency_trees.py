@@ -79,40 +79,24 @@ class _TreeWriter:
 
     def _build_node(self, key: _Key, children: list[Node]) -> Node:
         kind, name, shown = key
-        node: Node = {
-            "data": self._build_task_data(self._tasks[name]) if kind == "task" else self._build_table_data(self._tables[name], shown)
-        }
-        if children:
-            node["children"] = children
-        node["task"] = kind == "task"
-        return node
+        data = self._build_data(self._tasks[name] if kind == "task" else self._tables[name], shown)
+        return {"data": data, **({"children": children} if children else {}), "task": kind == "task"}
 
-    def _build_task_data(self, task: Task) -> Node:
-        parent, parent_type, text = self._find_first_parent(task)
+    def _build_data(self, node: Task | Table, shown: str) -> Node:
+        task = node if isinstance(node, Task) else None
+        settings = node if isinstance(node, Task) else node.metadata
+        parent, parent_type, text = self._find_first_parent(task) if task else ("", "unknown", "")
         return _drop_empty(
             {
-                "name": task.full_name,
-                "typ": "task",
+                "name": task.full_name if task else shown,
+                "typ": "task" if task else "table",
                 "parent": parent,
                 "parentTyp": parent_type,
                 "parentRef": text,
-                "writeStrategy": format_write_strategy(task.write_strategy),
-                "sink": task.sink_name,
-                "cron": self._find_cron(task.schedule),
-                "freshness": _count_seconds(task.freshness),
-            }
-        )
-
-    def _build_table_data(self, table: Table, name: str) -> Node:
-        return _drop_empty(
-            {
-                "name": name,
-                "typ": "table",
-                "parentTyp": "unknown",
-                "writeStrategy": format_write_strategy(table.metadata.write_strategy),
-                "sink": name,
-                "cron": self._find_cron(table.metadata.schedule),
-                "freshness": _count_seconds(table.metadata.freshness),
+                "writeStrategy": format_write_strategy(settings.write_strategy),
+                "sink": task.sink_name if task else shown,
+                "cron": self._plan.project.application.schedule_presets.get(settings.schedule or NONE, settings.schedule or NONE),
+                "freshness": _count_seconds(settings.freshness),
             }
         )
 
@@ -127,10 +111,6 @@ class _TreeWriter:
                     return "", "unknown", reference.text
                 return _get_shown_name(dependency), dependency.kind, reference.text
         return "", "unknown", ""
-
-    def _find_cron(self, schedule: str | None) -> str:
-        text = schedule or NONE
-        return self._plan.project.application.schedule_presets.get(text, text)
 
 
 def build_dependency_diagram(plan: Plan) -> Node:

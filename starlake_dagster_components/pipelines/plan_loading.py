@@ -77,13 +77,13 @@ class Loaded:
 
     def lacks_columns(self) -> bool:
         """Return whether the columns of tasks have not been inferred yet, and could be kept."""
-        if self.stored is None or not self.identity or self.pinned or self.stored.has_columns_of_last():
+        if self.stored is None or not self.identity or self.pinned or self.stored.columns.made_for == self.stored.inputs:
             return False
         return next(iterate_undeclared(self.plan), None) is not None
 
     def keep_columns(self, columns: InferredColumns) -> bool:
         """Keep the inferred columns of the plan's tasks for the next time that it is loaded. Return whether they could be kept."""
-        return self.stored is not None and self.stored.keep_columns(self.plan, columns)
+        return self.stored is not None and self.stored.columns.keep(self.plan, self.stored.inputs, columns)
 
     def find_last_good(self) -> LastPlan | None:
         """Return the last plan of the project that was kept, even if files have changed since; None if there is none."""

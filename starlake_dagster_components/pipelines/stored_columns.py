@@ -19,12 +19,15 @@ class StoredColumns:
     Args:
         cache: the cache.
         plans: name of the project's plans in the cache.
+
+    Attributes:
+        made_for: the inputs from which the entry that was read or written last was made.
     """
 
     def __init__(self, cache: Cache, plans: str) -> None:
         self._cache = cache
         self._name = f"{plans}-columns"
-        self._made_for = ""
+        self.made_for = ""
 
     def find(self, plan: Plan) -> InferredColumns:
         """Return the columns of each task whose SQL has not changed since they were inferred."""
@@ -32,7 +35,7 @@ class StoredColumns:
         if body is None:
             return EMPTY
         try:
-            self._made_for, checksums, columns = deserialize(body, {})
+            self.made_for, checksums, columns = deserialize(body, {})
             return {
                 task.full_name: columns[task.full_name]
                 for task in iterate_undeclared(plan)
@@ -40,10 +43,6 @@ class StoredColumns:
             }
         except Exception:  # noqa: BLE001 - if an entry cannot be read for any reason, the columns are inferred again
             return EMPTY
-
-    def is_made_for(self, inputs: str) -> bool:
-        """Return whether the entry that :meth:`find` read or :meth:`keep` wrote was made from these inputs."""
-        return self._made_for == inputs
 
     def keep(self, plan: Plan, inputs: str, columns: InferredColumns) -> bool:
         """Store the columns of a plan's tasks. Return whether they could be stored.
@@ -58,7 +57,7 @@ class StoredColumns:
             self._cache.put(self._name, body)
         except OSError:
             return False
-        self._made_for = inputs
+        self.made_for = inputs
         return True
 
     @property

@@ -18,7 +18,7 @@ from ..project.model import EMPTY, Application, Project
 from ..project.reader import StartedProject
 from ..project.yaml_source import Positions
 from . import pipeline as plan_model
-from .pipeline import InferredColumns, Plan
+from .pipeline import Plan
 from .stored_columns import StoredColumns
 
 _FAST_CLOCK = frozenset(("sl_datetime", "sl_minute", "sl_second", "sl_milli", "sl_epoch_second", "sl_epoch_milli"))
@@ -58,6 +58,10 @@ class StoredPlans:
         started: the project, with its variables and its application.
         environ: process environment.
         options: variables that override all others.
+
+    Attributes:
+        columns: the stored columns of the project's tasks.
+        inputs: identity of the last plan, and checksum of its variables.
     """
 
     def __init__(
@@ -68,27 +72,18 @@ class StoredPlans:
         self._started = started
         self._environ = environ
         self._options = options
-        self._columns = StoredColumns(cache, name)
-        self._inputs = ""
-        """Identity of the last plan, and checksum of its variables."""
+        self.columns = StoredColumns(cache, name)
+        self.inputs = ""
 
     def list_files(self, identity: str) -> tuple[Path, ...]:
         """Return the cache files of the last plan, of the plan with an identity, and of the columns if there are any."""
-        columns = self._columns.file
+        columns = self.columns.file
         return self._cache.get_path(self.name), self._cache.get_path(identity), *([columns] if columns.is_file() else [])
 
     def add_columns(self, plan: Plan) -> Plan:
         """Return a plan with the stored columns of its tasks."""
-        found = self._columns.find(plan)
+        found = self.columns.find(plan)
         return replace(plan, inferred_columns=found) if found else plan
-
-    def has_columns_of_last(self) -> bool:
-        """Return whether the columns that :meth:`add_columns` read were inferred for the last plan."""
-        return self._columns.is_made_for(self._inputs)
-
-    def keep_columns(self, plan: Plan, columns: InferredColumns) -> bool:
-        """Keep the inferred columns of the last plan's tasks. Return whether they could be kept."""
-        return self._columns.keep(plan, self._inputs, columns)
 
     def find_current(self, lookups: disk.Lookups) -> tuple[Plan, str] | str:
         """Return the last plan and its identity if none of its inputs has changed, else the reason why it is not used.
@@ -107,18 +102,15 @@ class StoredPlans:
             changed = disk.find_change(seen, lookups.seen)
             if changed is not None:
                 return f"{self._started.reading.files.name(changed)} has changed"
-            self._inputs = _identify_inputs(identity, checksum)
+            self.inputs = f"{identity} {checksum.hex()}"
             return self._load(identity), identity
         except Exception as error:  # noqa: BLE001 - if an entry cannot be read for any reason, the project is read again
             return f"the cached plan cannot be used ({type(error).__name__}: {error})"
 
     def find_last(self) -> LastPlan | None:
         """Return the last plan, even if its inputs have changed."""
-        body = self._cache.get(self.name)
         try:
-            if body is None:
-                return None
-            identity, kept_at, *_ = deserialize(body, {})
+            identity, kept_at, *_ = deserialize(self._cache.get(self.name) or b"", {})
             return LastPlan(self.add_columns(self._load(identity)), identity, datetime.fromtimestamp(kept_at))
         except Exception:  # noqa: BLE001 - as above
             return None
@@ -164,13 +156,15 @@ class StoredPlans:
         if changing:
             why_not = f"the project uses the current time ({', '.join(changing)})"
         checksum = _compute_checksum(used)
-        head = serialize((identity, time.time(), why_not, lookups.seen, frozenset(lookups.words), checksum))
+        self._put(self.name, serialize((identity, time.time(), why_not, lookups.seen, frozenset(lookups.words), checksum)))
+        self.inputs = f"{identity} {checksum.hex()}"
+        return identity
+
+    def _put(self, name: str, body: bytes) -> None:
         try:
-            self._cache.put(self.name, head)
+            self._cache.put(name, body)
         except OSError as error:
             raise NotKept(f"it cannot be written: {error}") from error
-        self._inputs = _identify_inputs(identity, checksum)
-        return identity
 
     def keep_for_runs(self, plan: Plan) -> str:
         """Store a plan for :meth:`find`, and return its identity. The last plan stays the same.
@@ -184,10 +178,7 @@ class StoredPlans:
         if holds_secrets(body):
             raise NotKept("it contains a secret: the value of a connection, or of a variable whose name suggests a secret")
         identity = blake2b(body, digest_size=16).hexdigest()
-        try:
-            self._cache.put(identity, body)
-        except OSError as error:
-            raise NotKept(f"it cannot be written: {error}") from error
+        self._put(identity, body)
         return identity
 
 
@@ -208,26 +199,15 @@ def _list_allowed() -> Mapping[tuple[str, str], Any]:
 
 def _select_variables(values: Mapping[str, str], words: Iterable[str]) -> dict[str, str]:
     """Return the variables that can have an effect: Starlake's, and those that occur in files or in the values of variables."""
-    known = words if isinstance(words, (set, frozenset)) else set(words)
-    found = {name: value for name, value in values.items() if name in known or _belongs_to_starlake(name)}
-    waiting = list(found.values())
+    of_starlake = (name for name in values if name.startswith("SL_") and not name.startswith("SL_DAGSTER_"))
+    waiting = {*of_starlake, *values.keys() & words}
+    found: dict[str, str] = {}
     while waiting:
-        value = waiting.pop()
-        if "{" not in value:
-            continue
-        for name in disk.find_words(value.encode("utf-8", "surrogateescape")):
-            if name in values and name not in found:
-                found[name] = values[name]
-                waiting.append(values[name])
+        name = waiting.pop()
+        found[name] = values[name]
+        if "{" in values[name]:
+            waiting |= (values.keys() & disk.find_words(values[name].encode("utf-8", "surrogateescape"))) - found.keys()
     return found
-
-
-def _identify_inputs(identity: str, checksum: bytes) -> str:
-    return f"{identity} {checksum.hex()}"
-
-
-def _belongs_to_starlake(name: str) -> bool:
-    return name.startswith("SL_") and not name.startswith("SL_DAGSTER_")
 
 
 def _compute_checksum(values: Mapping[str, str]) -> bytes:

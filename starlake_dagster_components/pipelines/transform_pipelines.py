@@ -42,24 +42,22 @@ def _build_pipeline(planning: Planning, group: Sequence[Member[Task]]) -> Pipeli
     values = read_common_values(planning, file)
     text = get_schedule_text(head.node)
     timezone = find_timezone(file.config, file.reader, planning.timezone)
-    schedule = planning.schedules.read(text, text, locate_schedule(head.node), timezone)
-    for member in group[1:]:
-        # Only the schedule of the first task is used, but invalid crons of the others are reported, too.
-        planning.schedules.read(get_schedule_text(member.node), "", locate_schedule(member.node), timezone)
+    tasks = tuple(m.node for m in group)
+    # Only the schedule of the first task is used, but invalid crons of the others are reported, too.
+    schedules = [planning.schedules.read(get_schedule_text(t), get_schedule_text(t), locate_schedule(t), timezone) for t in tasks]
     draft = Pipeline(
         name="",
         kind="transform",
-        schedule=schedule,
-        tasks=tuple(m.node for m in group),
+        schedule=schedules[0],
+        tasks=tasks,
         run_dependencies_first=file.reader.read_boolean("run_dependencies_first"),
         trigger=_read_trigger(file, timezone),
         task_options=_read_task_options(planning, file, head.node),
         dag_refs=collect_dag_refs(group),
         **values,
     )
-    readable = planning.renderer.render_filename(
-        head.config, {**_build_variables(head.node), "schedule": build_schedule_name(text) if is_inline(text) else text}
-    )
+    schedule_name = build_schedule_name(text) if is_inline(text) else text
+    readable = planning.renderer.render_filename(head.config, {**_build_variables(head.node), "schedule": schedule_name})
     return name_pipeline(draft, filename=readable)
 
 
@@ -75,27 +73,20 @@ def _warn_if_different(planning: Planning, group: Sequence[Member[Task]]) -> Non
             planning.problems.append(Problem(where, "warning", f"the tasks of '{file}' have different {kind}: {listed}; {used}"))
     for member in group:
         if member.node.dataset_triggering_strategy:
-            planning.problems.append(
-                Problem(
-                    member.node.origin.locate("dataset_triggering_strategy"),
-                    "warning",
-                    f"dataset_triggering_strategy has no effect on a task; set it as an option of the DAG config '{member.config.name}'",
-                )
-            )
+            message = f"dataset_triggering_strategy has no effect on a task; set it as an option of the DAG config '{member.config.name}'"
+            planning.problems.append(Problem(member.node.origin.locate("dataset_triggering_strategy"), "warning", message))
 
 
 def _read_trigger(file: DagFile, timezone: str | None) -> TransformTrigger:
     options = file.reader
     default = TransformTrigger()
     strategy = options.read_text("dataset_triggering_strategy", default.strategy)
-    if strategy.lower() in ("any", "all"):
-        strategy = strategy.lower()
-    else:
-        try:
-            parse_trigger(strategy)
-        except InvalidTrigger as error:
-            options.add_error("dataset_triggering_strategy", f"option 'dataset_triggering_strategy': {error}")
-            strategy = default.strategy
+    strategy = strategy.lower() if strategy.lower() in ("any", "all") else strategy
+    try:
+        parse_trigger(strategy)
+    except InvalidTrigger as error:
+        options.add_error("dataset_triggering_strategy", f"option 'dataset_triggering_strategy': {error}")
+        strategy = default.strategy
     filtered = file.template.literals.get("filtered_datasets") or ()
     enabled = options.read_boolean("data_cycle_enabled")
     return TransformTrigger(

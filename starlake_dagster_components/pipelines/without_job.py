@@ -32,7 +32,8 @@ def describe_missing_jobs(plan: Plan, nodes: Sequence[Table | Task]) -> str:
 
 
 def _give_advice(plan: Plan, kind: Kind, ref: str | None, where: Location) -> str:
-    fitting = _find_dagster_configs(plan, kind)
+    templates = {name: read_template(config) for name, config in sorted(plan.project.dag_configs.items())}
+    fitting = [n for n, t in templates.items() if t.orchestrator == "dagster" and t.kind == kind and t.executor in EXECUTORS]
     instead = f"'{fitting[0]}'" if len(fitting) == 1 else f"one of {', '.join(fitting)}" if fitting else ""
     if ref is None:
         place = f"{plan.project.application.origin.file} (dagRef.{kind})"
@@ -40,24 +41,13 @@ def _give_advice(plan: Plan, kind: Kind, ref: str | None, where: Location) -> st
             return f"no dagRef; set it to {instead} in {place}"
         new = find_dagster_template(kind, "shell")
         return f"no dagRef; write a DAG config with the template '{new}' to metadata/dags, and set dagRef to its name in {place}"
-    config = plan.project.dag_configs.get(ref)
-    template = read_template(config) if config else None
+    template = templates.get(ref)
     why = f"the DAG config '{ref}' ({where}) does not become a job"
     if template and template.orchestrator and template.orchestrator not in plan.settings.get("orchestrators", ("dagster",)):
         why = f"the DAG config '{ref}' ({where}) is for {template.orchestrator.capitalize()}"
     if not instead or ref in fitting:
         return why
     return f"{why}; set dagRef to {instead}, which {'is' if len(fitting) == 1 else 'are'} for Dagster"
-
-
-def _find_dagster_configs(plan: Plan, kind: Kind) -> list[str]:
-    """Return the DAG configs with a Dagster template for a kind of job."""
-    found = []
-    for name, config in sorted(plan.project.dag_configs.items()):
-        template = read_template(config)
-        if template.orchestrator == "dagster" and template.kind == kind and template.executor in EXECUTORS:
-            found.append(name)
-    return found
 
 
 def _get_kind(node: Table | Task) -> Kind:

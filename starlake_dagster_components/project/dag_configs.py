@@ -25,16 +25,11 @@ def read_dag_configs(reading: Reading, folder: str) -> Mapping[str, DagConfig]:
     """Return the DAG configs directly in ``metadata/dags``, by name. Their values are not rendered."""
     found = {}
     for file_name, path in reading.files.list_files(folder):
-        if not file_name.endswith(_SUFFIX):
-            reading.warn_about_suffix(file_name, path)
-            continue
-        section = load_section(reading, path, _KIND)
-        if section is None:
-            continue
-        name = file_name[: -len(_SUFFIX)]
-        config = _read_config(reading, section, name, folder)
+        reading.warn_about_suffix(file_name, path)
+        section = load_section(reading, path, _KIND) if file_name.endswith(_SUFFIX) else None
+        config = _read_config(reading, section, file_name.removesuffix(_SUFFIX), folder) if section else None
         if config is not None:
-            found[name] = config
+            found[config.name] = config
     return FrozenDict(found)
 
 
@@ -62,16 +57,13 @@ def _read_template(reading: Reading, template: str, folder: str) -> str | None:
         return None
     root = str(reading.files.root)
     for path in (os.path.join(root, template), os.path.join(folder, "templates", template)):
-        if disk.find_kind(path) != "file":
-            continue
-        real = disk.resolve_links(path)
-        if not any(real.startswith(os.path.join(disk.resolve_links(allowed), "")) for allowed in (root, folder)):
-            continue
-        try:
-            return reading.files.read(path)
-        except UnreadableFile as error:
-            reading.problems.append(error.problem)
-            return None
+        real = disk.resolve_links(path) if disk.find_kind(path) == "file" else ""
+        if any(real.startswith(os.path.join(disk.resolve_links(allowed), "")) for allowed in (root, folder)):
+            try:
+                return reading.files.read(path)
+            except UnreadableFile as error:
+                reading.problems.append(error.problem)
+                return None
     return None
 
 

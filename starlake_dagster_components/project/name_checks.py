@@ -33,11 +33,10 @@ def _check_name(reading: Reading, kind: str, name: str, place: Location) -> None
     if _RULE.fullmatch(name):
         return
     shown = repr(name) if len(name) <= 80 else f"{name[:80]!r}..."
-    rule = "Starlake's rule is [a-zA-Z][a-zA-Z0-9_]{1,256}"
-    if _WORD.fullmatch(name) and len(name) <= 256:
-        reading.add_problem(place, "warning", f"{kind} {shown} is not a name that Starlake accepts everywhere: {rule}")
-    else:
-        reading.add_problem(place, "error", f"{kind} {shown} cannot be passed to Starlake's commands: {rule}")
+    usable = _WORD.fullmatch(name) and len(name) <= 256
+    what = "is not a name that Starlake accepts everywhere" if usable else "cannot be passed to Starlake's commands"
+    message = f"{kind} {shown} {what}: Starlake's rule is [a-zA-Z][a-zA-Z0-9_]{{1,256}}"
+    reading.add_problem(place, "warning" if usable else "error", message)
 
 
 def warn_about_equal_tables(reading: Reading, domains: Iterable[Domain], tasks: Iterable[Task]) -> None:

@@ -46,9 +46,7 @@ class ProjectFiles:
 
     def name(self, path: str | Path) -> str:
         """Return a path relative to the root, with ``/`` as separator; a path outside the root stays absolute."""
-        text = str(path)
-        if text.startswith(self._prefix):
-            text = text[len(self._prefix) :]
+        text = str(path).removeprefix(self._prefix)
         return text.replace(os.sep, "/") if os.sep != "/" else text
 
     def read(self, path: str | Path) -> str:
@@ -64,8 +62,8 @@ class ProjectFiles:
         try:
             content = disk.read_bytes(path, MAX_SIZE)
         except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise UnreadableFile(Problem(Location(name), "error", f"cannot be read: {reason}")) from error
+            message = f"cannot be read: {getattr(error, 'strerror', None) or error}"
+            raise UnreadableFile(Problem(Location(name), "error", message)) from error
         try:
             text = content.decode("utf-8")
         except UnicodeDecodeError as error:
@@ -73,8 +71,7 @@ class ProjectFiles:
             message = f"is not UTF-8 text: byte 0x{content[error.start]:02x} is replaced by a question mark; save the file as UTF-8"
             self.problems.append(Problem(Location(name, line), "warning", message))
             text = content.decode("utf-8", errors="replace")
-        if text.startswith("\ufeff"):
-            text = text[1:]
+        text = text.removeprefix("\ufeff")
         return text if "\r" not in text else text.replace("\r\n", "\n").replace("\r", "\n")
 
     def _find_target_outside(self, path: str | Path) -> str:
@@ -89,17 +86,17 @@ class ProjectFiles:
     def _list_entries(self, folder: Path | str) -> list[disk.Entry]:
         """Return the entries of a folder that can be read. Report the others, and a folder that cannot be listed."""
         if os.path.islink(folder) and (outside := self._find_target_outside(folder)):
-            self.problems.append(Problem(Location(self.name(folder)), "error", _OUTSIDE.format(outside)))
+            self._add_error(folder, _OUTSIDE.format(outside))
             return []
         try:
             entries = disk.list_entries(folder)
         except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or error
-            self.problems.append(Problem(Location(self.name(folder)), "error", f"the folder cannot be read: {reason}"))
+            self._add_error(folder, f"the folder cannot be read: {getattr(error, 'strerror', None) or error}")
             return []
-        if all(entry.kind != "other" and not entry.link and not entry.failure for entry in entries):
-            return entries
-        return [entry for entry in entries if self._is_usable(entry)]
+        return [entry for entry in entries if (entry.kind != "other" and not entry.link and not entry.failure) or self._is_usable(entry)]
+
+    def _add_error(self, path: Path | str, message: str) -> None:
+        self.problems.append(Problem(Location(self.name(path)), "error", message))
 
     def _is_usable(self, entry: disk.Entry) -> bool:
         message = entry.failure
@@ -108,7 +105,7 @@ class ProjectFiles:
         if not message and entry.kind == "other":
             message = "is not a regular file and is not read"
         if message and (entry.kind == "folder" or entry.failure or entry.name.endswith(_SUFFIXES)):
-            self.problems.append(Problem(Location(self.name(entry.path)), "error", message))
+            self._add_error(entry.path, message)
         return not message
 
     def list_folders(self, folder: Path | str) -> list[str]:
@@ -133,8 +130,7 @@ class ProjectFiles:
             files = self.list_files(sub_folder)
             count += len(files) + 1
             if count > _MAX_NESTED_FILES:
-                message = f"contains more than {_MAX_NESTED_FILES:,} files and folders; the rest are not read"
-                self.problems.append(Problem(Location(self.name(folder)), "error", message))
+                self._add_error(folder, f"contains more than {_MAX_NESTED_FILES:,} files and folders; the rest are not read")
                 return
             yield from files
             waiting += self.list_folders(sub_folder)[::-1]

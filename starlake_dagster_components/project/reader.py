@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-from ..errors import Location, Problem, ProjectNotFound
+from ..errors import Location, ProjectNotFound
 from ..masking import register_secrets
 from . import disk
 from .application import Folders, build_application, read_application_section
@@ -98,39 +98,30 @@ def start_reading(
     first = resolve(None)
     reading = _build_reading(files, metadata, first, folders)
     reading.problems.extend(env_files.problems)
-    application_path = os.path.join(folders.metadata, "application.sl.yml")
+    application_path, old_path = (os.path.join(folders.metadata, f"application.{suffix}") for suffix in ("sl.yml", "conf"))
     section = read_application_section(reading, application_path)
-    if section is None and not disk.find_kind(application_path) and disk.find_kind(os.path.join(folders.metadata, "application.conf")):
-        place = Location(files.name(os.path.join(folders.metadata, "application.conf")))
-        reading.add_problem(place, "warning", "is not read: move the settings to application.sl.yml, which Starlake prefers")
+    if section is None and not disk.find_kind(application_path) and disk.find_kind(old_path):
+        message = "is not read: move the settings to application.sl.yml, which Starlake prefers"
+        reading.add_problem(Location(files.name(old_path)), "warning", message)
     application = build_application(section, environment, files.name(metadata))
     if section is None:
         application = replace(application, is_read=False)
-    if section is not None:
+    else:
         folders = Folders(folder, environment, section)
         metadata = Path(folders.metadata)
-        reported = reading.reported_unset
-        reading = replace(
-            _build_reading(files, metadata, resolve(section.get_name("env")), folders),
-            problems=reading.problems,
-            reported_unset=reported,
-            sections=reading.sections,
-        )
-    owner = f"{folder} {reading.variables.profile or ''}"
-    register_secrets(owner, "project", reading.variables.values, env_files.common, env_files.profiles, section.data if section else None)
+        again = _build_reading(files, metadata, resolve(section.get_name("env")), folders)
+        reading = replace(again, problems=reading.problems, reported_unset=reading.reported_unset, sections=reading.sections)
+    variables = reading.variables
+    owner = f"{folder} {variables.profile or ''}"
+    register_secrets(owner, "project", variables.values, env_files.common, env_files.profiles, section.data if section else None)
     files.allow_folders([metadata, folders.dags, folders.types, folders.macros, folders.write_strategies])
-    reading.problems.extend(reading.variables.problems)
-    values = FrozenDict({**reading.variables.values, **folders.variables})
-    return StartedProject(Project(folder, reading.variables.profile, application, folders.areas, values), reading, folders, section)
+    reading.problems.extend(variables.problems)
+    values = FrozenDict({**variables.values, **folders.variables})
+    return StartedProject(Project(folder, variables.profile, application, folders.areas, values), reading, folders, section)
 
 
 def read_remaining_files(started: StartedProject, dependencies: str = "auto") -> Project:
-    """Read the rest of a project, and return the complete project.
-
-    Args:
-        started: the result of :func:`start_reading`.
-        dependencies: ``auto``, ``sql``, or a path or glob of dependency JSON files, relative to the project.
-    """
+    """Read the rest of a project, and return the complete project. ``dependencies`` is that of :func:`read_project`."""
     # Imported here because a cached plan does not need these modules.
     from .attribute_types import read_types
     from .dag_configs import read_dag_configs, read_macros
@@ -175,7 +166,7 @@ def read_remaining_files(started: StartedProject, dependencies: str = "auto") ->
         macros=macros,
         dependency_files=dependency_files,
         files=tuple(reading.files.read_files),
-        problems=_sort_problems(reading.problems),
+        problems=tuple(sorted(dict.fromkeys(reading.problems), key=lambda p: (p.location or Location(""), p.severity, p.message))),
     )
 
 
@@ -197,12 +188,6 @@ def _report_missing_application(started: StartedProject, domains: Iterable[Domai
         connections = ", ".join(f"'{name}'" for name in shown[:5])
         message = f"does not exist, but the project uses connections that only this file can define: {connections}"
         started.reading.add_problem(Location(started.reading.files.name(path)), "error", message)
-
-
-def _sort_problems(problems: list[Problem]) -> tuple[Problem, ...]:
-    """Return the problems without duplicates, sorted by file and line; those without a file come first."""
-    once = dict.fromkeys(problems)
-    return tuple(sorted(once, key=lambda problem: (problem.location or Location(""), problem.severity, problem.message)))
 
 
 def _check_presence(root: Path, metadata: str, environ: Mapping[str, str]) -> None:

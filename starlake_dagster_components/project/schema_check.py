@@ -61,7 +61,7 @@ def add_schema_violations(reading: Reading) -> None:
     for root, section in reading.sections:
         for violation in islice(find_schema_violations(root, section.data), MOST_OF_FILE):
             location = section.find_location(violation.path)
-            known = at.get(location, []) if location else []
+            known = at.get(location, [])
             if violation.unknown_key:
                 index = unknown.get((section.context.file, violation.unknown_key), -1)
             else:

@@ -113,17 +113,12 @@ def _read_env_file(files: ProjectFiles, path: str, profile: str, env: EnvFiles) 
     name = files.name(path)
     try:
         text = files.read(path)
+        return _read_env_values(parse_yaml(text, "env"), name, profile, env) if text.strip() else {}
     except UnreadableFile as error:
         env.problems.append(error.problem)
-        return {}
-    if not text.strip():
-        return {}
-    try:
-        document = parse_yaml(text, "env")
     except YamlError as error:
         env.problems.append(Problem(Location(name, error.line), "error", str(error)))
-        return {}
-    return _read_env_values(document, name, profile, env)
+    return {}
 
 
 def _read_env_values(document: YamlDocument, name: str, profile: str, env: EnvFiles) -> dict[str, str]:
@@ -181,7 +176,7 @@ def resolve_variables(
 
     Args:
         env: the env files.
-        root: the project's folder, used as ``SL_ROOT``.
+        root: the project's folder, for ``SL_ROOT``.
         environ: process environment.
         profile: name of the active environment, which overrides all other sources; None to use them.
         application_env: ``application.env``; None if it is not set or not read yet.
@@ -232,10 +227,7 @@ def resolve_variables(
         for name in names:
             values.setdefault(name, "")
     result.values = values
-    for key in common:
-        result.origins[key] = env.places["", key]
-    for key in local:
-        result.origins[key] = env.places[chosen or "", key]
+    result.origins = {key: env.places["", key] for key in common} | {key: env.places[chosen or "", key] for key in local}
     _find_unset(result, options)
     return result
 
@@ -243,10 +235,7 @@ def resolve_variables(
 def _choose_name(profile: str | None, *others: str | None) -> str | None:
     if profile is not None:
         return profile if profile not in ("", "None") else None
-    for name in others:
-        if name and name != "None" and not _LEFT_OVER.search(name):
-            return name
-    return None
+    return next((name for name in others if name and name != "None" and not _LEFT_OVER.search(name)), None)
 
 
 def _find_unset(variables: Variables, options: Mapping[str, str]) -> None:
