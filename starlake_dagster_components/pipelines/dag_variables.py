@@ -32,11 +32,7 @@ class DagRenderer:
     def render(self, config: DagConfig, key: str, text: str, variables: Mapping[str, str]) -> str:
         """Return a value of a DAG config, rendered and trimmed. If it cannot be rendered, add an error and return the value as written.
 
-        Args:
-            config: the DAG config, whose ``sl_env_var`` may change ``SL_ROOT``.
-            key: the key of the value, such as ``filename`` or ``options.tags``.
-            text: the value as written.
-            variables: the variables of the DAG, such as ``domain``, ``table``, and ``schedule``.
+        The variables are those of the DAG, such as ``domain``, ``table``, and ``schedule``. ``sl_env_var`` may change ``SL_ROOT``.
         """
         if "{" not in text:
             return text.strip()

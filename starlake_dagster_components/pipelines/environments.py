@@ -24,11 +24,7 @@ def read_environments(
 ) -> Mapping[str, Environment]:
     """Return DAG config -> environment of its commands, for each DAG config whose environment differs from the project's.
 
-    Args:
-        project: the project.
-        profile: the setting ``env``, which overrides ``sl_env_var``; None if it is not set.
-        environ: process environment.
-        options: variables that override all others.
+    ``profile`` is the setting ``env``, which overrides ``sl_env_var``; None if it is not set. ``options`` override all other variables.
     """
     read: dict[str, Project] = {}
     found = {}

@@ -15,11 +15,8 @@ RESERVED = frozenset(keyword.kwlist) | split_words("""
 def build_job_name(filename: str, schedule: str | None = None) -> str:
     """Return the name of a generated file's job. starlake-orchestration: AbstractPipeline (``pipeline_id``).
 
-    ``schedule`` is the name of the schedule, if the file has several.
-
-    Returns:
-        The base name in lowercase, without ``.py`` and with ``_<schedule>`` appended. Characters that Dagster rejects become ``_``, and
-        ``_job`` is appended to a reserved name. Empty if the file name has no base name.
+    It is the base name in lowercase, without ``.py``. ``_<schedule>``, the name of the schedule, is appended if the file has several.
+    Characters that Dagster rejects become ``_``, and ``_job`` is appended to a reserved name. Empty if there is no base name.
     """
     base = filename.rpartition("/")[2].replace(".py", "").lower()
     if not base:

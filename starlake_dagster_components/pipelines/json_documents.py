@@ -27,7 +27,6 @@ class InvalidJson(ValueError):
         self.line = line
 
     def __reduce__(self) -> tuple[type["InvalidJson"], tuple[int, str]]:
-        """Make the exception picklable."""
         return InvalidJson, (self.line, str(self))
 
 

@@ -26,7 +26,7 @@ def plan_project(
     name_prefix: str = "",
     environments: Mapping[str, Environment] = EMPTY,
 ) -> Plan:
-    """Derive the pipelines and dependencies of a project.
+    """Derive the pipelines and dependencies of a project. Problems do not raise; they are in the plan's ``problems``.
 
     Args:
         project: the project.
@@ -35,9 +35,6 @@ def plan_project(
         name_prefix: prefix of all job names.
         environments: name of a DAG config -> the environment of its commands, if that differs from the project's
             (:func:`~starlake_dagster_components.pipelines.environments.read_environments`).
-
-    Returns:
-        The plan. Problems do not raise; they are in its ``problems``.
 
     Raises:
         InvalidSetting: ``timezone`` is not an IANA name, or one of ``orchestrators`` is unknown.

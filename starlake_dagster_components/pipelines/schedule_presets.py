@@ -52,13 +52,9 @@ class ScheduleReader:
     _crons: dict[tuple[str, Location], str | None] = field(default_factory=dict)
 
     def read(self, text: str, name: str, where: Location, timezone: str | None) -> Schedule | None:
-        """Return a schedule; None if the text is :data:`NONE` or invalid.
+        """Return a schedule; None if the text, which is the name of a preset or a cron, is :data:`NONE` or invalid.
 
-        Args:
-            text: name of a preset, or a cron.
-            name: name of the schedule.
-            where: where the schedule is set.
-            timezone: IANA name, which must be valid; None for that of the definitions.
+        ``where`` is the place where it is set. ``timezone`` must be a valid IANA name, or None for that of the definitions.
         """
         if text == NONE:
             return None

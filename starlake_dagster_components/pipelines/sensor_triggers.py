@@ -47,10 +47,7 @@ class Trigger:
 
 
 def parse_trigger(text: str) -> Trigger:
-    """Parse a strategy.
-
-    Args:
-        text: ``any``, ``all``, or names with ``and``, ``or`` (also ``&``, ``|``) and parentheses. ``and`` takes precedence over ``or``.
+    """Parse ``any``, ``all``, or names with ``and``, ``or`` (also ``&``, ``|``), and parentheses. ``and`` takes precedence over ``or``.
 
     Raises:
         InvalidTrigger: the expression is malformed.

@@ -140,11 +140,7 @@ class StoredPlans:
         return Plan(_complete(slim, self._started.project), pipelines, dependencies, problems, settings, completed)
 
     def keep(self, plan: Plan, lookups: disk.Lookups) -> str:
-        """Keep a plan as the last one and return its identity.
-
-        Args:
-            plan: a plan without errors.
-            lookups: all file system lookups made while reading and planning it.
+        """Keep a plan without errors as the last one and return its identity. ``lookups`` were made while reading and planning it.
 
         Raises:
             NotKept: it contains secrets or cannot be written.

@@ -77,9 +77,7 @@ def _resolve_path(project: Project, path: str) -> str:
 
 
 def match_tables(names: Sequence[str], tables: Sequence[TableFiles]) -> dict[str, TableFiles]:
-    """Return file name -> table that takes the file: the first one, in order of precedence, whose pattern matches. Ack files and unmatched
-    files are left out.
-    """
+    """Return file name -> the first table whose pattern matches, which takes the file. Ack files and unmatched files are left out."""
     endings = tuple(f".{table.ack}" for table in tables if table.ack)
     candidates = [name for name in names if not (endings and name.endswith(endings))]
     return {name: tables[index] for name, index in match_patterns(candidates, [table.pattern for table in tables]).items()}

@@ -18,12 +18,7 @@ def find_empty_references(name: str, text: str, document: YamlDocument, variable
     """Yield an error for each ``dagRef`` whose variable is not set; for ``schedule``, ``connectionRef``, and ``directory``, a warning.
 
     Starlake renders an unset variable as an empty string. A variable that an env file sets to an empty value is not reported.
-
-    Args:
-        name: the file's name, for the locations.
-        text: the file's text before rendering.
-        document: the file's parsed content, with the line numbers of ``text``.
-        variables: the variables of the project.
+    ``text`` is the file before rendering, and ``document`` its parsed content, with the line numbers of ``text``.
     """
     if "{{" not in text or not any(key in text for key in _NAMES):
         return
@@ -42,16 +37,14 @@ def find_empty_references(name: str, text: str, document: YamlDocument, variable
             continue
         message = f"{short} '{written}': the variable {unset[0]} is not set"
         if short == "schedule":
-            yield Problem(Location(name, number), "warning", f"{message}, so there is no schedule")
+            message += ", so there is no schedule"
         elif short == "directory":
             folder = substitute(written, {**variables.values, **dict.fromkeys(unset, "")})
-            yield Problem(Location(name, number), "warning", f"{message}, so the folder is '{folder or '.'}'")
+            message += f", so the folder is '{folder or '.'}'"
         elif short == "connectionRef":
             choice = name_connections(document)
-            advice = f"; set it to {choice}" if choice else ""
-            yield Problem(Location(name, number), "warning", f"{message}, so there is no connection{advice}")
-        else:
-            yield Problem(Location(name, number), "error", message)
+            message += f", so there is no connection{choice and f'; set it to {choice}'}"
+        yield Problem(Location(name, number), "error" if short.startswith("dagRef") else "warning", message)
 
 
 def name_connections(document: YamlDocument) -> str:
@@ -61,8 +54,6 @@ def name_connections(document: YamlDocument) -> str:
 
 
 def _find_value(key: str, line: str) -> str | None:
-    """Return the text that follows a key on a line: ``{load: "{{A}}", transform: b}`` -> ``"{{A}}"`` for ``load``; None if it lacks the
-    key.
-    """
+    """Return the text after a key on a line: ``"{{A}}"`` for ``load`` in ``{load: "{{A}}", transform: b}``; None without the key."""
     found = re.search(rf"(?<![\w.-])[\"']?{re.escape(key)}[\"']?\s*:\s*(\"[^\"]*\"|'[^']*'|(?:\{{\{{.*?\}}\}}|[^,}}#])*)", line)
     return found[1] if found else None

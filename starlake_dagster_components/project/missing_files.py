@@ -2,7 +2,6 @@
 
 import difflib
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ..errors import Location, join_names
@@ -43,9 +42,8 @@ class MissingFiles:
     def describe(self, strategy: str | None, setting: Location | None = None) -> str:
         """Return the explanation as one sentence, without the period.
 
-        Args:
-            strategy: the pre-load strategy of the domain; ``none`` if it has none, None if it is unknown.
-            setting: where the strategy is set, or is to be set.
+        ``strategy`` is the pre-load strategy of the domain: ``none`` if it has none, None if it is unknown. ``setting`` is where it is, or
+        is to be, set.
         """
         pattern = self.table.pattern or _WITHOUT_PATTERN
         text = f"no file in {self.stage} matches {pattern}"
@@ -67,9 +65,7 @@ class MissingFiles:
     def describe_mistake(self, strategy: str, directory: Location) -> str | None:
         """Return a sentence about what keeps a pre-load from finding files; None if they have just not arrived yet.
 
-        Args:
-            strategy: the pre-load strategy of the domain.
-            directory: where ``metadata.directory`` of the domain is set.
+        ``directory`` is where ``metadata.directory`` of the domain is set.
         """
         if strategy == "imported" and self.incoming and not self.incoming_exists:
             return f"the folder {self.incoming} does not exist: create it, or change metadata.directory in {directory}"
@@ -105,9 +101,7 @@ def find_missing_files(project: Project, table: Table) -> MissingFiles | None:
 
 
 def get_local_folder(text: str, root: str | os.PathLike[str]) -> str | None:
-    """Return the absolute path of a local folder, which may be relative to the project; None if the text is the URL of other storage
-    (``gs://...``).
-    """
+    """Return the absolute path of a local folder, which may be relative to the project; None for other storage (``gs://...``)."""
     if text.startswith("file:"):
         text = "/" + text[len("file:") :].lstrip("/")
     return None if "://" in text else os.path.normpath(os.path.join(root, text))
@@ -129,18 +123,14 @@ def _matches(name: str, table: Table) -> bool:
 def _is_unmatched(name: str, domain: Domain, project: Project) -> bool:
     """Return whether a file matches no table's pattern and is not an ack file."""
     acks = {t.metadata.ack for t in domain.tables} | {domain.metadata.ack, project.application.ack}
-    if any(ack and name.endswith(f".{ack}") for ack in acks):
-        return False
-    return not any(_matches(name, table) for table in domain.tables)
+    is_ack = any(ack and name.endswith(f".{ack}") for ack in acks)
+    return not is_ack and not any(_matches(name, table) for table in domain.tables)
 
 
 def _find_closest(name: str, domain: Domain) -> str:
-    patterns: Sequence[str] = [t.pattern for t in domain.tables if t.pattern]
-    # Only letters are compared: "customers.*\\.csv" becomes "customerscsv".
-    return max(
-        patterns, key=lambda p: difflib.SequenceMatcher(None, _keep_letters(p), _keep_letters(name)).ratio(), default=_WITHOUT_PATTERN
-    )
+    def compare(pattern: str) -> float:
+        # Only letters are compared: "customers.*\\.csv" becomes "customerscsv".
+        first, second = ("".join(filter(str.isalpha, text.lower())) for text in (pattern, name))
+        return difflib.SequenceMatcher(None, first, second).ratio()
 
-
-def _keep_letters(text: str) -> str:
-    return "".join(c for c in text.lower() if c.isalpha())
+    return max((t.pattern for t in domain.tables if t.pattern), key=compare, default=_WITHOUT_PATTERN)

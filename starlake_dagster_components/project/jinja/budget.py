@@ -12,18 +12,14 @@ class BudgetExceeded(Exception):
 
 @dataclass(slots=True)
 class ProjectBudget:
-    """The limits that all templates of a project share.
-
-    Attributes:
-        seconds: remaining CPU time.
-    """
+    """The remaining CPU time that all templates of a project share, in seconds."""
 
     seconds: float = 20.0
 
 
 @dataclass(slots=True)
 class TemplateBudget:
-    """The limits of one template.
+    """The limits of one template. The methods raise :class:`BudgetExceeded` if a limit is exceeded.
 
     Attributes:
         project: the budget of its project, which is charged after the template was rendered.
@@ -40,11 +36,7 @@ class TemplateBudget:
     _until_check: int = _ITERATIONS_BETWEEN_CHECKS
 
     def count_iteration(self, characters: int = 0) -> None:
-        """Count a loop iteration or a call, and the characters of the literal text in it.
-
-        Raises:
-            BudgetExceeded: the limit is exceeded.
-        """
+        """Count a loop iteration or a call, and the characters of the literal text in it."""
         self.iterations -= 1
         self.count_characters(characters)
         self._until_check -= 1
@@ -55,21 +47,13 @@ class TemplateBudget:
             self.check_time()
 
     def count_characters(self, count: int) -> None:
-        """Count characters that are printed.
-
-        Raises:
-            BudgetExceeded: the limit is exceeded.
-        """
+        """Count characters that are printed."""
         self.characters -= count
         if self.characters < 0:
             raise BudgetExceeded("it renders too much text: more than 20 million characters")
 
     def check_time(self) -> None:
-        """Check the CPU time used so far.
-
-        Raises:
-            BudgetExceeded: the template or the project has used up its time.
-        """
+        """Check the CPU time that the template and the project have used so far."""
         used = time.thread_time() - self._start
         if used > self.seconds:
             raise BudgetExceeded(f"it takes too long: more than {self.seconds:g} seconds")

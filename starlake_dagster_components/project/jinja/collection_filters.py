@@ -7,7 +7,7 @@ from typing import Any
 
 from .expression_tests import TESTS
 from .filter_arguments import GetAttribute, read_boolean, read_int, take_argument
-from .values import Entry, ExpressionError, check_length, convert_to_decimal, format_value, is_less, list_items, write_value
+from .values import Entry, ExpressionError, check_length, check_size, convert_to_decimal, format_value, is_less, list_items, write_value
 
 
 def _length(value: Any) -> int:
@@ -38,7 +38,7 @@ def _batch(value: Any, *arguments: Any) -> list[list[Any]]:
     items = list(list_items(value))
     rows = [items[start : start + size] for start in range(0, len(items), size)]
     if rows:
-        check_length(range(size))
+        check_size(size)
         rows[-1] += [take_argument(arguments, 1)] * (size - len(rows[-1]))
     return rows
 
@@ -142,7 +142,7 @@ def _dictsort(value: Any, *arguments: Any) -> Any:
         return value
     key = _compare_values(read_boolean(take_argument(arguments, 0)))
     index = 1 if write_value(take_argument(arguments, 1, "key")).lower() == "value" else 0
-    return sorted(map(Entry, value.items()), key=lambda item: key(item[index]))
+    return sorted(map(Entry._make, value.items()), key=lambda item: key(item[index]))
 
 
 COLLECTION_FILTERS: Mapping[str, Callable[..., Any]] = {

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from .values import MAX_LENGTH, Entry, ExpressionError, check_length, convert_to_long, write_value
+from .values import Entry, ExpressionError, check_length, check_size, convert_to_long, write_value
 
 _SPECIAL = re.compile(r"[\\^$.|?*+()\[\]{}]")
 _REPEATS = re.compile(r"(?<!\\)[*+]|\{\d*,\d*\}")
@@ -61,13 +61,8 @@ def _find_substring(text: str, start: Any, end: Any = None) -> str:
 
 
 def repeat_string(text: str, count: int) -> str:
-    """Repeat a string.
-
-    Raises:
-        ExpressionError: the result would be too long.
-    """
-    if len(text) * count > MAX_LENGTH:
-        raise ExpressionError(f"a value is longer than {MAX_LENGTH} characters or items")
+    """Repeat a string. Raise ExpressionError if the result would be too long."""
+    check_size(len(text) * count)
     return text * count
 
 
@@ -79,8 +74,7 @@ def replace_string(text: str, old: str, new: str, count: int = -1) -> str:
     """
     if not old:
         return text
-    if text.count(old) * max(len(new) - len(old), 0) + len(text) > MAX_LENGTH:
-        raise ExpressionError(f"a value is longer than {MAX_LENGTH} characters or items")
+    check_size(text.count(old) * max(len(new) - len(old), 0) + len(text))
     return text.replace(old, new, count)
 
 
@@ -160,7 +154,7 @@ MAP_METHODS: Mapping[str, Callable[..., Any]] = {
     "get": lambda mapping, key, default=None: mapping.get(key, default),
     "getOrDefault": lambda mapping, key, default: mapping.get(key, default),
     "isEmpty": lambda mapping: not mapping,
-    "items": lambda mapping: [Entry(item) for item in mapping.items()],
+    "items": lambda mapping: list(map(Entry._make, mapping.items())),
     "keySet": list,
     "keys": list,
     "put": _put,

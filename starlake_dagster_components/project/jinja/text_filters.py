@@ -11,7 +11,7 @@ from urllib.parse import quote_plus, unquote_plus
 
 from .filter_arguments import read_boolean, read_int, take_argument
 from .strings import repeat_string, replace_regex, replace_string
-from .values import ExpressionError, check_length, convert_to_long, format_value, write_value
+from .values import ExpressionError, check_length, check_size, convert_to_long, format_value, write_value
 
 
 def _title(value: Any) -> Any:
@@ -142,7 +142,7 @@ def _center(value: Any, size: Any = 80) -> Any:
     if value is None:
         return None
     text, width = write_value(value), read_int(size, 80)
-    check_length(range(max(width, 0)))
+    check_size(width)
     left = max(width - len(text), 0) // 2
     return (" " * left + text).ljust(width)
 

@@ -8,7 +8,7 @@ Double, Decimal BigDecimal, list and tuple PyList, and dict PyMap.
 import math
 from collections.abc import Callable, Mapping, Sequence
 from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
-from typing import Any
+from typing import Any, NamedTuple
 
 MAX_LENGTH = 2_000_000
 """Maximum length of a string or list that an expression creates."""
@@ -19,20 +19,11 @@ class ExpressionError(ValueError):
     """An expression that Jinjava rejects, too, or whose value would be too large."""
 
 
-class Entry(tuple[Any, Any]):
-    """An entry of a map: a key and its value."""
+class Entry(NamedTuple):
+    """An entry of a map."""
 
-    __slots__ = ()
-
-    @property
-    def key(self) -> Any:
-        """The key."""
-        return self[0]
-
-    @property
-    def value(self) -> Any:
-        """The value."""
-        return self[1]
+    key: Any
+    value: Any
 
 
 def is_true(value: Any) -> bool:
@@ -80,22 +71,19 @@ def _write_double(value: float) -> str:
 
 
 def check_length(value: Any) -> Any:
-    """Return a string or list unchanged if it is not too long.
-
-    Raises:
-        ExpressionError: it is too long.
-    """
-    if len(value) > MAX_LENGTH:
-        raise ExpressionError(f"a value is longer than {MAX_LENGTH} characters or items")
+    """Return a string or list unchanged, or raise ExpressionError if it is too long."""
+    check_size(len(value))
     return value
 
 
-def convert_to_long(value: Any) -> int:
-    """Convert a value to a whole number. Null and the empty string are 0.
+def check_size(size: int) -> None:
+    """Raise ExpressionError if a string or list of this length would be too long."""
+    if size > MAX_LENGTH:
+        raise ExpressionError(f"a value is longer than {MAX_LENGTH} characters or items")
 
-    Raises:
-        ExpressionError: it is not a number.
-    """
+
+def convert_to_long(value: Any) -> int:
+    """Convert a value to a whole number, or raise ExpressionError. Null and the empty string are 0."""
     if value is None or value == "":
         return 0
     if isinstance(value, float):
@@ -111,11 +99,7 @@ def convert_to_long(value: Any) -> int:
 
 
 def convert_to_double(value: Any) -> float:
-    """Convert a value to a Double. Null and the empty string are 0.
-
-    Raises:
-        ExpressionError: it is not a number.
-    """
+    """Convert a value to a Double, or raise ExpressionError. Null and the empty string are 0."""
     if value is None or value == "":
         return 0.0
     if isinstance(value, (int, float, Decimal)) and not isinstance(value, bool):
@@ -129,11 +113,7 @@ def convert_to_double(value: Any) -> float:
 
 
 def convert_to_decimal(value: Any) -> Decimal:
-    """Convert a number, or a string that contains one, to a BigDecimal.
-
-    Raises:
-        ExpressionError: it is not a number.
-    """
+    """Convert a number, or a string that contains one, to a BigDecimal. Any other value raises ExpressionError."""
     text = write_value(value)
     try:
         number = Decimal(text) if "_" not in text and len(text) < 400 and text == text.strip() else None
@@ -291,11 +271,7 @@ def _find_conversion(left: Any, right: Any, conversions: _Conversions) -> Callab
 
 
 def is_less(left: Any, right: Any) -> bool:
-    """Return ``left < right`` for values that are not null.
-
-    Raises:
-        ExpressionError: they cannot be compared.
-    """
+    """Return ``left < right`` for values that are not null. Raise ExpressionError if they cannot be compared."""
     convert = _find_conversion(left, right, _ORDER)
     if convert is None and not (isinstance(left, bool) and isinstance(right, bool)):
         raise ExpressionError(f"cannot compare '{_shorten(left)}' and '{_shorten(right)}'")
@@ -332,11 +308,7 @@ def contains(container: Any, value: Any) -> bool:
 
 
 def convert_like(value: Any, example: Any) -> Any:
-    """Convert a value to the type of another value.
-
-    Raises:
-        ExpressionError: it cannot be converted.
-    """
+    """Convert a value to the type of another value, or raise ExpressionError."""
     for kind, convert in ((bool, is_true), (str, format_value), (int, convert_to_long), (float, convert_to_double)):
         if isinstance(example, kind):
             return convert(value)

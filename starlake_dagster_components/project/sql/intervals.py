@@ -29,19 +29,13 @@ def write_interval(task: Task, start: str | None, end: str | None) -> dict[str, 
 
     SQL can be written as for starlake-orchestration, whose values have quotes (``ts >= {{sl_data_interval_start}}``), or with its own
     quotes (``ts >= '{{sl_data_interval_start}}'``). A value is quoted if its variable is never used inside a string literal.
-    Values for Python are not quoted.
-
-    Args:
-        task: the task.
-        start: start of the interval in ISO 8601; None if it is unknown.
-        end: end of the interval in ISO 8601; None if it is unknown.
+    Values for Python are not quoted. The start and the end are in ISO 8601, or None if they are unknown.
     """
     bare, quoted = _find_uses(task.sql_texts)
     quoted.update(task.python_variables)
-    values = {"start": start, "end": end}
     found = {}
     for name, which in INTERVAL_VARIABLES.items():
-        value = values[which]
+        value = start if which == "start" else end
         if value is not None and (name in _ALWAYS or name in bare or name in quoted):
             found[name] = f"'{value}'" if name in bare and name not in quoted else value
     return found

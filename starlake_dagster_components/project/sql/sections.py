@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from ..model import Project, Task
-from ..templating import Rendered, Renderer, TemplateError
+from ..templating import Renderer, TemplateError
 from ..variables import build_date_variables
 from .tokens import STARLAKE, tokenize_sql
 
@@ -54,13 +54,10 @@ class SqlSections:
 
 
 def split_sections(text: str, lines: Sequence[int] = ()) -> SqlSections:
-    """Split a SQL file at the lines ``-- SL_PRESQL``, ``-- SL_SQL``, and ``-- SL_POSTSQL``. Starlake: SqlTaskExtractor.
+    """Split a rendered SQL file at the lines ``-- SL_PRESQL``, ``-- SL_SQL``, and ``-- SL_POSTSQL``. Starlake: SqlTaskExtractor.
 
-    As in Starlake, every line is trimmed, blank lines are dropped, and the first non-empty SL_SQL section is used.
-
-    Args:
-        text: the SQL, after Jinja rendering.
-        lines: the source line of each line of the text; empty if they are the same.
+    As in Starlake, every line is trimmed, blank lines are dropped, and the first non-empty SL_SQL section is used. ``lines`` has the
+    source line of each line of the text; it is empty if they are the same.
     """
     sections: dict[str, list[SqlPart]] = {"SL_SQL": [], "SL_PRESQL": [], "SL_POSTSQL": []}
     current = "SL_SQL"
@@ -91,35 +88,22 @@ def split_sections(text: str, lines: Sequence[int] = ()) -> SqlSections:
 
 def strip_comments(part: SqlPart) -> SqlPart:
     """Return SQL without comments, blank lines, and a trailing semicolon. Starlake: SqlCommentStripper."""
-    text = _remove_comments(part.text) if "--" in part.text or "/*" in part.text else part.text
-    kept = []
-    lines = []
-    for number, line in enumerate(text.split("\n"), 1):
-        if line.strip(_JAVA_BLANKS):
-            kept.append(line)
-            lines.append(part.find_source_line(number))
-    result = "\n".join(kept)
+    text = part.text
+    if "--" in text or "/*" in text:
+        # Line breaks in comments stay, so that lines keep their numbers. Blank lines are dropped afterwards.
+        tokens = tokenize_sql(text, STARLAKE)
+        text = "".join("\n" * token.text.count("\n") if token.kind == "comment" else token.text for token in tokens)
+    kept = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip(_JAVA_BLANKS)]
+    result = "\n".join(line for _, line in kept)
     trimmed = result.strip(_JAVA_BLANKS)
-    if trimmed.endswith(";"):
-        result = trimmed[:-1]
-    return SqlPart(result, tuple(lines))
-
-
-def _remove_comments(sql: str) -> str:
-    # Line breaks in comments stay, so that lines keep their numbers. Blank lines are dropped later.
-    tokens = tokenize_sql(sql, STARLAKE)
-    return "".join("\n" * token.text.count("\n") if token.kind == "comment" else token.text for token in tokens)
+    return SqlPart(trimmed[:-1] if trimmed.endswith(";") else result, tuple(part.find_source_line(number) for number, _ in kept))
 
 
 def render_task(project: Project, task: Task, variables: Mapping[str, str] | None = None) -> SqlSections:
     """Return a task's SQL as Starlake runs it: rendered, split at the markers, and without comments.
 
     The file's pre-SQL runs before the YAML's, and its post-SQL runs after the YAML's. Starlake: SchemaHandler.buildAutoTaskInfo.
-
-    Args:
-        project: the project, for variables and includes.
-        task: one of its tasks.
-        variables: additional variables (``--options``, the logical date), which override those of the project.
+    The variables (``--options``, the logical date) override those of the project.
 
     Raises:
         TemplateError: the SQL is not a Jinja template, or it cannot be rendered. Its line is that of the file.
@@ -163,10 +147,6 @@ def render_sections(renderer: Renderer, task: Task, values: Mapping[str, str]) -
             renderer.warnings = warnings
     except TemplateError as error:
         raise TemplateError(str(error), error.line + task.sql_line - 1 if error.line else task.sql_line) from error
-    return _split_rendered(task, rendered)
-
-
-def _split_rendered(task: Task, rendered: Rendered) -> SqlSections:
     lines = [line + task.sql_line - 1 for line in rendered.list_lines()]
     if task.sql_file is not None and task.sql_file.endswith(".yml"):
         # Starlake looks for markers only in SQL files.
