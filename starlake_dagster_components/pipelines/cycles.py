@@ -1,7 +1,7 @@
 """Find circular dependencies between tasks."""
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from ..errors import Problem, join_names
 from .pipeline import Dependency
@@ -21,10 +21,8 @@ def find_cycles(direct: Mapping[str, Sequence[Dependency]]) -> list[Problem]:
     for group in _find_strongly_connected(edges):
         starts = sorted(group)[:_STARTS]
         cycle = min((_find_shortest_cycle(edges, task, group) for task in starts), key=len)
-        steps = [edges[task][cycle[(i + 1) % len(cycle)]] for i, task in enumerate(cycle)]
-        steps_text = ", ".join(
-            f"{task} reads {step.name} ({step.location})" for task, step in list(zip(cycle, steps, strict=True))[:_SHOWN]
-        )
+        steps = [edges[task][following] for task, following in zip(cycle, (*cycle[1:], cycle[0]), strict=True)]
+        steps_text = ", ".join(f"{task} reads {step.name} ({step.location})" for task, step in zip(cycle[:_SHOWN], steps, strict=False))
         if len(cycle) > _SHOWN:
             steps_text += f" and so on over {len(cycle)} tasks back to {cycle[0]}"
         rest = sorted(set(group) - set(cycle))
@@ -40,13 +38,17 @@ def _find_strongly_connected(edges: Mapping[str, Mapping[str, Dependency]]) -> l
     path: list[str] = []
     on_path: set[str] = set()
     groups = []
+    walk: list[tuple[str, Iterator[str]]] = []
+
+    def enter(task: str) -> None:
+        number[task] = low[task] = len(number)
+        path.append(task)
+        on_path.add(task)
+        walk.append((task, iter(edges[task])))
+
     for start in edges:
-        if start in number:
-            continue
-        walk = [(start, iter(edges[start]))]
-        number[start] = low[start] = len(number)
-        path.append(start)
-        on_path.add(start)
+        if start not in number:
+            enter(start)
         while walk:
             task, following = walk[-1]
             upstream = next(following, None)
@@ -62,10 +64,7 @@ def _find_strongly_connected(edges: Mapping[str, Mapping[str, Dependency]]) -> l
                     if len(group) > 1:
                         groups.append(group)
             elif upstream not in number:
-                number[upstream] = low[upstream] = len(number)
-                path.append(upstream)
-                on_path.add(upstream)
-                walk.append((upstream, iter(edges[upstream])))
+                enter(upstream)
             elif upstream in on_path:
                 low[task] = min(low[task], number[upstream])
     return groups

@@ -1,6 +1,7 @@
 """Read the sections that load tables and transform tasks share: attributes, sinks, write strategies, freshness, expectations, grants."""
 
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import fields
 from datetime import timedelta
 from functools import lru_cache
 from typing import Any
@@ -206,14 +207,9 @@ def merge_sinks(default: Sink | None, child: Sink | None) -> Sink | None:
     """Merge a task's sink with its folder's default, field by field; the task's values take precedence. Starlake: AllSinks.merge."""
     if default is None or child is None:
         return child or default
-    return Sink(
-        connection_ref=child.connection_ref or default.connection_ref,
-        format=child.format or default.format,
-        partition=child.partition or default.partition,
-        clustering=child.clustering or default.clustering,
-        materialized_view=child.materialized_view or default.materialized_view,
-        options=FrozenDict({key: value for key, value in {**default.options, **child.options}.items() if key != "path"}),
-    )
+    merged: dict[str, Any] = {f.name: getattr(child, f.name) or getattr(default, f.name) for f in fields(Sink)}
+    merged["options"] = FrozenDict({key: value for key, value in {**default.options, **child.options}.items() if key != "path"})
+    return Sink(**merged)
 
 
 def collect_extra_keys(section: Section, handled: Collection[str], prefix: str = "") -> dict[str, Any]:

@@ -6,7 +6,7 @@ Project files are data: templates run in Jinja's immutable sandbox and can inclu
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -77,29 +77,23 @@ class Rendered:
         return [self.get_line(number) for number in range(1, self.text.count("\n") + 2)]
 
 
+@dataclass(eq=False)
 class Renderer:
     """Renders the templates of one project.
 
     Attributes:
         metadata_folder: folder to which includes are relative; None allows no includes.
-        root: folder that contains all files that may be included.
+        root: another folder whose files may be included.
         on_include: called with the path of each included file.
         budget: time limit for all templates of the project together; None for no shared limit.
         warnings: (line, message) for the parts of the last template that Starlake silently ignores.
     """
 
-    def __init__(
-        self,
-        metadata_folder: Path | None,
-        root: Path | None = None,
-        on_include: Callable[[str], None] | None = None,
-        budget: ProjectBudget | None = None,
-    ) -> None:
-        self.metadata_folder = metadata_folder
-        self.root = root or metadata_folder
-        self.on_include = on_include
-        self.budget = budget
-        self.warnings: list[tuple[int, str]] = []
+    metadata_folder: Path | None
+    root: Path | None = None
+    on_include: Callable[[str], None] | None = None
+    budget: ProjectBudget | None = None
+    warnings: list[tuple[int, str]] = field(default_factory=list)
 
     def render(self, text: str, variables: Mapping[str, Any]) -> Rendered:
         """Render the Jinja of a template, substitute the remaining placeholders, and trim it. Starlake: JinjaUtils.parseJinja.
@@ -168,10 +162,11 @@ class Renderer:
         return JinjavaEnvironment(self._load)
 
     def _load(self, name: str) -> str | None:
-        if self.metadata_folder is None or self.root is None or "\0" in name:
+        if self.metadata_folder is None or "\0" in name:
             return None
         path = disk.resolve_links(os.path.join(self.metadata_folder, name))
-        if not any(path.startswith(os.path.join(disk.resolve_links(folder), "")) for folder in (self.root, self.metadata_folder)):
+        allowed = (folder for folder in (self.root, self.metadata_folder) if folder)
+        if not any(path.startswith(os.path.join(disk.resolve_links(folder), "")) for folder in allowed):
             return None
         try:
             content = disk.read_bytes(path).decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")

@@ -170,11 +170,10 @@ class _NoResolver:
             raise _TooManyNodes
         return "" if implicit is True or (kind is yaml.ScalarNode and implicit[0]) else "!"  # type: ignore[index]
 
-    def descend_resolver(self, parent: object, index: object) -> None:
+    def descend_resolver(self, *_: object) -> None:
         """Do nothing: tags do not depend on the position."""
 
-    def ascend_resolver(self) -> None:
-        """Do nothing: tags do not depend on the position."""
+    ascend_resolver = descend_resolver
 
 
 if TYPE_CHECKING or not yaml.__with_libyaml__:
@@ -224,9 +223,7 @@ def join_key(path: str, key: str) -> str:
 
 
 def parse_yaml(text: str, root: str) -> YamlDocument:
-    """Parse the first document of a YAML text.
-
-    The dotted keys do not include the root key.
+    """Parse the first document of a YAML text. The dotted keys do not include the root key.
 
     Raises:
         YamlError: it is not YAML, or is too large or nested too deeply.
@@ -237,7 +234,9 @@ def parse_yaml(text: str, root: str) -> YamlDocument:
     except yaml.MarkedYAMLError as error:
         raise _build_syntax_error(error, text) from error
     except (yaml.YAMLError, UnicodeEncodeError) as error:
-        raise YamlError(f"is not YAML: {error}", _find_line_of_character(text, getattr(error, "position", None))) from error
+        position = getattr(error, "position", None)
+        line = text.count("\n", 0, position) + 1 if isinstance(position, int) else 1
+        raise YamlError(f"is not YAML: {error}", line) from error
     document = YamlDocument(None, more=more)
     if node is not None:
         document.data = _Walk(document, root).build_value(node, "", 0)
@@ -254,10 +253,6 @@ def _build_syntax_error(error: yaml.MarkedYAMLError, text: str) -> YamlError:
         message += f" that begins on line {error.context_mark.line + 1}"
     column = f", column {mark.column + 1}" if mark else ""
     return YamlError(f"is not YAML: {message}{column}", mark.line + 1 if mark else 1)
-
-
-def _find_line_of_character(text: str, position: int | None) -> int:
-    return text.count("\n", 0, position) + 1 if isinstance(position, int) else 1
 
 
 def _check_nesting(text: str) -> None:
@@ -277,15 +272,13 @@ def _check_nesting(text: str) -> None:
         raise YamlError("is nested too deeply", text.count("\n", 0, match.start()) + 1)
 
 
+@dataclass(slots=True, eq=False)
 class _Walk:
     """Turns nodes into values and records their lines."""
 
-    __slots__ = ("_count", "_document", "_root")
-
-    def __init__(self, document: YamlDocument, root: str) -> None:
-        self._document = document
-        self._root = root
-        self._count = 0
+    _document: YamlDocument
+    _root: str
+    _count: int = 0
 
     def build_value(self, node: yaml.Node, path: str, depth: int) -> Any:
         if isinstance(node, yaml.ScalarNode):

@@ -4,17 +4,13 @@ from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
-from .values import ExpressionError, compare, contains, convert_to_long, is_equal, is_true, list_items, write_value
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float, Decimal)) and not isinstance(value, bool)
+from .values import ExpressionError, compare, contains, convert_to_long, is_equal, is_number, is_true, list_items, write_value
 
 
 def _is_divisible(value: Any, divisor: Any = None) -> bool:
-    if not _is_number(value) or divisor is None or value != convert_to_long(value):
+    if not is_number(value) or divisor is None or value != convert_to_long(value):
         return False
-    if not _is_number(divisor) or divisor == 0:
+    if not is_number(divisor) or divisor == 0:
         raise ExpressionError("divisibleby needs a number other than 0")
     return int(value) % int(divisor) == 0
 
@@ -33,7 +29,7 @@ TESTS: Mapping[str, Callable[..., Any]] = {
     "containingall": lambda value, items: all(contains(value, item) for item in list_items(items)),
     "defined": lambda value: value is not None,
     "divisibleby": _is_divisible,
-    "even": lambda value: _is_number(value) and convert_to_long(value) % 2 == 0,
+    "even": lambda value: is_number(value) and convert_to_long(value) % 2 == 0,
     "false": lambda value: value is False,
     "float": lambda value: isinstance(value, float) or (isinstance(value, Decimal) and int(value.as_tuple().exponent) < 0),
     "in": lambda value, container: contains(container, value),
@@ -44,8 +40,8 @@ TESTS: Mapping[str, Callable[..., Any]] = {
     "lower": lambda value: isinstance(value, str) and value.isalpha() and value.islower(),
     "mapping": lambda value: isinstance(value, Mapping),
     "none": lambda value: value is None,
-    "number": _is_number,
-    "odd": lambda value: _is_number(value) and convert_to_long(value) % 2 != 0,
+    "number": is_number,
+    "odd": lambda value: is_number(value) and convert_to_long(value) % 2 != 0,
     "sameas": lambda value, other: value is other,
     "sequence": _is_iterable,
     "string": lambda value: isinstance(value, str),

@@ -6,7 +6,7 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_UP, Decimal
 from typing import Any
 
 from .filter_arguments import parse_number, read_boolean, read_int, take_argument
-from .values import ExpressionError, calculate, convert_to_decimal, convert_to_long, write_value
+from .values import ExpressionError, calculate, convert_to_decimal, convert_to_long, is_number, write_value
 
 
 def _round(value: Any, *arguments: Any) -> Any:
@@ -22,9 +22,7 @@ def _round(value: Any, *arguments: Any) -> Any:
 
 def _float(value: Any, default: Any = None) -> float:
     fallback = parse_number(write_value(default)) if default is not None else None
-    if isinstance(value, (int, float, Decimal)) and not isinstance(value, bool):
-        return _narrow(float(value))
-    number = None if value is None else parse_number(write_value(value))
+    number = value if is_number(value) else None if value is None else parse_number(write_value(value))
     return _narrow(float(number if number is not None else fallback or 0))
 
 
@@ -44,22 +42,12 @@ def _narrow(number: float) -> float:
 
 
 def _int(value: Any, default: Any = None) -> int:
-    fallback = read_int(default, 0)
-    if isinstance(value, (int, float, Decimal)) and not isinstance(value, bool):
-        return convert_to_long(value)
-    number = None if value is None else parse_number(write_value(value).strip())
-    return convert_to_long(number) if number is not None else fallback
-
-
-def _abs(value: Any) -> Any:
-    if value is None:
-        return None
-    is_number = isinstance(value, (int, float, Decimal)) and not isinstance(value, bool)
-    return abs(value if is_number else convert_to_decimal(value))
+    number = value if is_number(value) else None if value is None else parse_number(write_value(value).strip())
+    return convert_to_long(number) if number is not None else read_int(default, 0)
 
 
 NUMBER_FILTERS: Mapping[str, Callable[..., Any]] = {
-    "abs": _abs,
+    "abs": lambda value: None if value is None else abs(value if is_number(value) else convert_to_decimal(value)),
     "add": lambda value, other: None if value is None else convert_to_decimal(value) + convert_to_decimal(other or 0),
     "bool": lambda value: value is not None and (write_value(value) == "1" or read_boolean(write_value(value))),
     "divide": lambda value, other: value if other is None else calculate("/", value, convert_to_decimal(other)),

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import html
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -132,10 +133,7 @@ def _read_json(value: Any) -> Any:
 
 
 def _escape(value: Any) -> str:
-    text = format_value(value)
-    for char, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("'", "&#39;"), ('"', "&quot;")):
-        text = text.replace(char, entity)
-    return str(check_length(text))
+    return str(check_length(html.escape(format_value(value)).replace("&#x27;", "&#39;")))
 
 
 def _center(value: Any, size: Any = 80) -> Any:

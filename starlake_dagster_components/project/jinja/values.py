@@ -102,7 +102,7 @@ def convert_to_double(value: Any) -> float:
     """Convert a value to a Double, or raise ExpressionError. Null and the empty string are 0."""
     if value is None or value == "":
         return 0.0
-    if isinstance(value, (int, float, Decimal)) and not isinstance(value, bool):
+    if is_number(value):
         return float(value)
     if isinstance(value, str) and "_" not in value and len(value) < 400:
         try:
@@ -127,6 +127,11 @@ def convert_to_decimal(value: Any) -> Decimal:
 def _coerce_to_decimal(value: Any) -> Decimal:
     """Convert an operand to a BigDecimal. Null and the empty string are 0; a boolean is not a number."""
     return Decimal(0) if value is None or value == "" else convert_to_decimal(value)
+
+
+def is_number(value: Any) -> bool:
+    """Return whether a value is a number. In Python, booleans would be, too."""
+    return isinstance(value, (int, float, Decimal)) and not isinstance(value, bool)
 
 
 def _shorten(value: Any) -> str:

@@ -11,30 +11,14 @@ from ...errors import Location, Problem
 from ..documents import Reading
 from ..model import Connection, Project, TableReference, Task
 from ..templating import TemplateError
+from ..word_sets import split_words
 from .found_tables import Found, Unparsable
 from .sections import SqlPart, render_sections
 from .tokens import ANY_DATABASE, Token, tokenize_sql
 
-_DIALECTS = {
-    "duckdb": "duckdb",
-    "ducklake": "duckdb",
-    "bigquery": "bigquery",
-    "snowflake": "snowflake",
-    "postgres": "postgres",
-    "redshift": "redshift",
-    "spark": "spark",
-    "hive": "hive",
-    "databricks": "databricks",
-    "mysql": "mysql",
-    "mariadb": "mysql",
-    "sqlserver": "tsql",
-    "synapse": "tsql",
-    "oracle": "oracle",
-    "trino": "trino",
-    "presto": "presto",
-    "clickhouse": "clickhouse",
-    "sqlite": "sqlite",
-}
+# Databases whose dialect has the same name in sqlglot, and those whose dialect has another name.
+_DIALECTS = split_words("duckdb bigquery snowflake postgres redshift spark hive databricks mysql oracle trino presto clickhouse sqlite")
+_OTHER_DIALECTS = {"ducklake": "duckdb", "mariadb": "mysql", "sqlserver": "tsql", "synapse": "tsql"}
 
 
 def add_references(reading: Reading, project: Project, task: Task) -> Task:
@@ -98,7 +82,8 @@ def find_query_connection(project: Project, task: Task) -> Connection | None:
 
 def find_dialect(connection: Connection | None) -> str:
     """Return sqlglot's name of the SQL dialect of a connection; an empty string if it is unknown."""
-    return _DIALECTS.get(connection.engine, "") if connection else ""
+    engine = connection.engine if connection else ""
+    return engine if engine in _DIALECTS else _OTHER_DIALECTS.get(engine, "")
 
 
 def find_references(

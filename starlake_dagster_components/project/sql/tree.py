@@ -151,20 +151,18 @@ class _TreeWalk:
         self._created_before = created
         self.created: set[tuple[str, ...]] = set()
         self.found: list[Found] = []
-        # Models are not tables: ML.PREDICT(MODEL m, TABLE t) reads t.
-        self._of_models = _find_classes(exp, _OF_MODELS)
         self._of_rows = _find_classes(exp, ("TableFromRows",))
         self._dynamic_names = _find_classes(exp, ("DynamicIdentifier",))
-        self._written = (exp.Insert, exp.Merge, exp.Update, exp.Delete, exp.Create, exp.Cache, exp.LoadData)
+        # The first part of these is a table that is written, or a model: ML.PREDICT(MODEL m, TABLE t) reads t.
+        written = (exp.Insert, exp.Merge, exp.Update, exp.Delete, exp.Create, exp.Cache, exp.LoadData)
+        self._with_target = (*written, *_find_classes(exp, _OF_MODELS))
         self._reads_nothing = _find_classes(exp, _READS_NOTHING)
 
     def visit(self, node: Any, ctes: frozenset[str], aliases: frozenset[str]) -> None:
-        """Collect the tables below a node.
+        """Collect the tables below a node of the syntax tree.
 
-        Args:
-            node: a node of the syntax tree.
-            ctes: lowercase names of the CTEs that are visible here.
-            aliases: lowercase names of the FROM items of this query and the enclosing ones.
+        ``ctes`` has the lowercase names of the CTEs that are visible here, ``aliases`` those of the FROM items of this query and the
+        enclosing ones.
         """
         exp = self._exp
         if isinstance(node, exp.Table):
@@ -184,17 +182,10 @@ class _TreeWalk:
             # COPY table TO file reads the table; COPY table FROM file writes to it.
             self._visit_values(node.args.get("files") if node.args.get("kind") else node.this, ctes, aliases)
             return
-        skip: tuple[str, ...] = _NO_TABLES
-        if isinstance(node, self._of_models):
-            skip = (*_NO_TABLES, "this")
-        if isinstance(node, self._written):
-            if isinstance(node, (exp.Create, exp.Cache)):
-                self._record_target(node.this)
-            skip = (*_NO_TABLES, "this")
-        for key, value in node.args.items():
-            if key in skip:
-                continue
-            self._visit_values(value, ctes, aliases)
+        if isinstance(node, (exp.Create, exp.Cache)):
+            self._record_target(node.this)
+        skip = (*_NO_TABLES, "this") if isinstance(node, self._with_target) else _NO_TABLES
+        self._visit_values([value for key, value in node.args.items() if key not in skip], ctes, aliases)
 
     def _visit_values(self, value: Any, ctes: frozenset[str], aliases: frozenset[str]) -> None:
         if isinstance(value, list):
@@ -227,18 +218,15 @@ class _TreeWalk:
     def _visit_select(self, node: Any, ctes: frozenset[str], aliases: frozenset[str]) -> None:
         own: set[str] = set()
         sources = [node.args.get("from_") or node.args.get("from"), *(node.args.get("joins") or []), *(node.args.get("laterals") or [])]
-        for source in sources:
-            if source is None:
-                continue
+        for source in filter(None, sources):
             self.visit(source, ctes, aliases | own)
             own |= _find_names(source)
         inner = aliases | own
         into = node.args.get("into")
         if into is not None:
             self._record_target(into.this)
-        for key, value in node.args.items():
-            if key not in ("from", "from_", "joins", "laterals") and key not in _NO_TABLES:
-                self._visit_values(value, ctes, inner)
+        skip = ("from", "from_", "joins", "laterals", *_NO_TABLES)
+        self._visit_values([value for key, value in node.args.items() if key not in skip], ctes, inner)
 
     def _record_target(self, target: Any) -> None:
         table = target.this if isinstance(target, self._exp.Schema) else target
@@ -247,9 +235,7 @@ class _TreeWalk:
 
     def _add_table(self, table: Any, ctes: frozenset[str], aliases: frozenset[str]) -> None:
         exp = self._exp
-        for key, value in table.args.items():
-            if key not in ("this", "db", "catalog", "alias"):
-                self._visit_values(value, ctes, aliases)
+        self._visit_values([v for key, v in table.args.items() if key not in ("this", "db", "catalog", "alias")], ctes, aliases)
         inner = table.this
         if isinstance(inner, (exp.Func, *self._dynamic_names)):
             if str(getattr(inner, "name", "")).lower() in _OF_NAMES or isinstance(inner, self._dynamic_names):
