@@ -55,16 +55,16 @@ class BadValue:
 
     Attributes:
         line: line in the file, from 1; 0 if unknown.
+        expected: the type, or what was expected.
         column: name of the attribute; empty if the whole line is invalid.
         value: the value as written in the file; None if it is missing.
-        expected: the type, or what was expected.
         text: the line, if the whole line is invalid.
     """
 
     line: int
-    column: str
-    value: str | None
     expected: str
+    column: str = ""
+    value: str | None = None
     text: str = ""
 
     def __str__(self) -> str:

@@ -25,7 +25,7 @@ from .duckdb_errors import describe_error
 from .engine_errors import BadFile, BadSetting, ExpectationsFailed
 from .evolution import evolve_table
 from .expectations import TransactionLost, evaluate_expectations, raise_for_failed
-from .formats import describe_source, explain_failure, get_format
+from .formats import Reading, describe_source, explain_failure, get_format
 from .privacy import fill_hashes
 from .rejected_by_starlake import report_rejected_expectations, report_rejected_order, report_rejected_structs
 from .result import ExpectationOutcome, TableLoad
@@ -262,7 +262,7 @@ class Writer:
         accepted = rejected = filtered = 0
         for index, file in enumerate(group.files):
             session.check_canceled()
-            read = describe_source(session, table, self._attributes, file, scratch)
+            read = describe_source(Reading(session, table, tuple(self._attributes), file, scratch))
             if queries := list_hash_queries(session, table, self._attributes, read):
                 fill_hashes(database, queries, scratch)
             batch = build_select(session, table, self._attributes, read, file, checked)
@@ -391,7 +391,7 @@ class Writer:
         """Return the exception for a batch that DuckDB has rejected, with the bad values of the file if they can be found."""
         if not isinstance(error, _NOT_THE_FILE) and not explain_full_disk(error):
             for file in group.files:
-                found = explain_failure(self._session, group.table, self._attributes, file, scratch)
+                found = explain_failure(Reading(self._session, group.table, tuple(self._attributes), file, scratch))
                 if isinstance(found, StarlakeError):
                     return found
         return _make_failure(group, error)

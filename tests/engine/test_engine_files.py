@@ -309,10 +309,10 @@ def test_a_full_temporary_folder_fails_the_files_that_need_it(box: Sandbox, monk
 def test_an_unexpected_error_fails_its_file_alone(box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     describe = formats.describe_source
 
-    def fail(session: object, table: object, attributes: object, file: Path, scratch: object) -> object:
-        if file.name == "orders.csv":
+    def fail(reading: formats.Reading) -> formats.Source:
+        if reading.file.name == "orders.csv":
             raise ZeroDivisionError("a fault")
-        return describe(session, table, attributes, file, scratch)  # type: ignore[arg-type]
+        return describe(reading)
 
     monkeypatch.setattr(writing, "describe_source", fail)
     result = box.load("s", {"orders.csv": GOOD, "zones.csv": GOOD}, check=False)

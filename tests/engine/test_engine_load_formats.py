@@ -166,8 +166,8 @@ FOLLOWED = """{ name: id, type: long, position: { first: 5, last: 7 } }
         (STRUCT, "format: JSON, multiline: true", '{"id":1,\n"s":{"a":1}}', "it has a; s has x, y"),
         (STRUCTS, "format: JSON", '{"id":1,"s":[{"a":1}, null, {}]}\n{"s":[]}\n', "it has a; s has t"),
         (STRUCTS, "format: JSON", '{"id":1,"s":[{"t":null}, {"t":{"q":"b"}}]}\n', 'it has q; s.t has w"x'),
-        (FOLLOWED, "format: POSITION, withHeader: false", "\nabc\nde\n", "no line reaches the first field, which begins with character 6"),
-        (FOLLOWED, "format: POSITION", "a header that is long\nabcd\n", "no line reaches the first field, which begins with character 6"),
+        (FOLLOWED, "format: POSITION, withHeader: false", "\nabc\nde\n", "no line reaches the first field, which starts at character 6"),
+        (FOLLOWED, "format: POSITION", "a header that is long\nabcd\n", "no line reaches the first field, which starts at character 6"),
         (TWO_STRINGS, "format: DSV", "more;other\n1;2\n", "the header lacks the column 'id'"),
     ],
 )

@@ -1,15 +1,11 @@
 """Read data files: one module per format, and the function :func:`describe_source` for all of them."""
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Protocol
 
 from ...project.model import Table
-from ..ddl import TypedAttribute
 from ..engine_errors import NotSupported
 from ..rejected_by_starlake import report_rejected_file
-from ..scratch import Scratch
-from ..session import Session
 from . import dsv, json, parquet, position
 from .source import Reading, Source
 
@@ -28,9 +24,7 @@ class _Reader(Protocol):
 
 _READERS: Mapping[str, _Reader] = {
     "DSV": dsv,
-    "JSON": json,
-    "JSON_FLAT": json,
-    "JSON_ARRAY": json,
+    **dict.fromkeys(("JSON", "JSON_FLAT", "JSON_ARRAY"), json),
     "POSITION": position,
     "PARQUET": parquet,
 }
@@ -41,27 +35,22 @@ def get_format(table: Table) -> str:
     return table.metadata.format or "DSV"
 
 
-def describe_source(session: Session, table: Table, attributes: Sequence[TypedAttribute], file: Path, scratch: Scratch) -> Source:
-    """Return the source from which DuckDB reads a file of a table.
-
-    ``scratch`` holds a copy of the file if DuckDB cannot read the file itself.
+def describe_source(reading: Reading) -> Source:
+    """Return the source from which DuckDB reads a file.
 
     Raises:
         NotSupported: the engine does not support the table's format.
         BadFile: the file's header or beginning shows that it cannot be loaded.
     """
-    reader = _READERS.get(get_format(table))
-    if reader is None:
-        known = ", ".join(sorted(_READERS))
-        raise NotSupported(
-            table.origin.locate("metadata.format"),
-            f"format {get_format(table)} is not supported by the embedded engine (supported: {known})",
-        )
-    if "'" in file.name:
-        report_rejected_file(session, table, "files with a single quote in their names")
-    return reader.describe_source(Reading(session, table, tuple(attributes), file, scratch))
+    table, name = reading.table, get_format(reading.table)
+    if name not in _READERS:
+        reason = f"format {name} is not supported by the embedded engine (supported: {', '.join(sorted(_READERS))})"
+        raise NotSupported(table.origin.locate("metadata.format"), reason)
+    if "'" in reading.file.name:
+        report_rejected_file(reading.session, table, "files with a single quote in their names")
+    return _READERS[name].describe_source(reading)
 
 
-def explain_failure(session: Session, table: Table, attributes: Sequence[TypedAttribute], file: Path, scratch: Scratch) -> Exception | None:
+def explain_failure(reading: Reading) -> Exception | None:
     """Return the exception that names the bad values of a file; None if no problem with the file is found."""
-    return _READERS[get_format(table)].explain_failure(Reading(session, table, tuple(attributes), file, scratch))
+    return _READERS[get_format(reading.table)].explain_failure(reading)

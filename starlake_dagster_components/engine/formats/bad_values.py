@@ -1,6 +1,6 @@
 """After a failed load, find the values of a file that are not valid for their columns, and files with other columns."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import duckdb
@@ -55,12 +55,12 @@ def list_tests(reading: Reading, read: Source) -> Iterator[Test]:
         if is_text and (not typed.is_text or rule.from_text):
             yield Test(typed, raw, f"NOT ({missing}) AND ({made}) IS NULL", rule.kind)
         if typed.in_table is not None and not attribute.script:
-            yield Test(typed, raw, f"NOT {fits(f'({made})', typed.type, typed.in_table)}", describe_table_type(reading, typed))
+            yield Test(typed, raw, f"NOT {fits(f'({made})', typed.type, typed.in_table)}", _describe_table_type(reading, typed))
         if typed.required and attribute.default is None and not attribute.script:
             yield Test(typed, raw, f"({made}) IS NULL AND ({missing})", "")
 
 
-def describe_table_type(reading: Reading, typed: TypedAttribute) -> str:
+def _describe_table_type(reading: Reading, typed: TypedAttribute) -> str:
     """Return what a value should be if the column has another type than the attribute, and the statement that changes the column."""
     table = reading.table
     place = quote_path(table.final_domain, table.final_name)
@@ -68,47 +68,53 @@ def describe_table_type(reading: Reading, typed: TypedAttribute) -> str:
     return f"of type {typed.in_table}, which the column of the table has ({change} changes it)"
 
 
-def find_bad_values(
-    reading: Reading, read: Source, tests: Sequence[Test] | None = None
-) -> list[tuple[int, TypedAttribute, str | None, str]]:
-    """Return the bad values of a file: (number of the record from 1, attribute, value as in the file, what was expected).
+def find_bad_values(reading: Reading, read: Source, tests: Iterable[Test] | None = None, *, unit: str = "") -> list[BadValue]:
+    """Return the bad values of a file, each with the number of its record, from 1; see :func:`make_bad_value` for ``unit``.
 
     Args:
         reading: the file.
         read: the source that reads all of its values as text.
         tests: the tests to run; by default those of :func:`list_tests`.
+        unit: what the format calls a record if it has no line.
     """
-    chosen = list(list_tests(reading, read)) if tests is None else list(tests)
+    chosen = list(list_tests(reading, read) if tests is None else tests)
     if not chosen:
         return []
     with lend_instance() as lent:
         try:
-            return _run_tests(lent.connection, reading, read, chosen)
+            rows = _run_tests(lent.connection, reading, read, chosen)
         except duckdb.Error:
             return []
+    return [
+        make_bad_value(record, unit, chosen[index].expected, chosen[index].typed.attribute.name, value) for record, index, value in rows
+    ]
+
+
+def make_bad_value(record: int, unit: str, expected: str, column: str, value: str | None) -> BadValue:
+    """Return a bad value of a record: on the line of this number, or if there is a ``unit`` such as ``row``, described by it."""
+    return BadValue(0, f"{expected} ({unit} {record} of the file)", column, value) if unit else BadValue(record, expected, column, value)
 
 
 def _run_tests(
     connection: duckdb.DuckDBPyConnection, reading: Reading, read: Source, tests: Sequence[Test]
-) -> list[tuple[int, TypedAttribute, str | None, str]]:
+) -> list[tuple[int, int, str | None]]:
+    """Return (number of the record from 1, index of the test, value as in the file) of bad values."""
     # It is cheap to find out which of thousands of columns have bad values, but not which values these are. One list per row is much faster
-    # than
-    # an aggregate function per column.
+    # than an aggregate function per column.
     answers = ", ".join(f"coalesce({test.bad}, false)" for test in tests)
     found = connection.execute(f"SELECT DISTINCT unnest(list_where(range({len(tests)}), [{answers}])) FROM {read.relation}").fetchall()
-    failing = [tests[index] for index in sorted(index for (index,) in found)][:MOST]
+    failing = sorted(index for (index,) in found)[:MOST]
     if not failing:
         return []
-    number = find_free_name("record", {a.attribute.name for a in reading.attributes})
-    shown = [
-        f"SELECT {quote(number)}, {index}, left(CAST({test.raw} AS VARCHAR), {SHOWN}) FROM numbered WHERE {test.bad}"
-        for index, test in enumerate(failing)
-    ]
-    rows = connection.execute(
-        f"WITH numbered AS (SELECT row_number() OVER () AS {quote(number)}, * FROM {read.relation}) "
+    number = quote(find_free_name("record", {a.attribute.name for a in reading.attributes}))
+    shown = (
+        f"SELECT {number}, {index}, left(CAST({tests[index].raw} AS VARCHAR), {SHOWN}) FROM numbered WHERE {tests[index].bad}"
+        for index in failing
+    )
+    return connection.execute(
+        f"WITH numbered AS (SELECT row_number() OVER () AS {number}, * FROM {read.relation}) "
         f"SELECT * FROM ({' UNION ALL '.join(shown)}) AS found(record, test, value) ORDER BY record, test LIMIT {MOST}"
     ).fetchall()
-    return [(int(record), failing[index].typed, text, failing[index].expected) for record, index, text in rows]
 
 
 def find_free_name(name: str, taken: Collection[str]) -> str:
@@ -134,7 +140,7 @@ def explain_other_columns(reading: Reading, found: Sequence[str], struct: str = 
     hint = next(filter(None, (suggest_name(name[:SHOWN], known) for name in found[:SHOWN_NAMES])), "")
     reason = f"it has {_show_names(found)}; {struct or reading.table.full_name} has {_show_names(known)}{hint}"
     what = "fields of a struct" if struct else "table's columns"
-    return BadFile(str(reading.file), f"the file has none of the {what}", [BadValue(0, "", None, reason)])
+    return reading.reject(reason, summary=f"the file has none of the {what}")
 
 
 def _show_names(names: Sequence[str]) -> str:

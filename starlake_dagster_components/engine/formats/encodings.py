@@ -1,6 +1,7 @@
 """Handle the encodings and the compression of text files, and make copies in UTF-8 of files that DuckDB cannot read itself."""
 
 import codecs
+import contextlib
 import gzip
 import os
 import re
@@ -10,12 +11,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
-from ...errors import Location
 from ...project.model import Table
 from ..engine_errors import BadFile, BadSetting, BadValue
 from ..scratch import Scratch, write_file
 from .records import read_lines
-from .source import is_compressed
 
 _CHUNK = 1 << 20
 _BEGIN = 1 << 14
@@ -32,26 +31,18 @@ def get_codec(table: Table) -> str:
     if not written:
         return "utf-8"
     name = written.strip()
-    for candidate in (
-        name,
-        name.lower().removeprefix("x-"),
-        name.replace("windows-", "cp"),
-        name.replace("Cp", "cp"),
-        name.replace("_", "-"),
-    ):
-        try:
+    for candidate in (name, name.lower().removeprefix("x-").replace("windows-", "cp")):
+        with contextlib.suppress(LookupError):
             return codecs.lookup(candidate).name
-        except LookupError:
-            continue
-    raise BadSetting(locate_encoding(table), f"unknown encoding '{written}'")
+    raise BadSetting(table.origin.locate("metadata.encoding"), f"unknown encoding '{written}'")
 
 
-def locate_encoding(table: Table) -> Location:
-    """Return the location of a table's encoding."""
-    return table.origin.locate("metadata.encoding")
+def is_compressed(file: Path) -> bool:
+    """Return whether a file is compressed, according to its name."""
+    return file.name.lower().endswith(".gz")
 
 
-def open_text(file: Path, codec: str, errors: str = "strict") -> IO[str]:
+def open_text(file: Path, codec: str, errors: str = "replace") -> IO[str]:
     """Open a file as text, decompressed and without a byte order mark. Line ends of any kind are preserved."""
     codec = "utf-8-sig" if codec in ("utf-8", "ascii") else codec
     if is_compressed(file):
@@ -96,7 +87,7 @@ def check_file(file: Path, codec: str, longest: int | None = None) -> None:
             blocks = _read_blocks(file, data)
         suspicious = _has_long_run(blocks)
     if longest and suspicious:
-        with open_text(file, codec, errors="replace") as text:
+        with open_text(file, codec) as text:
             deque(read_lines(text, longest + 1), maxlen=0)
 
 
@@ -147,15 +138,13 @@ def make_readable(file: Path, codec: str, scratch: Scratch, *, native: frozenset
         return file
     copy = scratch.make_file("data")
     line = 1
-    with open_text(file, codec) as reader, write_file(copy) as writer:
+    with open_text(file, codec, errors="strict") as reader, write_file(copy) as writer:
         try:
             while chunk := reader.read(_CHUNK):
                 line += chunk.count("\n")
                 writer.write(chunk.encode())
         except UnicodeError as error:
-            raise BadFile(
-                str(file), "", [BadValue(0, "", None, f"after line {line}: bytes that are not {codec} text ({error})")]
-            ) from error
+            raise BadFile(str(file), "", [BadValue(0, f"after line {line}: bytes that are not {codec} text ({error})")]) from error
     return copy
 
 

@@ -7,21 +7,20 @@ import codecs
 import contextlib
 import json
 import re
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 import duckdb
 
 from ...project.model import Attribute
 from ..ddl import get_nested_type, get_scalar_type
-from ..engine_errors import BadFile, BadValue
+from ..engine_errors import BadFile
 from ..instances import lend_instance
 from ..rejected_by_starlake import report_rejected_file
 from ..sqltext import quote, quote_literal
 from ..values import get_read_type, get_rule
 from . import bad_values, encodings
 from .records import LineTooLong, read_lines
-from .source import Reading, Source, fetch_rows, is_compressed, quote_file, read_options
+from .source import Reading, Source, build_call, fetch_rows, read_options
 
 _FIRST = 65_536
 """Number of characters that contain the whole first object of most files."""
@@ -35,12 +34,11 @@ def describe_source(reading: Reading) -> Source:
     """Return the source that reads a JSON file. Fields are read by name, in any order. Missing fields are NULL, and unknown ones are
     ignored.
     """
-    encodings.check_file(reading.file, encodings.get_codec(reading.table))
+    encodings.check_file(reading.file, reading.codec)
     if reading.table.metadata.format == "JSON_ARRAY":
         report_rejected_file(reading.session, reading.table, "files of the format JSON_ARRAY")
-    codec = encodings.get_codec(reading.table)
-    if codec not in ("utf-8", "ascii"):
-        report_rejected_file(reading.session, reading.table, f"JSON files in {codec}")
+    if reading.codec not in ("utf-8", "ascii"):
+        report_rejected_file(reading.session, reading.table, f"JSON files in {reading.codec}")
     elif _begins_with_mark(reading):
         report_rejected_file(reading.session, reading.table, "JSON files that begin with a byte order mark")
     else:
@@ -52,52 +50,28 @@ def describe_source(reading: Reading) -> Source:
 def _report_rejected_shapes(reading: Reading) -> None:
     """Warn about fields that Starlake reads by position or as a scalar. Starlake: DuckDbNativeLoader.singleStepLoad.
 
+    In tables with structs, Starlake reads fields by position. In others, it reads an array as a single value.
+
     Raises:
         NotSupported: the command is strict.
     """
-    attributes = [typed.attribute for typed in reading.attributes]
-    kinds = [attribute.type for attribute in attributes]
+    kinds = [typed.attribute.type for typed in reading.attributes]
+    layout = {"format": _quote_layout(reading)}
     if "struct" in kinds:
-        if kinds[0] != "variant":
-            _report_rejected_order(reading, [attribute.name for attribute in attributes])
+        if kinds[0] == "variant":
+            return
+        names = [typed.attribute.name for typed in reading.attributes]
+        rows = fetch_rows(f"DESCRIBE SELECT * FROM {build_call('read_json', reading.file, {**layout, 'auto_detect': 'true'})}")
+        found = [str(row[0]).lower() for row in rows]
+        if rows and found != [name.lower() for name in names]:
+            what = "JSON files with structs whose fields are not in the order of the attributes"
+            report_rejected_file(reading.session, reading.table, f"{what}: {', '.join(names)}")
     elif "variant" not in kinds:
-        arrays = [typed.attribute.name for typed in reading.attributes if typed.attribute.array and typed.type != "VARCHAR[]"]
-        if arrays:
-            _report_rejected_arrays(reading, arrays)
-
-
-def _report_rejected_order(reading: Reading, names: Sequence[str]) -> None:
-    """Warn about a file whose fields are not in the order of the attributes. In tables with structs, Starlake reads them by position."""
-    rows = fetch_rows(f"DESCRIBE SELECT * FROM read_json({quote_file(reading.file)}, auto_detect = true, {_write_format(reading)})")
-    found = [str(row[0]) for row in rows]
-    if rows and [name.lower() for name in found] != [name.lower() for name in names]:
-        what = "JSON files with structs whose fields are not in the order of the attributes"
-        report_rejected_file(reading.session, reading.table, f"{what}: {', '.join(names)}")
-
-
-def _report_rejected_arrays(reading: Reading, names: Sequence[str]) -> None:
-    """Warn about arrays whose items are not strings. Starlake reads such an array as a single value, unless the table has structs."""
-    columns = ", ".join(f"{quote_literal(name)}: 'VARCHAR'" for name in names)
-    relation = f"read_json({quote_file(reading.file)}, {_write_format(reading)}, columns = {{{columns}}})"
-    if fetch_rows(f"SELECT 1 FROM {relation} WHERE {' OR '.join(f'{quote(name)} IS NOT NULL' for name in names)} LIMIT 1"):
-        report_rejected_file(reading.session, reading.table, f"JSON arrays whose items are not strings: {', '.join(names)}")
-
-
-def _write_format(reading: Reading) -> str:
-    return _write_parameters(_list_parameters(reading, reading.file))
-
-
-def _list_parameters(reading: Reading, file: Path) -> dict[str, str]:
-    """Return the parameters of read_json for any file of a table, as SQL."""
-    return {
-        "format": quote_literal(_get_layout(reading)),
-        "compression": "'gzip'" if is_compressed(file) else "'uncompressed'",
-        "hive_partitioning": "false",
-    }
-
-
-def _write_parameters(parameters: Mapping[str, str]) -> str:
-    return ", ".join(f"{name} = {value}" for name, value in parameters.items())
+        names = [typed.attribute.name for typed in reading.attributes if typed.attribute.array and typed.type != "VARCHAR[]"]
+        relation = build_call("read_json", reading.file, layout, dict.fromkeys(names, "VARCHAR"))
+        given = " OR ".join(f"{quote(name)} IS NOT NULL" for name in names)
+        if names and fetch_rows(f"SELECT 1 FROM {relation} WHERE {given} LIMIT 1"):
+            report_rejected_file(reading.session, reading.table, f"JSON arrays whose items are not strings: {', '.join(names)}")
 
 
 def _check_keys(reading: Reading) -> None:
@@ -115,17 +89,14 @@ def _check_keys(reading: Reading) -> None:
     unknown = {path: names for path, names in _list_fields((), attributes).items() if not _has_key(first, path, names)}
     if not unknown:
         return
-    file = encodings.make_readable(reading.file, encodings.get_codec(reading.table), reading.scratch)
-    parameters = _list_parameters(reading, file)
-    size = read_options(reading.table, "read_json").get("maximum_object_size")
-    if size is not None:
-        parameters["maximum_object_size"] = size
+    file = encodings.make_readable(reading.file, reading.codec, reading.scratch)
+    parameters = {"format": _quote_layout(reading)}
+    parameters |= {name: size for name, size in read_options(reading.table, "read_json").items() if name == "maximum_object_size"}
     sums = []
     for path, names in unknown.items():
         keys, fields = _write_keys(path), ", ".join(map(quote_literal, names))
         sums += [f"coalesce(bool_or(list_has_any({keys}, [{fields}])), false)", f"any_value({keys}) FILTER (len({keys}) > 0)"]
-    objects = f"read_json_objects({quote_file(file)}, {_write_parameters(parameters)})"
-    for row in fetch_rows(f"SELECT {', '.join(sums)} FROM {objects}"):
+    for row in fetch_rows(f"SELECT {', '.join(sums)} FROM {build_call('read_json_objects', file, parameters)}"):
         for (path, names), is_known, found in zip(unknown.items(), row[::2], row[1::2], strict=True):
             if found and not is_known:
                 raise bad_values.explain_other_columns(reading, found, ".".join(name for name, _ in path), names)
@@ -168,7 +139,7 @@ def _has_key(values: Sequence[object], path: _Path, names: Sequence[str]) -> boo
 
 def _read_first_objects(reading: Reading) -> list[object]:
     """Return the values at the beginning of a file, up to one that is not JSON or too long to be read for this."""
-    with encodings.open_text(reading.file, encodings.get_codec(reading.table), errors="replace") as text:
+    with encodings.open_text(reading.file, reading.codec) as text:
         begin = text.read(_FIRST)
     separators = " \t\r\n,[" if _get_layout(reading) == "array" else " \t\r\n"
     decoder, found, position = json.JSONDecoder(), list[object](), 0
@@ -188,28 +159,25 @@ def _begins_with_mark(reading: Reading) -> bool:
 
 def _describe_source(reading: Reading, *, all_text: bool) -> Source:
     table = reading.table
-    session = reading.session
-    file = encodings.make_readable(reading.file, encodings.get_codec(table), reading.scratch)
+    project = reading.session.project
+    file = encodings.make_readable(reading.file, reading.codec, reading.scratch)
     attributes = [*reading.in_file, *reading.changed]
-    parameters = _list_parameters(reading, file)
-    written = _write_parameters({**parameters, **read_options(table, "read_json")})
-    if _is_whole_document(reading):
+    parameters = {"format": _quote_layout(reading), **read_options(table, "read_json")}
+    if not attributes or _is_whole_document(reading):
+        objects = build_call("read_json_objects", file, parameters)
+        if not attributes:
+            return Source(objects, {})
         name = attributes[0].attribute.name
-        return Source(f"(SELECT json AS {quote(name)} FROM read_json_objects({quote_file(file)}, {written}))", {name: quote(name)})
-    if not attributes:
-        return Source(f"read_json_objects({quote_file(file)}, {written})", {})
-    texts = {
-        a.attribute.name
-        for a in attributes
-        if a.definition is not None and not a.attribute.array and (all_text or get_rule(session.project, table, a).from_text)
-    }
-    types = {
-        a.attribute.name: ("VARCHAR" if a.attribute.name in texts else "JSON" if all_text else get_read_type(session.project, table, a))
-        for a in attributes
-    }
-    columns = "{" + ", ".join(f"{quote_literal(name)}: {quote_literal(ddl)}" for name, ddl in types.items()) + "}"
-    relation = f"read_json({quote_file(file)}, {written}, columns = {columns})"
-    return Source(relation, {name: quote(name) for name in types}, frozenset(texts))
+        return Source(f"(SELECT json AS {quote(name)} FROM {objects})", {name: quote(name)})
+    texts = set()
+    types = {}
+    for typed in attributes:
+        name = typed.attribute.name
+        is_scalar = typed.definition is not None and not typed.attribute.array
+        if is_scalar and (all_text or get_rule(project, table, typed).from_text):
+            texts.add(name)
+        types[name] = "VARCHAR" if name in texts else "JSON" if all_text else get_read_type(project, table, typed)
+    return Source(build_call("read_json", file, parameters, types), {name: quote(name) for name in types}, frozenset(texts))
 
 
 def _is_whole_document(reading: Reading) -> bool:
@@ -225,68 +193,60 @@ def _get_layout(reading: Reading) -> str:
     return "unstructured" if metadata.multiline else "newline_delimited"
 
 
+def _quote_layout(reading: Reading) -> str:
+    return quote_literal(_get_layout(reading))
+
+
+def _get_unit(reading: Reading) -> str:
+    """Return what an object is called in messages; an empty string if objects are called by their lines."""
+    return "" if _get_layout(reading) == "newline_delimited" else "object"
+
+
 def explain_failure(reading: Reading) -> Exception | None:
     """Return why a file could not be loaded."""
     try:
         read = _describe_source(reading, all_text=True)
     except BadFile as error:
         return error
+    if message := _find_error(read):
+        return _explain_malformed(reading, message)
+    found = bad_values.find_bad_values(reading, read, unit=_get_unit(reading))
+    return reading.reject_values(found) or _explain_nested(reading, read)
+
+
+def _find_error(read: Source) -> str | None:
+    """Return why DuckDB cannot read the columns of a source; None if it can."""
+    counts = ", ".join(f"count({column})" for column in read.columns.values())
     with lend_instance() as lent:
         try:
-            counts = ", ".join(f"count({column})" for column in read.columns.values())
             lent.connection.execute(f"SELECT {counts} FROM {read.relation}").fetchall()
         except duckdb.Error as error:
-            return _explain_malformed(reading, str(error))
-    found = bad_values.find_bad_values(reading, read)
-    if found:
-        by_line = _get_layout(reading) == "newline_delimited"
-        values = [
-            BadValue(number if by_line else 0, a.attribute.name, value, kind + ("" if by_line else f" (object {number} of the file)"))
-            for number, a, value, kind in found
-        ]
-        return BadFile(str(reading.file), "the file has bad values", values)
-    return _explain_nested(reading, read)
+            return str(error)
+    return None
 
 
 def _explain_nested(reading: Reading, read: Source) -> BadFile | None:
     """Return the values inside structs and arrays that are not valid for their fields, each with its path."""
-    typed = _describe_source(reading, all_text=False)
+    message = _find_error(_describe_source(reading, all_text=False))
+    if message is None:
+        return None
     tests = [
         (f"{a.attribute.name}{path}".replace('"', ""), ddl, _build_leaf_test(read.columns[a.attribute.name], path, ddl))
         for a in reading.attributes
         if a.attribute.name in read.columns and (a.definition is None or a.attribute.array)
         for path, ddl in _list_leaves(reading, a.attribute, a.attribute.array)
     ]
-    with lend_instance() as lent:
-        try:
-            lent.connection.execute(
-                f"SELECT {', '.join(f'count({column})' for column in typed.columns.values())} FROM {typed.relation}"
-            ).fetchall()
-        except duckdb.Error as error:
-            message = str(error)
-        else:
-            return None
-        if not tests:
-            return _explain_malformed(reading, message)
-        union = " UNION ALL ".join(f"SELECT record, {index}, {sql} AS value FROM numbered" for index, (_, _, sql) in enumerate(tests))
-        query = (
-            f"WITH numbered AS (SELECT row_number() OVER () AS record, * FROM {read.relation}) "
-            f"SELECT * FROM ({union}) WHERE value IS NOT NULL ORDER BY ALL LIMIT {bad_values.MOST}"
-        )
-        rows = lent.connection.execute(query).fetchall()
-    if not rows:
-        return _explain_malformed(reading, message)
-    by_line = _get_layout(reading) == "newline_delimited"
+    union = " UNION ALL ".join(f"SELECT record, {index}, {sql} AS value FROM numbered" for index, (_, _, sql) in enumerate(tests))
+    query = (
+        f"WITH numbered AS (SELECT row_number() OVER () AS record, * FROM {read.relation}) "
+        f"SELECT * FROM ({union}) WHERE value IS NOT NULL ORDER BY ALL LIMIT {bad_values.MOST}"
+    )
+    unit = _get_unit(reading)
     values = [
-        BadValue(
-            number if by_line else 0,
-            tests[index][0],
-            value[:200],
-            f"of type {tests[index][1]}" + ("" if by_line else f" (object {number} of the file)"),
-        )
-        for number, index, value in rows
+        bad_values.make_bad_value(record, unit, f"of type {tests[index][1]}", tests[index][0], value[: bad_values.SHOWN])
+        for record, index, value in (fetch_rows(query) if tests else ())
     ]
-    return BadFile(str(reading.file), "the file has bad values", values)
+    return reading.reject_values(values) or _explain_malformed(reading, message)
 
 
 def _list_leaves(reading: Reading, attribute: Attribute, array: bool) -> list[tuple[str, str]]:
@@ -330,11 +290,11 @@ def _explain_malformed(reading: Reading, message: str) -> BadFile:
     if _get_layout(reading) != "array" and _begins_with_array(reading):
         hint = "; the file is an array of objects: set metadata.array: true"
     number = _find_malformed_line(reading) or (int(line.group(1)) if line else 0)
-    return BadFile(str(reading.file), "the file cannot be read", [BadValue(number, "", None, _shorten_reason(message) + hint)])
+    return reading.reject(_shorten_reason(message) + hint, number)
 
 
 def _begins_with_array(reading: Reading) -> bool:
-    with encodings.open_text(reading.file, encodings.get_codec(reading.table), errors="replace") as text:
+    with encodings.open_text(reading.file, reading.codec) as text:
         return text.read(4096).lstrip().startswith("[")
 
 
@@ -343,7 +303,7 @@ def _find_malformed_line(reading: Reading) -> int:
     if _get_layout(reading) != "newline_delimited":
         return 0
     number = 1
-    with encodings.open_text(reading.file, encodings.get_codec(reading.table), errors="replace") as text:
+    with encodings.open_text(reading.file, reading.codec) as text:
         try:
             for line in read_lines(text, _LONGEST_OBJECT):
                 if line.strip():

@@ -44,11 +44,11 @@ def describe_source(reading: Reading) -> Source:
             texts.add(name)
         if there is None:
             if typed.required and attribute.default is None:
-                problems.append(BadValue(0, "", None, f"the file lacks the column '{name}'{suggest_name(name, types)}"))
+                problems.append(BadValue(0, f"the file lacks the column '{name}'{suggest_name(name, types)}"))
             columns[name] = f"CAST(NULL AS {'VARCHAR' if from_text else wanted})"
         elif not from_text and get_shape(types[there]) != get_shape(wanted):
             reason = f"column '{name}' has the type {types[there]} in the file, but {wanted} in the table"
-            problems.append(BadValue(0, "", None, reason[: 2 * bad_values.SHOWN]))
+            problems.append(BadValue(0, reason[: 2 * bad_values.SHOWN]))
         else:
             try:
                 columns[name] = f"CAST({quote(there)} AS VARCHAR)" if from_text else _convert(quote(there), types[there], wanted, name)
@@ -70,13 +70,10 @@ def _report_rejected_columns(reading: Reading, types: Mapping[str, str]) -> None
     known = {typed.attribute.name for typed in reading.attributes}
     renamed = [name for name in there if name not in known]
     zoneless = [name for name in there if _ZONELESS.search(types[name])]
-    if (renamed or zoneless) and _has_rows(reading):
-        for names, what in (
-            (renamed, "Parquet columns whose case differs from that of their attribute"),
-            (zoneless, "Parquet timestamps without a zone"),
-        ):
-            if names:
-                report_rejected_file(reading.session, reading.table, f"{what}: {', '.join(names)}")
+    rejected = {"Parquet columns whose case differs from that of their attribute": renamed, "Parquet timestamps without a zone": zoneless}
+    for what, names in rejected.items():
+        if names and _has_rows(reading):
+            report_rejected_file(reading.session, reading.table, f"{what}: {', '.join(names)}")
 
 
 def _has_rows(reading: Reading) -> bool:
@@ -124,39 +121,26 @@ def explain_failure(reading: Reading) -> Exception | None:
         read = describe_source(reading)
     except BadFile as error:
         return error
-    found = bad_values.find_bad_values(reading, read, [*_list_conversions(reading), *_list_other_tests(reading, read)])
-    values = [BadValue(0, a.attribute.name, value, f"{kind} (row {number} of the file)") for number, a, value, kind in found]
-    return BadFile(str(reading.file), "the file has bad values", values) if values else None
+    return reading.reject_values(bad_values.find_bad_values(reading, read, _list_tests(reading, read), unit="row"))
 
 
-def _list_conversions(reading: Reading) -> Iterator[bad_values.Test]:
-    """Yield the tests for values that have another type in the file."""
+def _list_tests(reading: Reading, read: Source) -> Iterator[bad_values.Test]:
+    """Yield the tests for values that have another type in the file, and then the others, for which values that do not fit are missing."""
     types = _read_types(reading)
-    for typed in reading.attributes:
-        there = _find_column(typed, types)
-        if there is None or typed.attribute.ignore:
-            continue
-        wanted = _get_wanted_type(reading, typed)
-        rule = get_rule(reading.session.project, reading.table, typed)
-        if types[there] != wanted and not rule.from_text:
-            kept = restrict_type(types[there], wanted)
-            test = f"NOT {fits(f'CAST({quote(there)} AS {kept})', kept, wanted)}"
-            yield bad_values.Test(typed, quote(there), test, rule.kind)
-
-
-def _list_other_tests(reading: Reading, read: Source) -> Iterator[bad_values.Test]:
-    """Yield the other tests. Values whose conversion fails count as missing here."""
-    types = _read_types(reading)
-    columns = {}
+    columns, raws = dict(read.columns), {}
     for typed in reading.attributes:
         name = typed.attribute.name
-        if name not in read.columns:
-            continue
         there = _find_column(typed, types)
+        if there is None:
+            continue
+        raws[name] = quote(there)
         wanted = _get_wanted_type(reading, typed)
-        if there is None or name in read.texts or types[there] == wanted:
-            columns[name] = read.columns[name]
-        else:
-            columns[name] = f"TRY_CAST(CAST({quote(there)} AS {restrict_type(types[there], wanted)}) AS {wanted})"
-    raws = {a.attribute.name: quote(there) for a in reading.attributes if (there := _find_column(a, types)) is not None}
+        if name in read.texts or types[there] == wanted:
+            continue
+        kept = restrict_type(types[there], wanted)
+        value = f"CAST({quote(there)} AS {kept})"
+        columns[name] = f"TRY_CAST({value} AS {wanted})"
+        if not typed.attribute.ignore:
+            kind = get_rule(reading.session.project, reading.table, typed).kind
+            yield bad_values.Test(typed, quote(there), f"NOT {fits(value, kept, wanted)}", kind)
     yield from bad_values.list_tests(reading, Source(read.relation, columns, read.texts, raws))

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import IO, Protocol
 
@@ -9,12 +10,29 @@ LONGEST_LINE = 2_097_152
 """Maximum number of characters in a line. DuckDB: max_line_size of read_csv."""
 
 
-class LineTooLong(Exception):
-    """A line is too long for DuckDB.
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How the records of a delimited text file are written.
 
     Attributes:
-        line: its number, from 1.
+        separator: the text between fields.
+        quote: the character around fields; may be empty.
+        escape: the character before a quote that is part of a value; may be empty.
+        header: whether the first record names the columns.
+        skip: number of lines before the first record.
+        longest: maximum number of characters in a line.
     """
+
+    separator: str
+    quote: str
+    escape: str
+    header: bool = True
+    skip: int = 0
+    longest: int = LONGEST_LINE
+
+
+class LineTooLong(Exception):
+    """A line, whose number from 1 is ``line``, is too long for DuckDB."""
 
     def __init__(self, line: int) -> None:
         self.line = line
@@ -22,11 +40,7 @@ class LineTooLong(Exception):
 
 
 class LineEnds:
-    """A string that remembers how its last line ended.
-
-    Attributes:
-        last: its line end; empty if the text ends without one.
-    """
+    """A text file that remembers how its last line ended: ``last`` is the line end; empty if the text ends without one."""
 
     def __init__(self, text: IO[str]) -> None:
         self._text = text
@@ -44,7 +58,7 @@ class _Lines(Protocol):
 
 
 def read_lines(text: _Lines, longest: int = LONGEST_LINE) -> Iterator[str]:
-    """Yield the lines of a string with their ends.
+    """Yield the lines of a text file with their ends.
 
     Raises:
         LineTooLong: a line has more than ``longest`` characters.
@@ -57,20 +71,11 @@ def read_lines(text: _Lines, longest: int = LONGEST_LINE) -> Iterator[str]:
         number += 1
 
 
-def read_records(
-    text: _Lines, separator: str, quote: str, escape: str, *, blank: bool = False, longest: int = LONGEST_LINE
-) -> Iterator[tuple[int, str]]:
+def read_records(text: _Lines, layout: Layout, *, blank: bool = False) -> Iterator[tuple[int, str]]:
     """Yield the line on which each record begins (from 1) and its text without line end.
 
-    A field that begins with a quote ends with a quote, and may contain line ends.
-
-    Args:
-        text: the file.
-        separator: the text between fields.
-        quote: the character around fields; may be empty.
-        escape: the character before a quote that is part of a value; may be empty.
-        blank: whether empty lines are records, as in DuckDB if there is one column.
-        longest: maximum number of characters in a line.
+    A field that begins with a quote ends with a quote, and may contain line ends. Empty lines are records only if ``blank`` is set, as in
+    DuckDB if there is one column.
 
     Raises:
         LineTooLong: a line, or a record of several lines, is too long.
@@ -78,17 +83,15 @@ def read_records(
     pieces: list[str] = []
     size = 0
     begin = 1
-    for number, line in enumerate(read_lines(text, longest), 1):
+    for number, line in enumerate(read_lines(text, layout.longest), 1):
         if not pieces:
             begin = number
-        if (quote and quote in line) or pieces:
-            open_field = _is_open(line, separator, quote, escape, inside=bool(pieces))
-            if open_field:
-                pieces.append(line)
-                size += len(line)
-                if size > 8 * longest:
-                    raise LineTooLong(begin)
-                continue
+        if (pieces or (layout.quote and layout.quote in line)) and _is_open(line, layout, inside=bool(pieces)):
+            pieces.append(line)
+            size += len(line)
+            if size > 8 * layout.longest:
+                raise LineTooLong(begin)
+            continue
         record = "".join([*pieces, line]).rstrip("\r\n")
         pieces.clear()
         size = 0
@@ -98,43 +101,39 @@ def read_records(
         yield begin, "".join(pieces)
 
 
-def _is_open(line: str, separator: str, quote: str, escape: str, *, inside: bool) -> bool:
+def _is_open(line: str, layout: Layout, *, inside: bool) -> bool:
     """Return whether a quoted field is still open at the end of a line."""
-    start, rest = _compile_patterns(separator, quote, escape)
+    start, rest = _compile_patterns(layout.quote, layout.escape)
     position = 0
     while True:
+        if not inside:
+            opened = start.match(line, position)
+            inside, position = opened is not None, opened.end() if opened else position
         if inside:
             closed = rest.match(line, position)
             if closed is None:
                 return True
-            position = closed.end()
-            following = line.find(separator, position)
-            if following < 0:
-                return False
-            position = following + len(separator)
-        opened = start.match(line, position)
-        if opened is None:
-            following = line.find(separator, position)
-            if following < 0:
-                return False
-            position, inside = following + len(separator), False
-            continue
-        position, inside = opened.end(), True
+            inside, position = False, closed.end()
+        following = line.find(layout.separator, position)
+        if following < 0:
+            return False
+        position = following + len(layout.separator)
 
 
 @lru_cache(maxsize=16)
-def _compile_patterns(separator: str, quote: str, escape: str) -> tuple[re.Pattern[str], re.Pattern[str]]:
+def _compile_patterns(quote: str, escape: str) -> tuple[re.Pattern[str], re.Pattern[str]]:
     """Return two patterns: the beginning of a quoted field, and the rest of the field up to its closing quote."""
     q, e = re.escape(quote), re.escape(escape)
     escaped = f"|{e}." if escape and escape != quote else ""
     return re.compile(f" *{q}"), re.compile(f"(?:[^{q}{e}]{escaped}|{q}{q})*{q}", re.DOTALL)
 
 
-def split_record(record: str, separator: str, quote: str, escape: str) -> list[str]:
+def split_record(record: str, layout: Layout) -> list[str]:
     """Return the fields of a record, without their quotes."""
+    separator, quote, escape = layout.separator, layout.quote, layout.escape
     if not quote or quote not in record:
         return record.split(separator)
-    start, rest = _compile_patterns(separator, quote, escape)
+    start, rest = _compile_patterns(quote, escape)
     fields = []
     position = 0
     while True:
@@ -144,16 +143,12 @@ def split_record(record: str, separator: str, quote: str, escape: str) -> list[s
         following = record.find(separator, after)
         end = following if following >= 0 else len(record)
         if opened and closed:
-            value = _unescape(record[opened.end() : closed.end() - 1], quote, escape)
-            fields.append(value + record[after:end].rstrip(" "))
+            value = record[opened.end() : closed.end() - 1]
+            if escape and escape != quote:
+                value = re.sub(f"{re.escape(escape)}(.)", r"\1", value, flags=re.DOTALL)
+            fields.append(value.replace(quote + quote, quote) + record[after:end].rstrip(" "))
         else:
             fields.append(record[position:end])
         if following < 0:
             return fields
         position = following + len(separator)
-
-
-def _unescape(value: str, quote: str, escape: str) -> str:
-    if escape and escape != quote:
-        value = re.sub(f"{re.escape(escape)}(.)", r"\1", value, flags=re.DOTALL)
-    return value.replace(quote + quote, quote)

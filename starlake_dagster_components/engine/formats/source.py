@@ -1,7 +1,7 @@
 """Define the interface of file formats."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,31 +10,29 @@ import duckdb
 
 from ...project.model import Table
 from ..ddl import TypedAttribute
-from ..engine_errors import BadSetting
+from ..engine_errors import BadFile, BadSetting, BadValue
 from ..instances import lend_instance
 from ..scratch import Scratch
 from ..session import Session
 from ..sqltext import quote_literal
-
-_WILDCARD = re.compile(r"([\[*?])")
+from .encodings import get_codec, is_compressed
 
 
 def quote_file(file: Path) -> str:
     """Return a file as an argument for DuckDB's readers. Its name is never treated as a pattern."""
-    escaped = _WILDCARD.sub(r"[\1]", str(file))
+    escaped = re.sub(r"([\[*?])", r"[\1]", str(file))
     return f"[{quote_literal(escaped)}]"
 
 
-def is_compressed(file: Path) -> bool:
-    """Return whether a file is compressed, according to its name."""
-    return file.name.lower().endswith(".gz")
+def build_call(reader: str, file: Path, parameters: Mapping[str, str], types: Mapping[str, str] | None = None) -> str:
+    """Return a call of DuckDB's reader of a text format, with parameters as SQL. ``types`` are the names and types of the columns.
 
-
-def describe_compression(file: Path) -> str:
-    """Return the parameters with which DuckDB decompresses a text file according to its name, and reads no columns from the names of
-    folders.
+    The reader decompresses the file according to its name, and reads no columns from the names of folders.
     """
-    return f"compression = '{'gzip' if is_compressed(file) else 'none'}', hive_partitioning = false"
+    given = {"compression": "'gzip'" if is_compressed(file) else "'uncompressed'", "hive_partitioning": "false", **parameters}
+    if types is not None:
+        given["columns"] = "{" + ", ".join(f"{quote_literal(name)}: {quote_literal(ddl)}" for name, ddl in types.items()) + "}"
+    return f"{reader}({quote_file(file)}, {', '.join(f'{name} = {value}' for name, value in given.items())})"
 
 
 def read_options(table: Table, reader: str) -> dict[str, str]:
@@ -67,6 +65,11 @@ class Reading:
     scratch: Scratch
 
     @property
+    def codec(self) -> str:
+        """Python's name for the file's encoding."""
+        return get_codec(self.table)
+
+    @property
     def in_file(self) -> list[TypedAttribute]:
         """The attributes that a file must contain: all except those that a script computes."""
         return [a for a in self.attributes if not a.attribute.script]
@@ -75,6 +78,14 @@ class Reading:
     def changed(self) -> list[TypedAttribute]:
         """The attributes whose script refers to the attribute itself, so that it changes a column of the file."""
         return [a for a in self.attributes if a.attribute.script and _names_itself(a)]
+
+    def reject(self, reason: str, line: int = 0, *, summary: str = "the file cannot be read") -> BadFile:
+        """Return the exception for a file with one problem; ``line`` is 0 if it is unknown."""
+        return BadFile(str(self.file), summary, [BadValue(line, reason)])
+
+    def reject_values(self, values: Sequence[BadValue]) -> BadFile | None:
+        """Return the exception for a file with bad values; None if there are none."""
+        return BadFile(str(self.file), "the file has bad values", values) if values else None
 
 
 def _names_itself(typed: TypedAttribute) -> bool:
