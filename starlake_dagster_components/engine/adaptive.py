@@ -1,12 +1,16 @@
 """``writeStrategy.types``: conditions in Scala that choose the strategy for a file. Starlake: AdaptiveWriteStrategy, CompilerUtils.
 
-Conditions are evaluated by a small parser of comparisons, ``&& || !``, sums, ``group("name")`` of the table's pattern,
-the size of the file and the days that Starlake offers. They are never run as code.
+Supported are comparisons, ``&& || !``, arithmetic, some methods of strings, ``group("name")`` of the table's pattern, the size of the file
+and the days that Starlake offers. Conditions are never run as code: Python's parser reads them, because its syntax for these expressions is
+almost the same, and all other syntax is rejected.
 """
 
+import ast
+import functools
+import keyword
+import operator
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone, tzinfo
 from pathlib import Path
 from typing import Any
@@ -18,6 +22,8 @@ from ..project.model import Table
 from .engine_errors import BadSetting, NotSupported
 
 _TOKEN = re.compile(r'\s*(?:("(?:[^"\\]|\\.)*")|(\d+)[LlDdFf]?|([A-Za-z_]\w*)|(==|!=|<=|>=|&&|\|\||[<>!()+\-*/%.,]))')
+_IN_PYTHON = {"&&": "and", "||": "or", "!": "~"}
+"""Operators whose equivalents in Python have another name. ``not`` would bind less tightly than ``!``."""
 _METHODS: Mapping[str, Callable[..., Any]] = {
     "equals": lambda value, other: value == other,
     "startsWith": lambda value, other: value.startswith(other),
@@ -34,18 +40,27 @@ _METHODS: Mapping[str, Callable[..., Any]] = {
     "isEmpty": lambda value: not value,
     "nonEmpty": bool,
 }
-_COMPARE: Mapping[str, Callable[[Any, Any], bool]] = {
-    "==": lambda a, b: a == b,
-    "!=": lambda a, b: a != b,
-    "<": lambda a, b: a < b,
-    "<=": lambda a, b: a <= b,
-    ">": lambda a, b: a > b,
-    ">=": lambda a, b: a >= b,
+_OPERATORS: Mapping[type[ast.AST], Callable[..., Any]] = {
+    ast.Eq: operator.eq,
+    ast.NotEq: operator.ne,
+    ast.Lt: operator.lt,
+    ast.LtE: operator.le,
+    ast.Gt: operator.gt,
+    ast.GtE: operator.ge,
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.floordiv,
+    ast.Mod: operator.mod,
+    ast.USub: operator.neg,
+    ast.Invert: operator.not_,
+    ast.And: lambda one, other: one and other,
+    ast.Or: lambda one, other: one or other,
 }
 
 
 class _Unknown(Exception):
-    """A condition uses syntax that the parser does not support."""
+    """A condition uses syntax that is not supported."""
 
 
 def choose_strategy(table: Table, file: Path, zone: str | None = None, now: datetime | None = None) -> str:
@@ -63,13 +78,12 @@ def choose_strategy(table: Table, file: Path, zone: str | None = None, now: date
     """
     written = table.metadata.write_strategy
     types = written.types if written else {}
-    context = _make_context(table, file, _find_zone(table, zone), now)
-    place = table.origin.locate("metadata.writeStrategy.types")
+    values = _list_values(table, file, _find_zone(table, zone), now)
     fulfilled = []
     for kind, condition in types.items():
         where = table.origin.locate(f"metadata.writeStrategy.types.{kind}")
         try:
-            value = _Parser(str(condition), context).evaluate()
+            value = _evaluate(_parse(str(condition), values), values)
         except _Unknown as error:
             raise NotSupported(
                 where, f"the condition of {kind}, '{condition}', is not supported by the embedded engine: {error}"
@@ -82,6 +96,7 @@ def choose_strategy(table: Table, file: Path, zone: str | None = None, now: date
             fulfilled.append(kind)
     if len(fulfilled) != 1:
         found = f"several write strategies ({', '.join(fulfilled)})" if fulfilled else "no write strategy"
+        place = table.origin.locate("metadata.writeStrategy.types")
         raise BadSetting(place, f"{table.full_name}: {found} for {file.name}: exactly one condition must be true")
     return fulfilled[0].upper()
 
@@ -95,13 +110,8 @@ def _find_zone(table: Table, name: str | None) -> tzinfo:
         raise BadSetting(table.origin.locate("metadata.writeStrategy.types"), f"unknown time zone '{name}'") from error
 
 
-@dataclass(frozen=True, slots=True)
-class _Context:
-    values: Mapping[str, Any]
-    group: Callable[[Any], str]
-
-
-def _make_context(table: Table, file: Path, zone: tzinfo, now: datetime | None) -> _Context:
+def _list_values(table: Table, file: Path, zone: tzinfo, now: datetime | None) -> Mapping[str, Any]:
+    """Return the names that a condition may use, with their values."""
     today = (now or datetime.now(timezone.utc)).astimezone(zone)
     found = file.stat()
     day = datetime.fromtimestamp(found.st_mtime, zone)
@@ -119,119 +129,52 @@ def _make_context(table: Table, file: Path, zone: tzinfo, now: datetime | None) 
             raise IndexError("the file does not match the pattern")
         return match.group(name) or ""
 
-    return _Context(values, group)
+    return {**values, "group": group}
 
 
-class _Parser:
-    """Evaluates one condition."""
+def _parse(condition: str, values: Mapping[str, Any]) -> ast.expr:
+    """Return the syntax tree of a condition."""
+    words: list[str] = []
+    at, text = 0, condition.strip()
+    while at < len(text):
+        match = _TOKEN.match(text, at)
+        if match is None:
+            raise _Unknown(f"'{text[at:].strip()}'")
+        string, number, word, sign = match.groups()
+        if keyword.iskeyword(word or ""):
+            raise _Unknown(f"'{word}'{suggest_name(word, values)}")
+        literal = repr(re.sub(r"\\(.)", r"\1", string[1:-1])) if string else str(int(number)) if number else ""
+        words.append(literal or word or _IN_PYTHON.get(sign, sign))
+        at = match.end()
+    try:
+        return ast.parse(" ".join(words), mode="eval").body
+    except SyntaxError as error:
+        raise _Unknown(error.msg) from error
 
-    def __init__(self, text: str, context: _Context) -> None:
-        self._context = context
-        self._tokens: list[str] = []
-        at = 0
-        text = text.strip()
-        while at < len(text):
-            match = _TOKEN.match(text, at)
-            if match is None:
-                raise _Unknown(f"'{text[at:].strip()}'")
-            self._tokens.append(next(group for group in match.groups() if group is not None))
-            at = match.end()
-        self._at = 0
 
-    def evaluate(self) -> Any:
-        value = self._parse_or()
-        if self._at < len(self._tokens):
-            raise _Unknown(f"'{self._tokens[self._at]}'")
-        return value
-
-    def _peek(self) -> str:
-        return self._tokens[self._at] if self._at < len(self._tokens) else ""
-
-    def _take(self, *tokens: str) -> str:
-        token = self._peek()
-        if token in tokens:
-            self._at += 1
-            return token
-        return ""
-
-    def _parse_or(self) -> Any:
-        value = self._parse_and()
-        while self._take("||"):
-            # Both sides are read, regardless of the first one's value.
-            other = self._parse_and()
-            value = value or other
-        return value
-
-    def _parse_and(self) -> Any:
-        value = self._parse_comparison()
-        while self._take("&&"):
-            other = self._parse_comparison()
-            value = value and other
-        return value
-
-    def _parse_comparison(self) -> Any:
-        value = self._parse_sum()
-        while sign := self._take(*_COMPARE):
-            value = _COMPARE[sign](value, self._parse_sum())
-        return value
-
-    def _parse_sum(self) -> Any:
-        value = self._parse_product()
-        while sign := self._take("+", "-"):
-            other = self._parse_product()
-            value = value + other if sign == "+" else value - other
-        return value
-
-    def _parse_product(self) -> Any:
-        value = self._parse_unary()
-        while sign := self._take("*", "/", "%"):
-            other = self._parse_unary()
-            value = value * other if sign == "*" else value // other if sign == "/" else value % other
-        return value
-
-    def _parse_unary(self) -> Any:
-        if self._take("!"):
-            return not self._parse_unary()
-        if self._take("-"):
-            return -self._parse_unary()
-        value = self._parse_atom()
-        while self._take("."):
-            value = self._call_method(value)
-        return value
-
-    def _call_method(self, value: Any) -> Any:
-        name = self._peek()
-        self._at += 1
-        if name not in _METHODS:
-            raise _Unknown(f"'.{name}'{suggest_name(name, _METHODS)}")
-        return _METHODS[name](value, *self._parse_arguments()) if self._peek() == "(" else _METHODS[name](value)
-
-    def _parse_arguments(self) -> list[Any]:
-        self._expect_token("(")
-        values = []
-        while not self._take(")"):
-            values.append(self._parse_or())
-            if not self._take(",") and self._peek() != ")":
-                raise _Unknown(f"'{self._peek()}'")
-        return values
-
-    def _parse_atom(self) -> Any:
-        token = self._peek()
-        self._at += 1
-        if token == "(":
-            value = self._parse_or()
-            self._expect_token(")")
+def _evaluate(node: ast.expr, values: Mapping[str, Any]) -> Any:
+    """Return the value of a part of a condition. Both sides of ``&&`` and ``||`` are always evaluated."""
+    evaluate = functools.partial(_evaluate, values=values)
+    match node:
+        case ast.Constant(value):
             return value
-        if token.startswith('"'):
-            return re.sub(r"\\(.)", r"\1", token[1:-1])
-        if token.isdigit():
-            return int(token)
-        if token == "group":
-            return self._context.group(*self._parse_arguments())
-        if token in self._context.values:
-            return self._context.values[token]
-        raise _Unknown(f"'{token}'{suggest_name(token, self._context.values)}")
-
-    def _expect_token(self, token: str) -> None:
-        if not self._take(token):
-            raise _Unknown(f"'{token}' is missing")
+        case ast.Name(name) if name in values and name != "group":
+            return values[name]
+        case ast.BoolOp(sign, parts):
+            return functools.reduce(_OPERATORS[type(sign)], map(evaluate, parts))
+        case ast.UnaryOp(ast.USub() | ast.Invert() as sign, operand):
+            return _OPERATORS[type(sign)](evaluate(operand))
+        case ast.BinOp(left, sign, right) if type(sign) in _OPERATORS:
+            return _OPERATORS[type(sign)](evaluate(left), evaluate(right))
+        case ast.Compare(left, signs, others):
+            value = evaluate(left)
+            for comparison, other in zip(signs, others, strict=True):
+                value = _OPERATORS[type(comparison)](value, evaluate(other))
+            return value
+        case ast.Call(ast.Name("group"), arguments):
+            return values["group"](*map(evaluate, arguments))
+        case ast.Attribute(value, name) | ast.Call(ast.Attribute(value, name)):
+            if name not in _METHODS:
+                raise _Unknown(f"'.{name}'{suggest_name(name, _METHODS)}")
+            return _METHODS[name](evaluate(value), *map(evaluate, node.args if isinstance(node, ast.Call) else ()))
+    raise _Unknown(f"'{ast.unparse(node)}'{suggest_name(node.id, values) if isinstance(node, ast.Name) else ''}")

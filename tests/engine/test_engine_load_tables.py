@@ -1,5 +1,6 @@
 """Loading files: changes of schemas, SQL before and after a load, strategies by file, expectations and audit."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -97,6 +98,31 @@ def test_a_strategy_chosen_by_the_file(box: Sandbox) -> None:
     assert box.rows("select id from t.x") == [(3,)]
     result = box.load("t", {"x-ODD-4": "id;name\n4;c\n"}, check=False)
     assert "no write strategy for x-ODD-4: exactly one condition must be true" in (result.reason or "")
+
+
+@pytest.mark.parametrize(
+    ("condition", "reason"),
+    [
+        ('!"".isEmpty == false && (fileSize + 1) * 2 / 3 > 4 % 3', None),
+        ('group("n").toInt == 007L || false && true', None),
+        ('group("n").startsWith("0") && "a b\\"".length == 4', None),
+        ("fileSize", "is '12', which is neither true nor false"),
+        ("fileSize / 0 == 1", "cannot be evaluated for x07: "),
+        ('group("m") == "1"', "cannot be evaluated for x07: "),
+        ("fileSiz > 1", "is not supported by the embedded engine: 'fileSiz' (did you mean 'fileSize'?)"),
+        ('group("n").beginsWith("0")', "is not supported by the embedded engine: '.beginsWith' (did you mean "),
+        ("fileSize in dayOfWeek", "is not supported by the embedded engine: 'in'"),
+        ("__import__", "is not supported by the embedded engine: '__import__'"),
+        ("(fileSize > 1", "is not supported by the embedded engine: "),
+    ],
+)
+def test_conditions_of_strategies(box: Sandbox, condition: str, reason: str | None) -> None:
+    box.table("t", "x", ID_NAME, f"format: DSV, writeStrategy: {{ types: {{ APPEND: {json.dumps(condition)} }} }}")
+    path = box.root / "metadata/load/t/x.sl.yml"
+    path.write_text(path.read_text().replace('pattern: "x.*"', 'pattern: "x(?<n>[0-9]+)"'))
+    result = box.load("t", {"x07": "id;name\n1;a\n"}, check=False)
+    assert (reason or "") in (result.reason or "")
+    assert (result.exit_code == 0) == (reason is None)
 
 
 # Expectations and audit
