@@ -9,19 +9,16 @@ from functools import lru_cache
 
 import duckdb
 
+from ..project.word_sets import split_words
 from .sqltext import quote, quote_literal
 
-_TEXT = frozenset({"VARCHAR", "TEXT", "STRING", "CHAR", "BPCHAR"})
-_NUMBER = frozenset({"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "UHUGEINT"}) | {
-    "FLOAT",
-    "DOUBLE",
-    "DECIMAL",
-}
+_NUMBERS = split_words("TINYINT SMALLINT INTEGER BIGINT HUGEINT UTINYINT USMALLINT UINTEGER UBIGINT UHUGEINT FLOAT DOUBLE DECIMAL")
+_Type = duckdb.sqltypes.DuckDBPyType
 _guard = threading.Lock()
 
 
 @lru_cache(maxsize=4096)
-def parse_type(ddl: str) -> "duckdb.sqltypes.DuckDBPyType | None":
+def parse_type(ddl: str) -> _Type | None:
     """Return a type; None if it is unknown to DuckDB without a database."""
     try:
         with _guard:
@@ -45,18 +42,15 @@ def get_shape(ddl: str) -> str:
 
 
 def fits(value: str, ddl: str, in_table: str) -> str:
-    """Return the SQL condition under which a value can be written to a column of another type without a change; true for NULL.
+    """Return the SQL condition under which a value of type ``ddl`` can be written to a column of another type unchanged; true for NULL.
 
-    Args:
-        value: SQL of the value; it occurs more than once in the result.
-        ddl: its type.
-        in_table: the column's type.
+    ``value`` is SQL, which occurs more than once in the result.
     """
     kept = f"TRY_CAST({value} AS {in_table})"
     target = normalize_type(in_table).split("(")[0]
-    if normalize_type(ddl) not in _TEXT:
+    if normalize_type(ddl) != "VARCHAR":
         same = f"TRY_CAST({kept} AS {ddl}) IS NOT DISTINCT FROM {value}"
-    elif target in _NUMBER:
+    elif target in _NUMBERS:
         same = f"CAST({kept} AS DOUBLE) = TRY_CAST({value} AS DOUBLE)"
     elif target == "DATE":
         same = f"CAST({kept} AS TIMESTAMP) = TRY_CAST({value} AS TIMESTAMP)"
@@ -66,25 +60,13 @@ def fits(value: str, ddl: str, in_table: str) -> str:
 
 
 def convert(value: str, ddl: str, in_table: str, column: str) -> str:
-    """Return the SQL that converts a value to a column of another type, or raises an error if it does not fit.
-
-    Args:
-        value: SQL of the value; it occurs more than once in the result.
-        ddl: its type.
-        in_table: the column's type.
-        column: the column, for the message.
-    """
+    """Return the SQL that converts a value as in :func:`fits`, or raises an error that names the column if the value does not fit."""
     rejected = f"error({quote_literal(f'column {column}: a value does not fit the type {in_table} of the table')})"
     return f"CASE WHEN {fits(value, ddl, in_table)} THEN CAST({value} AS {in_table}) ELSE CAST({rejected} AS {in_table}) END"
 
 
 class OtherFieldsError(Exception):
-    """Two structs do not have a field in common.
-
-    Attributes:
-        found: the names of the fields of one struct.
-        wanted: the names of the fields of the other one.
-    """
+    """Two structs have no field in common. ``found`` are the fields of one, and ``wanted`` those of the other."""
 
     def __init__(self, found: Sequence[str], wanted: Sequence[str]) -> None:
         self.found = found
@@ -102,7 +84,7 @@ def restrict_type(ddl: str, wanted: str) -> str:
     return ddl if one is None or other is None else _restrict(one, other)
 
 
-def _restrict(one: "duckdb.sqltypes.DuckDBPyType", other: "duckdb.sqltypes.DuckDBPyType") -> str:
+def _restrict(one: _Type, other: _Type) -> str:
     if one.id == other.id == "list":
         return f"{_restrict(_get_element(one), _get_element(other))}[]"
     if not one.id == other.id == "struct":
@@ -114,12 +96,12 @@ def _restrict(one: "duckdb.sqltypes.DuckDBPyType", other: "duckdb.sqltypes.DuckD
     return f"STRUCT({', '.join(fields)})"
 
 
-def _get_element(one: "duckdb.sqltypes.DuckDBPyType") -> "duckdb.sqltypes.DuckDBPyType":
+def _get_element(one: _Type) -> _Type:
     return _get_fields(one)[0][1]
 
 
-def _get_fields(one: "duckdb.sqltypes.DuckDBPyType") -> "list[tuple[str, duckdb.sqltypes.DuckDBPyType]]":
-    return [(name, field) for name, field in one.children if isinstance(field, duckdb.sqltypes.DuckDBPyType)]
+def _get_fields(one: _Type) -> list[tuple[str, _Type]]:
+    return [(name, field) for name, field in one.children if isinstance(field, _Type)]
 
 
 def find_missing_fields(existing: str, wanted: str) -> list[tuple[tuple[str, ...], str]]:
@@ -131,9 +113,7 @@ def find_missing_fields(existing: str, wanted: str) -> list[tuple[tuple[str, ...
     return [] if one is None or other is None else _list_missing(one, other, ())
 
 
-def _list_missing(
-    one: "duckdb.sqltypes.DuckDBPyType", other: "duckdb.sqltypes.DuckDBPyType", path: tuple[str, ...]
-) -> list[tuple[tuple[str, ...], str]]:
+def _list_missing(one: _Type, other: _Type, path: tuple[str, ...]) -> list[tuple[tuple[str, ...], str]]:
     if one.id == other.id == "list":
         return _list_missing(_get_element(one), _get_element(other), (*path, "element"))
     if not one.id == other.id == "struct":

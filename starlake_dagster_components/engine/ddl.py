@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from ..errors import suggest_name
 from ..project.model import Attribute, Origin, Project, Table, TypeDefinition
+from .casts import normalize_type
 from .database import Column, Database
 from .engine_errors import BadSetting
 from .sqltext import quote, quote_literal, quote_path
@@ -56,7 +57,7 @@ class TypedAttribute:
     @property
     def is_text(self) -> bool:
         """True if the column holds text."""
-        return self.type.upper().split("(")[0] in ("VARCHAR", "TEXT", "STRING", "CHAR", "BPCHAR")
+        return normalize_type(self.type) == "VARCHAR"
 
 
 def resolve_attributes(project: Project, table: Table) -> list[TypedAttribute]:
@@ -66,31 +67,23 @@ def resolve_attributes(project: Project, table: Table) -> list[TypedAttribute]:
         BadSetting: an attribute has an unknown type, or two have the same name in the table.
     """
     tops = {a.name: a for a in table.attributes}
-    found = [_resolve_attribute(project, table, a, tops) for a in table.attributes]
     names: dict[str, str] = {}
-    for one in found:
-        if one.attribute.ignore:
-            continue
-        key = one.attribute.final_name.lower()
-        if key in names:
-            raise BadSetting(
-                table.origin.locate("attributes"),
-                f"{table.full_name}: attributes '{names[key]}' and '{one.attribute.name}' are both called '{one.attribute.final_name}' "
-                "in the table",
-            )
-        names[key] = one.attribute.name
-    return found
+    for one in table.attributes:
+        key = one.final_name.lower()
+        if key in names and not one.ignore:
+            reason = f"{table.full_name}: attributes '{names[key]}' and '{one.name}' are both called '{one.final_name}' in the table"
+            raise BadSetting(table.origin.locate("attributes"), reason)
+        if not one.ignore:
+            names[key] = one.name
+    return [_resolve_attribute(project, table, a, tops) for a in table.attributes]
 
 
 def _resolve_attribute(project: Project, table: Table, attribute: Attribute, tops: Mapping[str, Attribute]) -> TypedAttribute:
     if attribute.attributes or attribute.type == "struct":
-        fields = ", ".join(
-            f"{quote(a.final_name)} {_get_nested_type(project, table, a, tops)}" for a in attribute.attributes if not a.ignore
-        )
         # Starlake: a struct or an array is never NOT NULL.
-        return TypedAttribute(attribute, f"STRUCT({fields}){'[]' if attribute.array else ''}", None, False)
+        return TypedAttribute(attribute, _get_struct_type(project, table, attribute, tops), None, False)
     definition = _find_definition(project, table.origin, attribute)
-    ddl = _get_scalar(definition, _PRIMITIVES)
+    ddl = get_scalar_type(definition)
     return TypedAttribute(attribute, ddl + ("[]" if attribute.array else ""), definition, attribute.required and not attribute.array)
 
 
@@ -100,36 +93,29 @@ def get_nested_type(project: Project, table: Table, attribute: Attribute) -> str
 
 
 def _get_nested_type(project: Project, table: Table, attribute: Attribute, tops: Mapping[str, Attribute]) -> str:
-    suffix = "[]" if attribute.array else ""
     if attribute.attributes or attribute.type == "struct":
-        fields = ", ".join(
-            f"{quote(a.final_name)} {_get_nested_type(project, table, a, tops)}" for a in attribute.attributes if not a.ignore
-        )
-        return f"STRUCT({fields}){suffix}"
+        return _get_struct_type(project, table, attribute, tops)
+    suffix = "[]" if attribute.array else ""
     # Starlake looks up types by name alone, so a field with the name of a column has the column's type.
     top = tops.get(attribute.name)
     if top is not None and not top.attributes and top.type != "struct":
-        return _get_scalar(_find_definition(project, table.origin, top), _PRIMITIVES) + suffix
+        return get_scalar_type(_find_definition(project, table.origin, top)) + suffix
     definition = _find_definition(project, table.origin, attribute)
-    return _get_nested_scalar(definition) + suffix
+    return (_get_decimal(definition) if definition.primitive == "decimal" else _NESTED.get(definition.primitive, "VARCHAR")) + suffix
+
+
+def _get_struct_type(project: Project, table: Table, attribute: Attribute, tops: Mapping[str, Attribute]) -> str:
+    kept = (a for a in attribute.attributes if not a.ignore)
+    fields = ", ".join(f"{quote(a.final_name)} {_get_nested_type(project, table, a, tops)}" for a in kept)
+    return f"STRUCT({fields}){'[]' if attribute.array else ''}"
 
 
 def get_scalar_type(definition: TypeDefinition) -> str:
     """Return the column type for a type of the project."""
-    return _get_scalar(definition, _PRIMITIVES)
-
-
-def _get_nested_scalar(definition: TypeDefinition) -> str:
-    if definition.primitive == "decimal":
-        return _get_decimal(definition)
-    return "BIGINT" if definition.primitive == "long" else _NESTED.get(definition.primitive, "VARCHAR")
-
-
-def _get_scalar(definition: TypeDefinition, primitives: Mapping[str, str]) -> str:
     if definition.primitive == "decimal":
         return _get_decimal(definition)
     written = definition.ddl_mapping.get("duckdb")
-    return str(written) if written else primitives.get(definition.primitive, "VARCHAR")
+    return str(written) if written else _PRIMITIVES.get(definition.primitive, "VARCHAR")
 
 
 def _get_decimal(definition: TypeDefinition) -> str:

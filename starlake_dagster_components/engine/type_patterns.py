@@ -8,82 +8,59 @@ from functools import lru_cache
 import duckdb
 
 from ..errors import Location
-from ..project.model import Table, TypeDefinition
+from ..project.model import TypeDefinition
+from ..project.word_sets import split_words
 from .engine_errors import BadSetting, NotSupported
 from .instances import lend_instance
 from .sqltext import quote_literal
 
 # Patterns of Starlake's own types in all versions. DuckDB converts these, as in Starlake's loader.
+_INTEGERS = frozenset({r"[-|\+|0-9][0-9]*", r"-?\d+"})
 _OWN: dict[str, frozenset[str]] = {
-    "string": frozenset({".*", ".+"}),
-    "variant": frozenset({".*", ".+"}),
+    **dict.fromkeys(("string", "variant"), frozenset({".*", ".+"})),
     "byte": frozenset({".", ".*"}),
-    "long": frozenset({r"[-|\+|0-9][0-9]*", r"-?\d+"}),
-    "int": frozenset({r"[-|\+|0-9][0-9]*", r"-?\d+"}),
-    "short": frozenset({r"[-|\+|0-9][0-9]*", r"-?\d+"}),
+    **dict.fromkeys(("long", "int", "short"), _INTEGERS),
     "double": frozenset({r"[-+]?\d*\.?\d+[Ee]?[-+]?\d*", r"-?\d*\.{0,1}\d+"}),
     "decimal": frozenset({r"[-+]?\d*\.?\d+[Ee]?[-+]?\d*"}),
     "boolean": frozenset({"(?i)true|yes|[y1]|t<-TF->(?i)false|no|[n0]|f", "(?i)true|yes|[y1]<-TF->(?i)false|no|[n0]"}),
     "date": frozenset({"yyyy-MM-dd", "ISO_LOCAL_DATE", "ISO_DATE"}),
+    "timestamp": frozenset({"yyyy-MM-dd HH:mm:ss", "yyyy-MM-dd'T'HH:mm:ss"})
+    | split_words(
+        "BASIC_ISO_DATE ISO_LOCAL_DATE ISO_OFFSET_DATE ISO_DATE ISO_LOCAL_DATE_TIME ISO_OFFSET_DATE_TIME ISO_ZONED_DATE_TIME "
+        "ISO_DATE_TIME ISO_ORDINAL_DATE ISO_WEEK_DATE ISO_INSTANT RFC_1123_DATE_TIME"
+    ),
 }
-_OWN_TIMESTAMPS = frozenset(
-    [
-        "yyyy-MM-dd HH:mm:ss",
-        "yyyy-MM-dd'T'HH:mm:ss",
-        "BASIC_ISO_DATE",
-        "ISO_LOCAL_DATE",
-        "ISO_OFFSET_DATE",
-        "ISO_DATE",
-        "ISO_LOCAL_DATE_TIME",
-        "ISO_OFFSET_DATE_TIME",
-        "ISO_ZONED_DATE_TIME",
-        "ISO_DATE_TIME",
-        "ISO_ORDINAL_DATE",
-        "ISO_WEEK_DATE",
-        "ISO_INSTANT",
-        "RFC_1123_DATE_TIME",
-    ]
-)
 _OWN_NAMES_ONLY = {"decimal": frozenset({r"-?\d*\.{0,1}\d+"})}
 
-# Runs of letters of java.time's DateTimeFormatter -> strptime.
-_JAVA_TO_STRPTIME = {
-    "yyyy": "%Y",
-    "uuuu": "%Y",
-    "y": "%Y",
-    "u": "%Y",
-    "yy": "%y",
-    "MM": "%m",
-    "M": "%-m",
-    "MMM": "%b",
-    "MMMM": "%B",
-    "dd": "%d",
-    "d": "%-d",
-    "DDD": "%j",
-    "HH": "%H",
-    "H": "%-H",
-    "hh": "%I",
-    "h": "%-I",
-    "mm": "%M",
-    "m": "%-M",
-    "ss": "%S",
-    "s": "%-S",
-    "SSS": "%g",
-    "SSSSSS": "%f",
-    "SSSSSSSSS": "%n",
-    "a": "%p",
-    "EEE": "%a",
-    "EEEE": "%A",
-    "Z": "%z",
-    "X": "%z",
-    "XX": "%z",
-    "XXX": "%z",
-    "x": "%z",
-    "xx": "%z",
-    "xxx": "%z",
-    "VV": "%Z",
-    "z": "%Z",
+# Code of strptime -> the runs of letters of java.time's DateTimeFormatter that it stands for.
+_STRPTIME = {
+    "%Y": "yyyy uuuu y u",
+    "%y": "yy",
+    "%m": "MM",
+    "%-m": "M",
+    "%b": "MMM",
+    "%B": "MMMM",
+    "%d": "dd",
+    "%-d": "d",
+    "%j": "DDD",
+    "%H": "HH",
+    "%-H": "H",
+    "%I": "hh",
+    "%-I": "h",
+    "%M": "mm",
+    "%-M": "m",
+    "%S": "ss",
+    "%-S": "s",
+    "%g": "SSS",
+    "%f": "SSSSSS",
+    "%n": "SSSSSSSSS",
+    "%p": "a",
+    "%a": "EEE",
+    "%A": "EEEE",
+    "%z": "Z X XX XXX x xx xxx",
+    "%Z": "VV z",
 }
+_JAVA_TO_STRPTIME = {letters: code for code, runs in _STRPTIME.items() for letters in runs.split()}
 _TF = "<-TF->"
 
 
@@ -110,7 +87,7 @@ class Form:
         return f"CASE WHEN {text} IS NULL THEN NULL WHEN {self.test(text)} THEN {made} ELSE {bad} END"
 
 
-def get_form(definition: TypeDefinition, table: Table) -> Form | None:
+def get_form(definition: TypeDefinition) -> Form | None:
     """Return the format of a type's values; None if DuckDB's own conversion is enough.
 
     Raises:
@@ -119,13 +96,10 @@ def get_form(definition: TypeDefinition, table: Table) -> Form | None:
     """
     if definition.origin is None or not definition.pattern:
         return None
-    if definition.primitive == "timestamp" and definition.pattern in _OWN_TIMESTAMPS:
-        # A wrong format of the project's own types would go unnoticed, so DuckDB converts only the patterns of Starlake's own types.
-        return None
+    # A wrong format of the project's own types would go unnoticed, so DuckDB converts only the patterns of Starlake's own types.
     if definition.pattern in _OWN.get(definition.primitive, ()) or definition.pattern in _OWN_NAMES_ONLY.get(definition.name, ()):
         return None
-    location = definition.origin.locate() if definition.origin else table.origin.locate()
-    return _make_form(definition.name, definition.primitive, definition.pattern, location)
+    return _make_form(definition.name, definition.primitive, definition.pattern, definition.origin.locate())
 
 
 @lru_cache(maxsize=1024)

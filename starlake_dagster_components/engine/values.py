@@ -38,7 +38,7 @@ def get_rule(project: Project, table: Table, typed: TypedAttribute) -> Rule:
     if typed.definition is None:
         nested = any(_needs_rule(project, table, child) for child in attribute.attributes)
         return Rule(False, typed.type, nested)
-    form = patterns.get_form(typed.definition, table)
+    form = patterns.get_form(typed.definition)
     from_text = form is not None or attribute.trim in _TRIMS or masked is not None
     if attribute.array and from_text:
         raise NotSupported(
@@ -59,24 +59,16 @@ def build_value(
     masked: bool = True,
     completed: bool = True,
 ) -> str:
-    """Return the SQL expression that computes an attribute's value from the column that was read.
+    """Return the SQL expression that computes an attribute's value from ``column``, the SQL of what was read.
 
-    Args:
-        project: the project.
-        table: the table.
-        typed: the attribute.
-        column: SQL expression of the column that was read.
-        is_text: whether the column is text.
-        checked: False = bad values are NULL instead of an error.
-        masked: False = without privacy.
-        completed: False = without defaults.
+    Bad values are an error, or NULL if ``checked`` is false. The value is without privacy unless ``masked``, and without defaults unless
+    ``completed``.
 
     Raises:
         NotSupported, BadSetting: its pattern, trim, or privacy cannot be used, or that of a field inside it.
     """
-    attribute = typed.attribute
+    attribute, found = typed.attribute, column
     rule = get_rule(project, table, typed)
-    found = column
     if typed.definition is None:
         if is_text:
             ddl = get_read_type(project, table, typed)
@@ -92,8 +84,7 @@ def build_value(
 
 def _convert_text(table: Table, typed: TypedAttribute, column: str, checked: bool, masked: bool) -> str:
     attribute = typed.attribute
-    definition = typed.definition
-    assert definition is not None
+    assert typed.definition is not None
     text = column
     if attribute.trim in _TRIMS:
         text = f"{_TRIMS[attribute.trim or '']}({text})"
@@ -101,7 +92,7 @@ def _convert_text(table: Table, typed: TypedAttribute, column: str, checked: boo
             text = f"nullif({text}, '')"
     if not typed.is_text:
         text = f"nullif({text}, '')"
-    form = patterns.get_form(definition, table)
+    form = patterns.get_form(typed.definition)
     if form is not None:
         found = form.build_expression(text, typed.type, attribute.name, checked)
     elif typed.is_text:
@@ -125,71 +116,31 @@ def _parse_masking(table: Table, typed: TypedAttribute) -> privacy.Masking | Non
     if masked is None or masked.sql is not None:
         return None
     if typed.definition is None:
-        raise NotSupported(
-            table.origin.locate(_get_key(table, attribute)),
-            f"attribute '{attribute.name}': privacy is not supported for structs; set it for their fields",
-        )
+        reason = f"attribute '{attribute.name}': privacy is not supported for structs; set it for their fields"
+        raise NotSupported(table.origin.locate(_get_key(table, attribute)), reason)
     if masked.makes_text and not typed.is_text and not attribute.array:
-        raise BadSetting(
-            table.origin.locate(_get_key(table, attribute)),
-            f"attribute '{attribute.name}': privacy {masked.name} returns a string, which a column of type {typed.type} cannot hold; "
-            "use type string",
-        )
+        reason = f"privacy {masked.name} returns a string, which a column of type {typed.type} cannot hold; use type string"
+        raise BadSetting(table.origin.locate(_get_key(table, attribute)), f"attribute '{attribute.name}': {reason}")
     return masked
 
 
 def _get_key(table: Table, attribute: Attribute) -> str:
-    for index, one in enumerate(table.attributes):
-        if one is attribute:
-            return f"attributes[{index}]"
-    return "attributes"
-
-
-# Fields inside structs.
+    return next((f"attributes[{index}]" for index, one in enumerate(table.attributes) if one is attribute), "attributes")
 
 
 def get_read_type(project: Project, table: Table, typed: TypedAttribute) -> str:
     """Return the type with which a struct is read. Fields have their names in the file, and are text if they have their own rules."""
     if typed.definition is not None or not get_rule(project, table, typed).nested:
         return typed.type
-    return _get_read_type(project, table, typed.attribute, typed.type)
+    return _get_read_type(project, table, typed.attribute)
 
 
-def _get_read_type(project: Project, table: Table, attribute: Attribute, ddl: str) -> str:
-    if not attribute.attributes:
-        return "VARCHAR" if _needs_rule(project, table, attribute) and not attribute.array else ddl
-    types = _parse_fields(ddl)
-    fields = [
-        f"{quote(child.name)} {_get_read_type(project, table, child, types.get(child.final_name.lower(), 'VARCHAR'))}"
-        for child in attribute.attributes
-    ]
-    return f"STRUCT({', '.join(fields)}){'[]' if attribute.array else ''}"
-
-
-def _parse_fields(ddl: str) -> dict[str, str]:
-    """Return the fields of ``STRUCT("a" T, ...)``: lower-case name -> type."""
-    body = ddl[len("STRUCT(") : ddl.rindex(")")]
-    parts: list[str] = []
-    depth = begin = 0
-    in_name = False
-    for at, char in enumerate(body):
-        if char == '"':
-            in_name = not in_name
-        elif not in_name:
-            depth += (char == "(") - (char == ")")
-            if char == "," and depth == 0:
-                parts.append(body[begin:at])
-                begin = at + 1
-    parts.append(body[begin:])
-    fields = {}
-    for part in parts:
-        text = part.strip()
-        if text:
-            end = text.index('"', 1)
-            while text[end + 1 : end + 2] == '"':
-                end = text.index('"', end + 2)
-            fields[text[1:end].replace('""', '"').lower()] = text[end + 1 :].strip()
-    return fields
+def _get_read_type(project: Project, table: Table, attribute: Attribute) -> str:
+    if attribute.attributes:
+        fields = ", ".join(f"{quote(child.name)} {_get_read_type(project, table, child)}" for child in attribute.attributes)
+        return f"STRUCT({fields}){'[]' if attribute.array else ''}"
+    is_text = attribute.ignore or (_needs_rule(project, table, attribute) and not attribute.array)
+    return "VARCHAR" if is_text else get_nested_type(project, table, attribute)
 
 
 def _needs_rule(project: Project, table: Table, attribute: Attribute) -> bool:
@@ -201,7 +152,7 @@ def _needs_rule(project: Project, table: Table, attribute: Attribute) -> bool:
     return (
         attribute.trim in _TRIMS
         or attribute.default is not None
-        or (definition is not None and patterns.get_form(definition, table) is not None)
+        or (definition is not None and patterns.get_form(definition) is not None)
     )
 
 
@@ -213,16 +164,13 @@ def _build_nested(project: Project, table: Table, attribute: Attribute, expressi
 
 
 def _build_struct(project: Project, table: Table, attribute: Attribute, expression: str, depth: int) -> str:
-    fields: list[str] = []
-    for child in attribute.attributes:
-        if child.ignore:
-            continue
+    fields = []
+    for child in (child for child in attribute.attributes if not child.ignore):
         field = f"{expression}.{quote(child.name)}"
         masked = privacy.parse_masking(table, child)
         if masked is not None and (masked.sql is not None or privacy.needs_hashes(masked)):
-            raise NotSupported(
-                table.origin.locate("attributes"), f"attribute '{child.name}': privacy {masked.name} is not supported inside a struct"
-            )
+            reason = f"attribute '{child.name}': privacy {masked.name} is not supported inside a struct"
+            raise NotSupported(table.origin.locate("attributes"), reason)
         one = TypedAttribute(child, get_nested_type(project, table, child), None if child.attributes else project.types[child.type], False)
         if child.attributes:
             _parse_masking(table, one)
