@@ -1,7 +1,8 @@
 """The command line of ``stage``, ``preload``, ``load``, and ``transform``. Starlake: StageCmd, PreLoadCmd, LoadCmd, TransformCmd."""
 
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from ..errors import suggest_name
@@ -26,16 +27,10 @@ _OPTIONS: Mapping[EngineVerb, Mapping[str, str]] = {
     },
     "transform": {
         **_COMMON,
-        "name": "text",
-        "scheduledDate": "text",
-        "recursive": "flag",
-        "interactive": "text",
-        "compile": "flag",
+        **dict.fromkeys(("name", "scheduledDate", "interactive", "accessToken"), "text"),
+        **dict.fromkeys(("recursive", "compile", "reload"), "flag"),
+        **dict.fromkeys(("pageSize", "pageNumber"), "int"),
         "truncate": "bool",
-        "pageSize": "int",
-        "pageNumber": "int",
-        "reload": "flag",
-        "accessToken": "text",
         **dict.fromkeys(("action", "sync-apply", "sync-preview", "query", "dry-run", "tags", "format", "test"), "no"),
     },
 }
@@ -45,7 +40,7 @@ _FORMER = {"include": "domains", "schemas": "tables"}
 
 @dataclass(frozen=True, slots=True)
 class Arguments:
-    """A parsed command line. Options that a verb does not have keep their defaults.
+    """A parsed command line. Fields have the names of options, in snake case. Those that a verb does not have keep their defaults.
 
     Attributes:
         verb: the command; ``job`` is an alias of ``transform``.
@@ -91,29 +86,15 @@ def parse_arguments(argv: Sequence[str]) -> Arguments:
         raise BadArguments(f"Error: Missing option --{required}")
     for former, name in _FORMER.items():
         if former in values:
-            values.setdefault(name, values.pop(former))
+            values.setdefault(name, values[former])
     if values.get("inPlace") and not values.get("files"):
         raise BadArguments("Error: --inPlace needs --files")
-    domain = values.get("domain")
-    return Arguments(
-        verb=verb,
-        domains=(domain,) if domain is not None else values.get("domains", ()),
-        tables=values.get("tables", ()),
-        options=values.get("options", {}),
-        scheduled_date=values["scheduledDate"].strip("'\"") if "scheduledDate" in values else None,
-        files=values.get("files", ()),
-        in_place=values.get("inPlace", False),
-        strategy=values.get("strategy"),
-        global_ack_file_path=values.get("globalAckFilePath"),
-        not_ready_sentinel=values.get("notReadySentinel"),
-        name=values.get("name", ""),
-        recursive=values.get("recursive", False),
-        interactive=values.get("interactive"),
-        compile=values.get("compile", False),
-        truncate=values.get("truncate", False),
-        page_size=values.get("pageSize", 200),
-        page_number=values.get("pageNumber", 1),
-    )
+    if "domain" in values:
+        values["domains"] = (values["domain"],)
+    if "scheduledDate" in values:
+        values["scheduledDate"] = values["scheduledDate"].strip("'\"")
+    given = {re.sub(r"(?=[A-Z])", "_", name).lower(): value for name, value in values.items()}
+    return Arguments(verb, **{field.name: given[field.name] for field in fields(Arguments) if field.name in given})
 
 
 def _parse_values(verb: EngineVerb, arguments: Sequence[str]) -> dict[str, Any]:

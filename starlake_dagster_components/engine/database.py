@@ -42,19 +42,6 @@ Kind = Literal["table", "view"]
 
 
 @dataclass(frozen=True, slots=True)
-class _Entries:
-    """The schemas, tables, and views of a database.
-
-    Attributes:
-        schemas: lower-case name -> name.
-        kinds: lower-case schema and name -> table or view.
-    """
-
-    schemas: Mapping[str, str]
-    kinds: Mapping[tuple[str, str], Kind]
-
-
-@dataclass(frozen=True, slots=True)
 class Column:
     """A column of a table. ``type`` is as DuckDB writes it."""
 
@@ -83,7 +70,7 @@ class Database:
         self.last = ""
         self._large = False
         self._threads = os.cpu_count() or 1
-        self._entries: _Entries | None = None
+        self._entries: tuple[Mapping[str, str], Mapping[tuple[str, str], Kind]] | None = None
 
     def execute(self, sql: str, *, cancellable: bool = True) -> duckdb.DuckDBPyConnection:
         """Run one statement, even if the command was canceled, unless the statement is ``cancellable``.
@@ -136,7 +123,7 @@ class Database:
         """Set the schemas in which unqualified names are looked up, in this order, followed by ``main``. Schemas that do not exist are left
         out.
         """
-        existing = self.list_schemas()
+        existing, _ = self._read_entries()
         found = [existing[name.lower()] for name in schemas if name.lower() in existing]
         own = [f"{quote(self.catalog)}.{quote(name)}" for name in dict.fromkeys([*found, "main"])]
         text = ",".join([*own, *self._list_other_schemas()])
@@ -152,13 +139,9 @@ class Database:
         )
         return [quote_path(*row) for row in rows]
 
-    def list_schemas(self) -> Mapping[str, str]:
-        """Return the schemas: lower-case name -> name."""
-        return self._read_entries().schemas
-
     def find_kind(self, schema: str, name: str) -> Kind | None:
         """Return ``table`` or ``view``; None if neither exists."""
-        return self._read_entries().kinds.get((schema.lower(), name.lower()))
+        return self._read_entries()[1].get((schema.lower(), name.lower()))
 
     def list_columns(self, schema: str, name: str) -> list[Column]:
         """Return the columns of a table or view, in order; empty if it does not exist.
@@ -185,8 +168,11 @@ class Database:
             return True
         return False
 
-    def _read_entries(self) -> "_Entries":
-        """Return the schemas, tables, and views that the transaction sees. A statement on a missing table would abort the transaction."""
+    def _read_entries(self) -> tuple[Mapping[str, str], Mapping[tuple[str, str], Kind]]:
+        """Return the schemas that the transaction sees, by lower-case name, and the kinds of its tables and views, by schema and name.
+
+        A statement on a missing table would abort the transaction.
+        """
         if self._entries is None:
             own = f"database_name = {quote_literal(self.catalog)}"
             rows = self.fetch_rows(
@@ -195,7 +181,7 @@ class Database:
                 f"UNION ALL SELECT 'view', schema_name, view_name FROM duckdb_views() WHERE {own}"
             )
             schemas = {schema.lower(): schema for kind, schema, _ in rows if kind == "schema"}
-            self._entries = _Entries(schemas, {(s.lower(), name.lower()): kind for kind, s, name in rows if kind != "schema"})
+            self._entries = schemas, {(s.lower(), name.lower()): kind for kind, s, name in rows if kind != "schema"}
         return self._entries
 
     @property
@@ -242,11 +228,6 @@ class Database:
                 self._lent.spoiled = True
 
 
-def _prepare_for_small(connection: duckdb.DuckDBPyConnection) -> None:
-    connection.execute("SET threads = 1")
-    connection.execute(f"SET disabled_compression_methods = '{_COSTLY}'")
-
-
 @contextlib.contextmanager
 def open_database(
     path: Path,
@@ -281,22 +262,19 @@ def open_database(
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise DatabaseFailed(f"cannot open the database {path}: {describe_error(error)}") from error
-        waiting = _Waiting(canceled, log)
-        catalog = _attach(lent.connection, path, waiting, taken=set(), read_only=setup.read_only is not None)
-        stack.callback(_detach, lent, [catalog])
-        taken = {catalog.lower()}
-        names = []
-        for other in others:
-            name = _attach(lent.connection, other, waiting, taken=taken, read_only=True)
-            taken.add(name.lower())
-            names.append(name)
-            stack.callback(_detach, lent, [name])
-        database = Database(path, catalog, lent, canceled, others=tuple(names))
+        names: list[str] = []
+        for one in (path, *others):
+            read_only = one != path or setup.read_only is not None
+            names.append(_attach(lent.connection, one, names, read_only=read_only, canceled=canceled, log=log))
+            stack.callback(_detach, lent, names[-1])
+        catalog, *rest = names
+        database = Database(path, catalog, lent, canceled, others=rest)
         database.execute(f"USE {quote(catalog)}")
         # Errors then contain the position in the statement.
         database.execute("SET errors_as_json = true")
         if database.is_small:
-            _prepare_for_small(lent.connection)
+            database.execute("SET threads = 1")
+            database.execute(f"SET disabled_compression_methods = '{_COSTLY}'")
         else:
             database.expect_large()
         if canceled is not None:
@@ -315,18 +293,13 @@ def _set_up(database: Database, setup: ConnectionSetup, lent: Instance) -> None:
         database.execute(f"SET SESSION TimeZone = {quote_literal(setup.zone)}")
     if setup.settings or setup.actions:
         lent.spoiled = True
-    for name, value, location in setup.settings:
+    statements = [(f"SET {quote(name)} = {quote_literal(value)}", place, f"option '{name}'", "") for name, value, place in setup.settings]
+    statements += [(action.sql, action.location, "preActions", f": {action.sql}") for action in setup.actions]
+    for sql, location, what, shown in statements:
         try:
-            database.execute(f"SET {quote(name)} = {quote_literal(value)}")
+            database.fetch_rows(sql)
         except duckdb.Error as error:
-            raise DatabaseFailed(f"{location}: option '{name}' of connection '{setup.name}': {describe_error(error)}") from error
-    for action in setup.actions:
-        try:
-            database.fetch_rows(action.sql)
-        except duckdb.Error as error:
-            raise DatabaseFailed(
-                f"{action.location}: preActions of connection '{setup.name}': {describe_error(error)}: {action.sql}"
-            ) from error
+            raise DatabaseFailed(f"{location}: {what} of connection '{setup.name}': {describe_error(error)}{shown}") from error
     if any(name.lower() in ("threads", "worker_threads") for name, _, _ in setup.settings):
         database.keep_threads()
     if setup.actions:
@@ -352,46 +325,42 @@ def _follow_use(database: Database, setup: ConnectionSetup) -> None:
     database.catalog = current
 
 
-class _Waiting:
-    """Waits a few seconds for another program, or another connection of this process, to close a file."""
+def _attach(
+    connection: duckdb.DuckDBPyConnection,
+    path: Path,
+    taken: Sequence[str],
+    *,
+    read_only: bool,
+    canceled: Canceled | None,
+    log: LockLog | None,
+) -> str:
+    """Attach a file under a name that is not taken, and return the name. Wait a few seconds for others to close the file.
 
-    def __init__(self, canceled: Canceled | None, log: LockLog | None) -> None:
-        self._canceled = canceled
-        self._log = log
-        self._until: float | None = None
-
-    def has_time(self, path: Path, reason: str) -> bool:
-        """Wait a moment, and return whether to try again.
-
-        Raises:
-            CommandCanceled: the command was canceled meanwhile.
-        """
-        if self._until is None:
-            self._until = time.monotonic() + WAIT_FOR_OTHERS
-            if self._log is not None:
-                self._log("info", f"waiting for the database {path}: {reason}")
-        if self._canceled is not None and self._canceled.is_set():
-            raise CommandCanceled(f"canceled while waiting for the database {path}")
-        time.sleep(_PAUSE)
-        return time.monotonic() < self._until
-
-
-def _attach(connection: duckdb.DuckDBPyConnection, path: Path, waiting: _Waiting, taken: set[str], read_only: bool) -> str:
+    Others are programs, and other connections of this process.
+    """
     name = path.name.split(".")[0] or "database"
-    while name.lower() in _PRIVATE or name.lower() in taken:
+    while name.lower() in {*_PRIVATE, *map(str.lower, taken)}:
         name += "_"
-    rewritten = False
+    removed = False
+    until: float | None = None
     while True:
         try:
             connection.execute(f"ATTACH {quote_literal(str(path))} AS {quote(name)}{' (READ_ONLY)' if read_only else ''}")
             return name
         except duckdb.Error as error:
             held = _explain_held(error)
-            if held is None and not read_only and _remove_incomplete_file(path) and not rewritten:
-                rewritten = True
+            if held is None and not (read_only or removed) and _remove_incomplete_file(path):
+                removed = True
                 continue
-            if held is None or not waiting.has_time(path, held):
+            if held is None or (until is not None and time.monotonic() >= until):
                 raise DatabaseFailed(f"cannot open the database {path}: {held or describe_error(error)}") from error
+        if until is None:
+            until = time.monotonic() + WAIT_FOR_OTHERS
+            if log is not None:
+                log("info", f"waiting for the database {path}: {held}")
+        if canceled is not None and canceled.is_set():
+            raise CommandCanceled(f"canceled while waiting for the database {path}")
+        time.sleep(_PAUSE)
 
 
 def _remove_incomplete_file(path: Path) -> bool:
@@ -418,10 +387,9 @@ def _explain_held(error: duckdb.Error) -> str | None:
     return None
 
 
-def _detach(lent: Instance, names: Sequence[str]) -> None:
+def _detach(lent: Instance, name: str) -> None:
     try:
         lent.connection.execute("USE memory")
-        for name in names:
-            lent.connection.execute(f"DETACH {quote(name)}")
+        lent.connection.execute(f"DETACH {quote(name)}")
     except duckdb.Error:
         lent.spoiled = True

@@ -19,6 +19,9 @@ from .session import Session
 from .unsupported import check_areas, warn_about_unused_options
 from .writing import Group, Loads, Writer
 
+Selected = tuple[Domain, list[Table]]
+"""A domain and those of its tables that a command names."""
+
 
 def load_tables(session: Session, arguments: Arguments) -> Loads:
     """Load the files that wait in the stage area, and those that an earlier load left in the ingesting area.
@@ -37,7 +40,7 @@ def load_tables(session: Session, arguments: Arguments) -> Loads:
     return loads
 
 
-def select_tables(session: Session, arguments: Arguments) -> list[tuple[Domain, list[Table]]]:
+def select_tables(session: Session, arguments: Arguments) -> list[Selected]:
     """Return the domains and tables that a command names by their logical names. Unknown names are logged and ignored."""
     domains = session.project.domains
     known = {d.folder for d in domains} | {d.name for d in domains}
@@ -59,7 +62,7 @@ def _warn_about_unknown(session: Session, kind: str, name: str, finals: Mapping[
         session.log("warning", f"{describe_unknown(kind, name, known)}; it is ignored")
 
 
-def _copy_files(session: Session, arguments: Arguments, selected: Sequence[tuple[Domain, list[Table]]]) -> None:
+def _copy_files(session: Session, arguments: Arguments, selected: Sequence[Selected]) -> None:
     """Copy the files of ``--files`` to the stage area. The originals are kept."""
     if not arguments.files or arguments.in_place:
         return
@@ -84,11 +87,9 @@ def _find_local_file(session: Session, name: str) -> Path:
     return file
 
 
-def _group_by_database(
-    session: Session, selected: Sequence[tuple[Domain, list[Table]]], loads: Loads
-) -> list[tuple[Path, list[tuple[Domain, list[Table]]]]]:
+def _group_by_database(session: Session, selected: Sequence[Selected], loads: Loads) -> list[tuple[Path, list[Selected]]]:
     """Return the selected tables, grouped by the database that they are written to."""
-    found: dict[Path, list[tuple[Domain, list[Table]]]] = {}
+    found: dict[Path, list[Selected]] = {}
     for domain, tables in selected:
         for table in tables:
             try:
@@ -111,30 +112,29 @@ def _has_files(session: Session, domain: Domain, tables: Sequence[Table]) -> boo
     return any(find_table(file.name, tables) for folder in (areas.ingesting, areas.stage) for file in list_files(Path(folder, domain.name)))
 
 
-def _load_database(session: Session, arguments: Arguments, path: Path, domains: Sequence[tuple[Domain, list[Table]]], loads: Loads) -> None:
+def _load_database(session: Session, arguments: Arguments, path: Path, domains: Sequence[Selected], loads: Loads) -> None:
+    names = [table.full_name for _, tables in domains for table in tables]
+    loads.finished.extend(names)
     if not arguments.in_place:
         for domain, _ in domains:
             if not arguments.tables:
                 _set_unresolved_aside(session, domain)
         if not any(_has_files(session, domain, tables) for domain, tables in domains):
-            loads.finished.extend(table.full_name for _, tables in domains for table in tables)
             return
     connection = session.project.find_connection(domains[0][1][0])
     warn_about_unused_options(session, connection)
     entries: list[audit.Entry] = []
     checks: list[audit.Checks] = []
-    names = ", ".join(f"{domain.name}.{table.name}" for domain, tables in domains for table in tables)
     try:
         setup = session.set_up(connection)
         if setup.read_only:
             raise DatabaseReadOnly(f"{setup.read_only}: connection '{setup.name}' is read-only")
-        with open_database(path, canceled=session.canceled, log=session.log, holder=f"load of {names}", setup=setup) as database:
+        with open_database(path, canceled=session.canceled, log=session.log, holder=f"load of {', '.join(names)}", setup=setup) as database:
             recovered = journal.recover_files(database, Path(session.project.areas.unresolved))
             for one in recovered:
                 _report_recovered(session, one, domains, loads)
             stuck = [one for one in recovered if one.error]
-            unfinished = [one.file for one in stuck]
-            writer = Writer(session, database, loads, entries, checks, unfinished, archived=not arguments.in_place)
+            writer = Writer(session, database, loads, entries, checks, [one.file for one in stuck], archived=not arguments.in_place)
             try:
                 for group in _form_groups(session, arguments, domains, {(one.path.parent.name, one.path.name) for one in stuck}):
                     session.check_canceled()
@@ -144,13 +144,12 @@ def _load_database(session: Session, arguments: Arguments, path: Path, domains: 
     except (DatabaseFailed, NotSupported) as error:
         session.log("error", str(error))
         loads.fail(error, *(t.full_name for domain, tables in domains for t in tables if _has_files(session, domain, [t])))
-    loads.finished.extend(table.full_name for _, tables in domains for table in tables)
     other = session.find_audit_database()
     if other is not None and other != path and (entries or checks):
         audit.write_rows_elsewhere(session, other, entries, checks)
 
 
-def _report_recovered(session: Session, recovered: journal.Recovered, domains: Sequence[tuple[Domain, list[Table]]], loads: Loads) -> None:
+def _report_recovered(session: Session, recovered: journal.Recovered, domains: Sequence[Selected], loads: Loads) -> None:
     error: EngineError
     if recovered.error:
         error = journal.make_failure(recovered.path, recovered.error)
@@ -174,14 +173,12 @@ def _set_unresolved_aside(session: Session, domain: Domain) -> None:
             # Another command may already have moved it.
             with contextlib.suppress(FileNotFoundError):
                 move_file(file, target)
-                session.log(
-                    "warning",
-                    f"{show_path(file.name)} does not match the pattern of any table of {domain.name}; moved to {show_path(target)}",
-                )
+                reason = f"does not match the pattern of any table of {domain.name}"
+                session.log("warning", f"{show_path(file.name)} {reason}; moved to {show_path(target)}")
 
 
 def _form_groups(
-    session: Session, arguments: Arguments, domains: Sequence[tuple[Domain, list[Table]]], stuck: Collection[tuple[str, str]]
+    session: Session, arguments: Arguments, domains: Sequence[Selected], stuck: Collection[tuple[str, str]]
 ) -> Iterator[Group]:
     """Move the files to load to the ingesting area, and yield them in the order in which they are loaded.
 
@@ -200,10 +197,8 @@ def _form_groups(
         )
         for table in tables:
             for file in left.get(table.name, ()):
-                session.log(
-                    "warning",
-                    f"{show_path(file.name)} was left in the ingesting area by an earlier load of {table.full_name}; it is loaded now",
-                )
+                reason = f"was left in the ingesting area by an earlier load of {table.full_name}"
+                session.log("warning", f"{show_path(file.name)} {reason}; it is loaded now")
             # Files that could not be loaded before must not hold up new ones.
             for again, sorted_files in ((True, left), (False, staged)):
                 for group in _split_files(session, table, sorted_files.get(table.name, ())):
@@ -250,13 +245,14 @@ def _move_into_ingesting(session: Session, domain: Domain, file: Path) -> Path:
 
 def _split_files(session: Session, table: Table, files: Sequence[Path]) -> Iterator[Group]:
     """Yield the files of a table in groups that are loaded together."""
+    written = table.metadata.write_strategy
     run: list[Path] = []
     current: str | None = None
     for file in files:
         try:
             if not is_utf8(file.name):
                 raise BadFile(show_path(file), "the name of the file is not UTF-8: rename it; it stays where it is")
-            chosen = _choose_strategy(session, table, file)
+            chosen = choose_strategy(table, file, session.project.application.timezone) if written and written.types else None
         except EngineError as error:
             yield Group(table, (file,), error=error)
             continue
@@ -267,8 +263,3 @@ def _split_files(session: Session, table: Table, files: Sequence[Path]) -> Itera
         current = chosen
     if run:
         yield Group(table, tuple(run), current)
-
-
-def _choose_strategy(session: Session, table: Table, file: Path) -> str | None:
-    written = table.metadata.write_strategy
-    return choose_strategy(table, file, session.project.application.timezone) if written and written.types else None

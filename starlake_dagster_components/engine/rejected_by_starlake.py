@@ -34,52 +34,50 @@ _FALSE = ("false", "f", "0", "no", "n")
 _JOINS = re.compile(r"\b(ASOF|POSITIONAL)\s+(?:LEFT\s+|RIGHT\s+|FULL\s+|INNER\s+)?(?:OUTER\s+)?JOIN\b", re.IGNORECASE)
 
 
-def list_rejected_sql(query: str, keyword: str) -> Iterator[str]:
-    """Yield the parts of a query that Starlake's SQL parser rejects, given its first word."""
-    if keyword in _FIRST:
-        yield _FIRST[keyword]
-    code = _drop_texts(query)
-    for join in dict.fromkeys(found.group(1).upper() for found in _JOINS.finditer(code)):
-        yield f"{join} JOIN"
-    if "**" in code:
-        yield "the operator **"
-
-
-def _drop_texts(query: str) -> str:
-    """Return a query without its comments, strings, and quoted names."""
-    tokens = tokenize_sql(query, DUCKDB)
-    return "".join(" " if token.kind in ("comment", "string", "quoted") else token.text for token in tokens)
-
-
 def report_rejected_sql(session: Session, place: object, name: str, query: str, keyword: str) -> None:
-    """Warn about the parts of a task's query that Starlake rejects."""
-    for found in list_rejected_sql(query, keyword):
-        session.report_rejected(f"{place}: task {name}: Starlake does not run {found}")
+    """Warn about the parts of a task's query that Starlake's SQL parser rejects, given its first word."""
+    # Without comments, strings, and quoted names.
+    code = "".join(" " if token.kind in ("comment", "string", "quoted") else token.text for token in tokenize_sql(query, DUCKDB))
+    found = [_FIRST[keyword]] if keyword in _FIRST else []
+    found += [f"{join} JOIN" for join in dict.fromkeys(match.group(1).upper() for match in _JOINS.finditer(code))]
+    found += ["the operator **"] if "**" in code else []
+    for part in found:
+        session.report_rejected(f"{place}: task {name}: Starlake does not run {part}")
 
 
-def report_rejected_names(session: Session, table: Table) -> None:
-    """Warn about attributes that Starlake's loader cannot write."""
-    names = list(dict.fromkeys(_list_rejected_names(table.attributes)))
-    if names:
-        shown = shorten_names([f"'{name}'" for name in names])
-        place = table.origin.locate("attributes")
-        session.report_rejected(f"{place}: {table.full_name}: Starlake does not load columns whose names need quotes: {shown}")
+def report_rejected_table(session: Session, table: Table) -> None:
+    """Warn about attributes that Starlake's loader cannot write, and about an audit that it cannot write.
 
-
-def report_rejected_types(session: Session, table: Table) -> None:
-    """Warn about the project's own types that have no mapping to DuckDB, or have values that DuckDB does not recognize.
-
-    Starlake: TableAttribute.ddlMapping.
+    These are the project's own types that have no mapping to DuckDB, or have values that DuckDB does not recognize (Starlake:
+    TableAttribute.ddlMapping), names that need quotes, and the project's own template ``append``, which Starlake uses for the audit.
     """
+    attributes = list(_walk_attributes(table.attributes))
+    names = dict.fromkeys(name for attribute in attributes for name in (attribute.name, attribute.final_name) if _needs_quotes(name))
     known = session.project.types
-    used = [known[name] for name in dict.fromkeys(_list_types(table.attributes)) if name in known]
+    used = [known[name] for name in dict.fromkeys(attribute.type for attribute in attributes) if name in known]
     unmapped = [own for own in used if own.origin is not None and not own.ddl_mapping.get("duckdb")]
     unread = [own for own in used if own.origin is not None and own not in unmapped and _is_pattern_unknown(own)]
-    for found, what in ((unmapped, "types without ddlMapping.duckdb"), (unread, "values that match only the pattern of a type")):
+    for what, found in (
+        ("columns whose names need quotes", [f"'{name}'" for name in names]),
+        ("types without ddlMapping.duckdb", [own.name for own in unmapped]),
+        ("values that match only the pattern of a type", [own.name for own in unread]),
+    ):
         if found:
-            place = table.origin.locate("attributes")
-            names = ", ".join(own.name for own in found)
-            session.report_rejected(f"{place}: {table.full_name}: Starlake does not load {what}: {names}")
+            report_rejected_file(session, table, f"{what}: {shorten_names(found)}", key="attributes")
+    failure = find_template_failure(session)
+    if failure is not None:
+        message = f"Starlake also writes its audit with the project's template append, and fails: {failure}"
+        session.report_rejected(f"{table.full_name}: {message}")
+
+
+def _walk_attributes(attributes: Sequence[Attribute]) -> Iterator[Attribute]:
+    for attribute in attributes:
+        yield attribute
+        yield from _walk_attributes(attribute.attributes)
+
+
+def _needs_quotes(name: str) -> bool:
+    return _PLAIN.fullmatch(name) is None or name.lower() in _list_reserved_words()
 
 
 def _is_pattern_unknown(definition: TypeDefinition) -> bool:
@@ -101,12 +99,6 @@ def _matches_any(pattern: str, words: Sequence[str]) -> bool:
         return True
 
 
-def _list_types(attributes: Sequence[Attribute]) -> Iterator[str]:
-    for attribute in attributes:
-        yield attribute.type
-        yield from _list_types(attribute.attributes)
-
-
 def report_rejected_sink(session: Session, task: Task) -> None:
     """Warn about a task whose sink names a connection other than the one on which the task runs."""
     application = session.project.application
@@ -114,15 +106,6 @@ def report_rejected_sink(session: Session, task: Task) -> None:
     if sink and sink != (task.connection_ref or application.transform_connection_ref or application.connection_ref):
         place = task.origin.locate("sink.connectionRef")
         session.report_rejected(f"{place}: task {task.full_name}: Starlake does not write to the connection '{sink}' of its sink")
-
-
-def report_rejected_audit(session: Session, table: Table) -> None:
-    """Warn about a load whose audit the project's own template ``append`` cannot write."""
-    failure = find_template_failure(session)
-    if failure is not None:
-        session.report_rejected(
-            f"{table.full_name}: Starlake also writes its audit with the project's template append, and fails: {failure}"
-        )
 
 
 def report_rejected_expectations(session: Session, table: Table, outcomes: Sequence[ExpectationOutcome]) -> None:
@@ -157,35 +140,9 @@ def shorten_names(names: Sequence[str]) -> str:
     return ", ".join(names[:SHOWN_NAMES]) + (", ..." if len(names) > SHOWN_NAMES else "")
 
 
-def report_rejected_dsv(session: Session, table: Table, absent: Sequence[str], codec: str) -> None:
-    """Warn about a DSV file that Starlake's loader cannot read.
-
-    Args:
-        session: the session of the command.
-        table: the table.
-        absent: attributes without a column in the file.
-        codec: the file's encoding; an empty string if all its bytes are ASCII.
-    """
-    metadata = table.metadata
-    if absent:
-        report_rejected_file(session, table, f"DSV files that lack a column of an attribute: {shorten_names(absent)}")
-    if codec not in ("", "utf-8", "ascii"):
-        report_rejected_file(session, table, f"DSV files in {codec}")
-    if "'" in (metadata.quote, metadata.escape):
-        report_rejected_file(session, table, "DSV files whose quote or escape is a single quote")
-
-
-def report_rejected_file(session: Session, table: Table, found: str) -> None:
-    """Warn once per table about a kind of file that Starlake's loader does not read."""
-    session.report_rejected(f"{table.origin.locate()}: {table.full_name}: Starlake does not load {found}")
-
-
-def _list_rejected_names(attributes: Sequence[Attribute]) -> Iterator[str]:
-    for attribute in attributes:
-        for name in (attribute.name, attribute.final_name):
-            if _PLAIN.fullmatch(name) is None or name.lower() in _list_reserved_words():
-                yield name
-        yield from _list_rejected_names(attribute.attributes)
+def report_rejected_file(session: Session, table: Table, found: str, key: str = "") -> None:
+    """Warn once per table about something that Starlake's loader does not read. ``key`` is the table's key that asks for it."""
+    session.report_rejected(f"{table.origin.locate(key)}: {table.full_name}: Starlake does not load {found}")
 
 
 @functools.cache

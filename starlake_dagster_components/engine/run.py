@@ -68,54 +68,38 @@ def run_command(
         log("error", str(error))
         return EngineResult(1, reason=str(error), retry=False)
     try:
-        session = _open_session(arguments, environ, out, log, canceled, project, strict)
+        began, zone = get_time(), find_zone(environ)
+        known = select_project(arguments, environ, project)
+        known.raise_for_errors()
+        dates = build_date_variables(began.astimezone(ZoneInfo(zone) if zone else None))
+        session = Session(
+            project=known,
+            environ=environ,
+            variables={**known.variables, **dates, **arguments.options},
+            settings=read_settings(known, environ),
+            out=out,
+            log=log,
+            began=began,
+            scheduled=parse_scheduled_date(arguments.scheduled_date, make_local(began, zone), zone),
+            canceled=canceled,
+            options=arguments.options,
+            zone=zone,
+            strict=strict,
+        )
         _report_rejected_files(session, arguments)
         return _run_verb(session, arguments)
     except CommandCanceled:
         raise
-    except StarlakeError as error:
-        reason = explain_full_disk(error) or str(error)
+    except Exception as error:
+        reason = explain_full_disk(error)
+        if isinstance(error, StarlakeError):
+            reason = reason or str(error)
+        elif isinstance(error, OSError):
+            reason = reason or (f"{error.strerror}: {error.filename}" if error.filename else str(error))
+        elif reason is None:
+            raise
         log("error", reason)
         return EngineResult(1, reason=reason, retry=_is_worth_retrying([error]))
-    except OSError as error:
-        reason = explain_full_disk(error) or (f"{error.strerror}: {error.filename}" if error.filename else str(error))
-        log("error", reason)
-        return EngineResult(1, reason=reason)
-    except Exception as error:
-        full = explain_full_disk(error)
-        if full is None:
-            raise
-        log("error", full)
-        return EngineResult(1, reason=full)
-
-
-def _open_session(
-    arguments: Arguments,
-    environ: Mapping[str, str],
-    out: Out,
-    log: LogLine,
-    canceled: Canceled | None,
-    project: Project | None,
-    strict: bool,
-) -> Session:
-    began, zone = get_time(), find_zone(environ)
-    known = select_project(arguments, environ, project)
-    known.raise_for_errors()
-    variables = {**known.variables, **build_date_variables(began.astimezone(ZoneInfo(zone) if zone else None)), **arguments.options}
-    return Session(
-        project=known,
-        environ=environ,
-        variables=variables,
-        settings=read_settings(known, environ),
-        out=out,
-        log=log,
-        began=began,
-        scheduled=parse_scheduled_date(arguments.scheduled_date, make_local(began, zone), zone),
-        canceled=canceled,
-        options=arguments.options,
-        zone=zone,
-        strict=strict,
-    )
 
 
 def _report_rejected_files(session: Session, arguments: Arguments) -> None:
@@ -172,7 +156,7 @@ def _run_verb(session: Session, arguments: Arguments) -> EngineResult:
     return EngineResult(0, row_count=done.row_count, expectations=expectations, metadata=metadata)
 
 
-def _is_worth_retrying(failures: Sequence[StarlakeError]) -> bool:
+def _is_worth_retrying(failures: Sequence[Exception]) -> bool:
     return not all(isinstance(error, _NO_RETRY) or is_permanent(str(error)) for error in failures)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ..errors import Location, describe_unknown
-from ..project.model import Origin, Sink, WriteStrategy
+from ..project.model import Table, Task, WriteStrategy
 from .database import Column, Database
 from .engine_errors import BadSetting, NotSupported
 from .session import Session
@@ -15,15 +15,7 @@ from .sqltext import quote, quote_list, quote_path
 from .strategy_templates import StrategyTemplate, TemplateInput, find_folder, find_template
 
 _KEYED = frozenset({"UPSERT_BY_KEY", "UPSERT_BY_KEY_AND_TIMESTAMP", "DELETE_THEN_INSERT", "SCD2"})
-TYPES = (
-    "APPEND",
-    "OVERWRITE",
-    "UPSERT_BY_KEY",
-    "UPSERT_BY_KEY_AND_TIMESTAMP",
-    "DELETE_THEN_INSERT",
-    "OVERWRITE_BY_PARTITION",
-    "SCD2",
-)
+TYPES = ("APPEND", "OVERWRITE", "UPSERT_BY_KEY", "UPSERT_BY_KEY_AND_TIMESTAMP", "DELETE_THEN_INSERT", "OVERWRITE_BY_PARTITION", "SCD2")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +56,9 @@ class Strategy:
     @property
     def for_new_table(self) -> "Strategy":
         """The same strategy for a new table, as in Starlake's template ``create``."""
-        if self.type in TYPES:
-            return replace(self, template=None)
-        keyed = self.dedupe and self.key
-        return replace(
-            self, type=("UPSERT_BY_KEY_AND_TIMESTAMP" if self.timestamp else "UPSERT_BY_KEY") if keyed else "APPEND", template=None
-        )
+        upsert = "UPSERT_BY_KEY_AND_TIMESTAMP" if self.timestamp else "UPSERT_BY_KEY"
+        kind = self.type if self.type in TYPES else upsert if self.dedupe and self.key else "APPEND"
+        return replace(self, type=kind, template=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,34 +79,20 @@ class Target:
         return f"{self.schema}.{self.name}"
 
 
-def read_strategy(
-    session: Session,
-    written: WriteStrategy | None,
-    sink: Sink | None,
-    primary_key: Sequence[str],
-    origin: Origin,
-    prefix: str,
-    *,
-    chosen: str | None = None,
-) -> Strategy:
+def read_strategy(session: Session, node: Table | Task, chosen: str | None = None) -> Strategy:
     """Return the write strategy of a table or task; APPEND if none is set.
 
-    Args:
-        session: the session of the command.
-        written: ``writeStrategy``.
-        sink: ``sink``.
-        primary_key: used as the key if the strategy does not have one. Starlake: SchemaInfo.normalize.
-        origin: the origin of the table or task.
-        prefix: prefix of its keys in ``origin`` (``metadata.`` for tables).
-        chosen: the type that ``types`` chose.
+    ``chosen`` is the type that ``types`` chose. The primary key is used if the strategy does not have a key. Starlake:
+    SchemaInfo.normalize.
 
     Raises:
         BadSetting: the type is unknown, or a required setting is missing.
     """
-    found = written or WriteStrategy()
+    origin, owner = node.origin, node.metadata if isinstance(node, Table) else node
+    at = "metadata.writeStrategy" if isinstance(node, Table) else "writeStrategy"
+    found, sink = owner.write_strategy or WriteStrategy(), owner.sink
     kind = chosen or (found.type or "APPEND").upper()
-    at = f"{prefix}writeStrategy"
-    key = found.key or (tuple(primary_key) if kind in _KEYED or kind not in TYPES else ())
+    key = found.key or (node.primary_key if kind in _KEYED or kind not in TYPES else ())
     if bool(found.start_ts) != bool(found.end_ts):
         raise BadSetting(origin.locate(at), "startTs and endTs must be given together")
     start, end = found.start_ts or session.settings.scd2_start, found.end_ts or session.settings.scd2_end
@@ -130,9 +105,9 @@ def read_strategy(
         )
     if found.on and found.on.upper() not in ("TARGET", "SOURCE_AND_TARGET"):
         raise BadSetting(origin.locate(f"{at}.on"), describe_unknown("value of on:", found.on, ("TARGET", "SOURCE_AND_TARGET")))
-    chosen_strategy = Strategy(
+    strategy = Strategy(
         type=kind,
-        key=key,
+        key=tuple(key),
         timestamp=found.timestamp,
         dedupe=(found.on or "").upper() == "SOURCE_AND_TARGET",
         partition=sink.partition if sink else (),
@@ -141,24 +116,19 @@ def read_strategy(
         location=origin.locate(at),
         template=template,
     )
-    if template is None:
-        _check_needs(chosen_strategy, found, origin, at)
-    return chosen_strategy
-
-
-def _check_needs(chosen: Strategy, written: WriteStrategy, origin: Origin, at: str) -> None:
-    """Raise BadSetting if a required setting of a strategy is missing."""
-    kind = chosen.type
-    if kind in _KEYED and not chosen.key:
-        raise BadSetting(origin.locate(at), f"write strategy {kind} needs a key: writeStrategy.key")
-    if kind == "UPSERT_BY_KEY_AND_TIMESTAMP" and not chosen.timestamp:
-        raise BadSetting(origin.locate(at), f"write strategy {kind} needs a timestamp: writeStrategy.timestamp")
-    if kind == "OVERWRITE_BY_PARTITION" and not chosen.partition:
-        raise BadSetting(origin.locate(at), f"write strategy {kind} needs sink.partition")
-    if written.query_filter:
-        raise NotSupported(
-            origin.locate(f"{at}.queryFilter"), "queryFilter is for BigQuery's partitions; the embedded engine does not support it"
-        )
+    if template is not None:
+        return strategy
+    for lacks, needed in (
+        (kind in _KEYED and not strategy.key, "a key: writeStrategy.key"),
+        (kind == "UPSERT_BY_KEY_AND_TIMESTAMP" and not strategy.timestamp, "a timestamp: writeStrategy.timestamp"),
+        (kind == "OVERWRITE_BY_PARTITION" and not strategy.partition, "sink.partition"),
+    ):
+        if lacks:
+            raise BadSetting(strategy.location, f"write strategy {kind} needs {needed}")
+    if found.query_filter:
+        reason = "queryFilter is for BigQuery's partitions; the embedded engine does not support it"
+        raise NotSupported(origin.locate(f"{at}.queryFilter"), reason)
+    return strategy
 
 
 def check_columns(chosen: Strategy, columns: Sequence[str], who: str) -> None:
@@ -166,25 +136,17 @@ def check_columns(chosen: Strategy, columns: Sequence[str], who: str) -> None:
     if chosen.template is not None:
         return
     known = {name.lower() for name in columns}
-    for role, names in (
-        ("key", chosen.key),
-        ("timestamp", (chosen.timestamp,) if chosen.timestamp else ()),
-        ("partition", chosen.partition),
-    ):
+    timestamps = (chosen.timestamp,) if chosen.timestamp else ()
+    for role, names in (("key", chosen.key), ("timestamp", timestamps), ("partition", chosen.partition)):
         for name in names:
             if name.lower() not in known:
                 raise BadSetting(chosen.location, f"{who}: {describe_unknown(f'column in the {role} of {chosen.type},', name, columns)}")
 
 
 def write_batch(target: Target, chosen: Strategy, batch: str, columns: Sequence[str], *, truncate: bool = False) -> int:
-    """Write a batch to an existing table that has the batch's columns, and return its number of rows.
+    """Write a batch, a SELECT with these columns, to an existing table that has them, and return its number of rows.
 
-    Args:
-        target: the table.
-        chosen: the write strategy.
-        batch: a SELECT.
-        columns: its columns, which have the same names in the table.
-        truncate: whether to empty the table first, regardless of the strategy.
+    ``truncate`` empties the table first, regardless of the strategy.
     """
     run = target.database
     if not chosen.needs_whole_batch:
@@ -193,15 +155,15 @@ def write_batch(target: Target, chosen: Strategy, batch: str, columns: Sequence[
         names = quote_list(columns)
         return run.fetch_count(f"INSERT INTO {target.sql} ({names}) SELECT {names} FROM (\n{batch}\n) AS {STAGED}")
     staged = stage_batch(target, batch, columns)
-    if truncate and chosen.template is None:
-        run.execute(f"TRUNCATE {target.sql}")
     if chosen.template is not None:
         named = ", ".join(f"c{i} AS {quote(name)}" for i, name in enumerate(staged.columns))
         query = f"SELECT {named} FROM {_TABLE}"
         chosen.template.run(run, TemplateInput(target.schema, target.name, query, staged.columns, truncate=truncate))
         run.execute(f"DROP TABLE {_TABLE}")
-    else:
-        write_staged_batch(target, chosen, staged)
+        return staged.rows
+    if truncate:
+        run.execute(f"TRUNCATE {target.sql}")
+    write_staged_batch(target, chosen, staged)
     return staged.rows
 
 

@@ -82,21 +82,14 @@ def find_upstream_tasks(project: Project, task: Task, references: Iterable[Table
     return list(found.values())
 
 
-@dataclass(frozen=True, slots=True)
-class Tree:
-    """The tasks upstream of a task, as Starlake prints them, and in the order in which they run."""
-
-    lines: list[str]
-    order: list[Task]
-
-
-def build_tree(project: Project, task: Task) -> Tree:
-    """Return a task with the tasks that it reads from, directly or indirectly, each once.
+def build_tree(project: Project, task: Task) -> tuple[list[str], list[Task]]:
+    """Return a task with the tasks that it reads from, directly or indirectly: as Starlake prints them, and once each in running order.
 
     Raises:
         BadSetting: a task depends on itself through other tasks.
     """
-    tree = Tree([], [])
+    lines: list[str] = []
+    order: list[Task] = []
     state: dict[str, str] = {}
     stack: list[tuple[Task, int, bool]] = [(task, 0, False)]
     while stack:
@@ -104,9 +97,9 @@ def build_tree(project: Project, task: Task) -> Tree:
         if left:
             if state[one.full_name] != "done":
                 state[one.full_name] = "done"
-                tree.order.append(one)
+                order.append(one)
             continue
-        tree.lines.append("  " * depth + one.full_name)
+        lines.append("  " * depth + one.full_name)
         if state.get(one.full_name) == "open":
             raise BadSetting(one.origin.locate(), f"task {one.full_name} depends on itself through other tasks")
         if one.full_name in state:
@@ -115,7 +108,7 @@ def build_tree(project: Project, task: Task) -> Tree:
         stack.append((one, depth, True))
         behind = find_upstream_tasks(project, one, one.references)
         stack.extend((parent, depth + 1, False) for parent in reversed(behind))
-    return tree
+    return lines, order
 
 
 def find_task(project: Project, name: str) -> Task:

@@ -1,7 +1,8 @@
 """``transform``: write the result of a task's query to its table. Starlake: JdbcAutoTask, TransformStrategiesBuilder."""
 
+import contextlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -63,21 +64,17 @@ def run_transform(session: Session, arguments: Arguments) -> Transformed:
     Path(session.project.areas.incoming).mkdir(parents=True, exist_ok=True)
     task = find_task(session.project, arguments.name)
     done = Transformed()
+    tasks = [task]
     if arguments.recursive:
-        session.out(f"Building dependency tree for task {task.full_name}...")
-        tree = build_tree(session.project, task)
-        for line in tree.lines:
-            session.out(line)
-        session.out(f"Dependency tree built for task {task.full_name}")
-        for line in tree.lines:
-            session.out(line)
-        for one in tree.order:
-            session.check_canceled()
-            done.row_count = done.written = None
-            if not _run_task(session, arguments, one, done):
-                break
-        return done
-    _run_task(session, arguments, task, done)
+        lines, tasks = build_tree(session.project, task)
+        for title in (f"Building dependency tree for task {task.full_name}...", f"Dependency tree built for task {task.full_name}"):
+            for line in (title, *lines):
+                session.out(line)
+    for one in tasks:
+        session.check_canceled()
+        done.row_count = done.written = None
+        if not _run_task(session, arguments, one, done):
+            break
     return done
 
 
@@ -219,7 +216,7 @@ class _Work:
 
     def _write_audit_elsewhere(self, entries: Sequence[audit.Entry], outcomes: Sequence[ExpectationOutcome]) -> None:
         path = self._session.find_audit_database()
-        if path not in (None, self._path) and path is not None:
+        if path is not None and path != self._path:
             audit.write_rows_elsewhere(self._session, path, entries, [self._make_checks(outcomes)])
 
     def audit_failure(self, error: StarlakeError) -> None:
@@ -240,22 +237,21 @@ class _Work:
         reject_transactions(main, found[0])
         if len(found) > 1:
             place, _ = main.locate(found[1].offset)
-            raise BadSetting(
-                place,
-                f"task {task.full_name} has {len(found)} statements where one query is expected; "
-                "put the others behind -- SL_PRESQL or -- SL_POSTSQL, and the query behind -- SL_SQL",
-            )
+            reason = f"task {task.full_name} has {len(found)} statements where one query is expected"
+            advice = "put the others behind -- SL_PRESQL or -- SL_POSTSQL, and the query behind -- SL_SQL"
+            raise BadSetting(place, f"{reason}; {advice}")
         report_rejected_sql(self._session, main.locate(found[0].offset)[0], task.full_name, found[0].text, found[0].keyword)
         # These statements cannot be the query of a table or view.
         return f"SELECT * FROM (\n{found[0].text}\n) AS sl_query" if found[0].keyword in _DESCRIBING else found[0].text
 
-    def _describe_columns(self, database: Database, main: Script, query: str) -> list[Column]:
-        offset = main.part.text.find(query)
+    @contextlib.contextmanager
+    def _explain_errors(self, database: Database, main: Script, query: str) -> Iterator[None]:
+        """Raise SqlFailed if the query, which the engine has put into a statement of its own, fails in the ``with`` block."""
         try:
-            rows = database.fetch_rows(_describe_query(query))
+            yield
         except duckdb.Error as error:
-            raise make_failure(error, main, query, max(offset, 0), self._hint, before=database.last.find(query)) from error
-        return [Column(str(row[0]), str(row[1])) for row in rows]
+            offset, before = max(main.part.text.find(query), 0), database.last.find(query)
+            raise make_failure(error, main, query, offset, self._hint, before=before) from error
 
     def _find_query_for_presql(self, target: Target, main: Script) -> str | None:
         """Return the query that creates the missing table before ``presql`` runs, so that its statements can name the table.
@@ -275,20 +271,20 @@ class _Work:
     def _create_table(self, target: Target, query: str, chosen: Strategy) -> None:
         """Create the task's table, without rows."""
         target.database.execute(f"CREATE TABLE {target.sql} AS\n{query}\nWITH NO DATA")
-        for column in chosen.extra_columns:
-            target.database.execute(f"ALTER TABLE {target.sql} ADD COLUMN {quote(column.name)} {column.type}")
+        self._add_columns(target, chosen)
 
     def _read_strategy(self) -> Strategy:
         task = self._task
         if task.write_strategy and task.write_strategy.types:
             place = task.origin.locate("writeStrategy.types")
             self._session.warn(f"{place}: types depend on a file; as in Starlake, they have no effect for task {task.full_name}")
-        return read_strategy(self._session, task.write_strategy, task.sink, task.primary_key, task.origin, "")
+        return read_strategy(self._session, task)
 
     def _write_table(self, target: Target, main: Script, references: Sequence[TableReference]) -> int | None:
         query = self._read_query(main)
         database = target.database
-        columns = self._describe_columns(database, main, query)
+        with self._explain_errors(database, main, query):
+            columns = [Column(str(row[0]), str(row[1])) for row in database.fetch_rows(_describe_query(query))]
         kind = database.find_kind(target.schema, target.name)
         if _read_materialization(self._task) == _VIEW:
             template = self._find_template("view")
@@ -305,19 +301,16 @@ class _Work:
         template = self._find_template("create") if kind is None else chosen.template
         if template is not None:
             self._run_template(template, target, query, columns, exists=kind is not None)
-            self._add_columns(target, chosen)
+            # Starlake: JdbcAutoTask.addSCD2Columns.
+            self._add_columns(target, chosen, "IF NOT EXISTS ")
             return database.fetch_count(f"SELECT count(*) FROM {target.sql}") if kind is None else None
         if kind is not None:
             names = self._match_columns(target, chosen, columns)
-        try:
+        with self._explain_errors(database, main, query):
             if kind is None:
                 self._create_table(target, query, chosen)
                 chosen = chosen.for_new_table
             return self._write_rows(target, chosen, query, names, references)
-        except duckdb.Error as error:
-            raise make_failure(
-                error, main, query, max(main.part.text.find(query), 0), self._hint, before=database.last.find(query)
-            ) from error
 
     def _find_template(self, action: str) -> StrategyTemplate | None:
         """Return the project's template for an action; see :func:`find_template`."""
@@ -336,10 +329,10 @@ class _Work:
         if target.database.find_kind(target.schema, target.name) is None:
             raise BadSetting(Location(template.file), f"the template did not create {target}")
 
-    def _add_columns(self, target: Target, chosen: Strategy) -> None:
-        """Add the columns of SCD2 to a table that a template has created. Starlake: JdbcAutoTask.addSCD2Columns."""
+    def _add_columns(self, target: Target, chosen: Strategy, condition: str = "") -> None:
+        """Add the columns of SCD2 to a table."""
         for column in chosen.extra_columns:
-            target.database.execute(f"ALTER TABLE {target.sql} ADD COLUMN IF NOT EXISTS {quote(column.name)} {column.type}")
+            target.database.execute(f"ALTER TABLE {target.sql} ADD COLUMN {condition}{quote(column.name)} {column.type}")
 
     def _write_rows(self, target: Target, chosen: Strategy, query: str, names: Sequence[str], references: Sequence[TableReference]) -> int:
         truncate = self._arguments.truncate
@@ -383,25 +376,17 @@ class _Work:
 
     def _create_view(self, target: Target, main: Script, query: str, kind: str | None, references: Sequence[TableReference]) -> None:
         if kind == "table":
-            raise BadSetting(
-                self._task.origin.locate("sink.materializedView"),
-                f"{target} is a table, but the task creates a view: drop the table first if its rows are no longer needed",
-            )
+            reason = f"{target} is a table, but the task creates a view: drop the table first if its rows are no longer needed"
+            raise BadSetting(self._task.origin.locate("sink.materializedView"), reason)
         names = index_names(self._session.project)
         short = {r.parts[0].lower(): meant.schema for r in references if len(r.parts) == 1 and (meant := names.resolve(r)) is not None}
         own = {name: target.schema for name in short if target.database.find_kind(target.schema, name)}
         written = add_schemas(query, {**short, **own})
         if written is None:
-            raise BadSetting(
-                main.locate(0)[0],
-                f"task {self._task.full_name}: the query of the view cannot be parsed: qualify {', '.join(sorted(short))} with their "
-                "domains",
-            )
-        try:
+            advice = f"qualify {', '.join(sorted(short))} with their domains"
+            raise BadSetting(main.locate(0)[0], f"task {self._task.full_name}: the query of the view cannot be parsed: {advice}")
+        with self._explain_errors(target.database, main, query):
             target.database.execute(f"CREATE OR REPLACE VIEW {target.sql} AS\n{written}")
-        except duckdb.Error as error:
-            before = target.database.last.find(query)
-            raise make_failure(error, main, query, max(main.part.text.find(query), 0), self._hint, before=before) from error
 
 
 def _read_materialization(task: Task) -> str:
@@ -410,10 +395,8 @@ def _read_materialization(task: Task) -> str:
         # Starlake: only BigQuery creates something other than a table for it.
         return _TABLE
     if kind not in (_TABLE, _VIEW):
-        raise NotSupported(
-            task.origin.locate("sink.materializedView"),
-            f"task {task.full_name}: DuckDB has no {kind.replace('_', ' ').lower()}s; use TABLE or VIEW",
-        )
+        reason = f"task {task.full_name}: DuckDB has no {kind.replace('_', ' ').lower()}s; use TABLE or VIEW"
+        raise NotSupported(task.origin.locate("sink.materializedView"), reason)
     return kind
 
 

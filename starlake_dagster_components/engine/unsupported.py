@@ -6,7 +6,7 @@ from ..errors import Location
 from ..project.model import Connection, Project, Table, Task
 from .connection_options import list_ignored_options
 from .engine_errors import NotSupported
-from .rejected_by_starlake import report_rejected_audit, report_rejected_names, report_rejected_sink, report_rejected_types
+from .rejected_by_starlake import report_rejected_sink, report_rejected_table
 from .session import Session, read_switch
 
 
@@ -24,9 +24,7 @@ def check_areas(project: Project) -> None:
 def check_table(session: Session, table: Table) -> None:
     """Raise an error for settings of a load table that the engine does not support, and warn about those without effect on DuckDB."""
     _reject_database(table, table.full_name)
-    report_rejected_names(session, table)
-    report_rejected_types(session, table)
-    report_rejected_audit(session, table)
+    report_rejected_table(session, table)
     _warn_about_ineffective(session, table)
 
 

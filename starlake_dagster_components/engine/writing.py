@@ -71,11 +71,8 @@ class Loads:
 
     def add(self, loaded: TableLoad) -> None:
         """Add the rows of a group of files."""
-        before = self.tables.get(loaded.table)
+        before = self.tables.get(loaded.table, TableLoad(loaded.table))
         self.paths.extend(loaded.files)
-        if before is None:
-            self.tables[loaded.table] = loaded
-            return
         self.tables[loaded.table] = replace(
             loaded,
             input=before.input + loaded.input,
@@ -223,6 +220,10 @@ class Writer:
         if sum(identity.size for identity in identities) > _SMALL:
             database.expect_large()
         last, self._last = self._last, None
+
+        def make_checks(outcomes: Sequence[ExpectationOutcome]) -> list[audit.Checks]:
+            return [audit.Checks(entry.job, target.schema, target.name, outcomes)]
+
         try:
             with database.begin_transaction():
                 if last is None or last.prepared is not prepared:
@@ -242,11 +243,12 @@ class Writer:
                 report_rejected_expectations(session, table, outcomes)
                 appended = prepared.strategy.type == "APPEND" and not prepared.has_own_sql
                 rows = before + loaded.accepted if appended else database.fetch_count(f"SELECT count(*) FROM {target.sql}")
-                self._write_audit(group, entry, rows - before, outcomes)
+                self._write_audit(self._list_entries(group, entry, rows - before), make_checks(outcomes))
                 files = self._record_files(group, identities)
                 _check_unchanged(group.files, identities)
         except ExpectationsFailed:
-            self._write_expectations(table, entry, outcomes)
+            self._loads.expectations.extend(outcomes)
+            self._write_audit([], make_checks(outcomes), afterwards=True)
             raise
         self._loads.expectations.extend(outcomes)
         if not prepared.has_own_sql:
@@ -281,13 +283,10 @@ class Writer:
         return TableLoad(table.full_name, read_rows, accepted, rejected, tuple(format_uri(file) for file in group.files))
 
     def _prepare(self, group: Group) -> _Prepared:
-        table = group.table
-        key = (table.full_name, group.chosen)
-        found = self._prepared.get(key)
-        if found is None:
-            found = prepare_table(self._session, table, group.chosen)
-            self._prepared[key] = found
-        return found
+        key = (group.table.full_name, group.chosen)
+        if key not in self._prepared:
+            self._prepared[key] = prepare_table(self._session, group.table, group.chosen)
+        return self._prepared[key]
 
     def _make_table(self, prepared: _Prepared, target: Target) -> list[Column]:
         """Create or adapt the table, and return its columns."""
@@ -323,36 +322,23 @@ class Writer:
                 raise BadSetting(place, str(error)) from error
             run_script(self._database, Script(SqlPart(rendered), place), make_hint(session.project))
 
-    def _write_audit(self, group: Group, entry: audit.Entry, growth: int, outcomes: Sequence[ExpectationOutcome]) -> None:
-        table = group.table
-        # Starlake's native loader counts the rows that the table has gained.
+    def _list_entries(self, group: Group, entry: audit.Entry, growth: int) -> list[audit.Entry]:
+        """Return the audit's entries of a group. Starlake's native loader counts the rows that the table has gained."""
         entries = [replace(entry, count=growth, accepted=growth)]
         if _has_second_step(self._prepare(group)):
             # Starlake records the second step first: IngestionJob.run.
-            second = audit.Entry(entry.job, table.final_name, table.final_domain, table.final_name, "TRANSFORM", True, entry.began)
-            entries.insert(0, second)
-        checks = [audit.Checks(entry.job, table.final_domain, table.final_name, outcomes)]
-        path = self._session.find_audit_database()
-        if path == self._database.path or path is None:
+            schema, name = group.table.final_domain, group.table.final_name
+            entries.insert(0, audit.Entry(entry.job, name, schema, name, "TRANSFORM", True, entry.began))
+        return entries
+
+    def _write_audit(self, entries: Sequence[audit.Entry], checks: Sequence[audit.Checks], *, afterwards: bool = False) -> None:
+        """Write audit rows, or keep them if their database is not open. ``afterwards`` means that the transaction was rolled back."""
+        if self._session.find_audit_database() not in (None, self._database.path):
+            self._entries.extend(entries)
+            self._checks.extend(checks)
+            return
+        with self._database.begin_transaction() if afterwards else contextlib.nullcontext():
             audit.write_rows(self._session, self._database, entries, checks)
-        else:
-            self._entries.extend(entries)
-            self._checks.extend(checks)
-
-    def _write_expectations(self, table: Table, entry: audit.Entry, outcomes: Sequence[ExpectationOutcome]) -> None:
-        self._loads.expectations.extend(outcomes)
-        checks = [audit.Checks(entry.job, table.final_domain, table.final_name, outcomes)]
-        self._write_audit_afterwards([], checks)
-
-    def _write_audit_afterwards(self, entries: Sequence[audit.Entry], checks: Sequence[audit.Checks]) -> None:
-        """Write audit rows of a transaction that was rolled back."""
-        path = self._session.find_audit_database()
-        if path == self._database.path or path is None:
-            with self._database.begin_transaction():
-                audit.write_rows(self._session, self._database, entries, checks)
-        else:
-            self._entries.extend(entries)
-            self._checks.extend(checks)
 
     def _record_files(self, group: Group, identities: Sequence[Identity]) -> list[journal.LoadedFile]:
         if not self._archived:
@@ -407,7 +393,7 @@ class Writer:
         self._loads.tables[table.full_name] = replace(before, failed=(*before.failed, *(format_uri(f) for f in group.files)))
         failed = replace(entry, success=False, count=0, accepted=0, rejected=0, message=str(error))
         try:
-            self._write_audit_afterwards([failed], [])
+            self._write_audit([failed], [], afterwards=True)
         except duckdb.Error as lost:
             self._session.log("warning", f"the failure of {table.full_name} cannot be written to the audit: {describe_error(lost)}")
 
@@ -423,11 +409,8 @@ def _check_unchanged(files: Sequence[Path], identities: Sequence[Identity]) -> N
     """Raise BadFile if a file has changed since it was read."""
     for file, identity in zip(files, identities, strict=True):
         if Identity.read(file) != identity:
-            raise BadFile(
-                str(file),
-                "the file changed while it was read: it is still being written, or was replaced. None of its rows are loaded, "
-                "and it stays where it is",
-            )
+            reason = "the file changed while it was read: it is still being written, or was replaced"
+            raise BadFile(str(file), f"{reason}. None of its rows are loaded, and it stays where it is")
 
 
 def _make_failure(group: Group, error: Exception) -> EngineError:
@@ -449,18 +432,14 @@ def fit_attributes(attributes: Sequence[TypedAttribute], existing: Sequence[Colu
 
 
 def _has_second_step(prepared: _Prepared) -> bool:
-    """Return whether Starlake would first load the rows into a work table, which its audit shows. Starlake:
-    DuckDbNativeLoader.requireTwoSteps.
-    """
-    table = prepared.table
+    """Return whether Starlake first loads the rows into a work table, which its audit shows (DuckDbNativeLoader.requireTwoSteps)."""
+    attributes = [a.attribute for a in prepared.attributes]
     return (
-        not any(a.attribute.type == "variant" for a in prepared.attributes)
-        or any(
-            a.attribute.script or a.attribute.ignore or (a.attribute.privacy or "").upper().startswith("SQL:") for a in prepared.attributes
-        )
+        not any(a.type == "variant" for a in attributes)
+        or any(a.script or a.ignore or (a.privacy or "").upper().startswith("SQL:") for a in attributes)
         or prepared.strategy.type not in ("APPEND", "OVERWRITE")
-        or bool(table.filter)
-        or get_format(table) == "POSITION"
+        or bool(prepared.table.filter)
+        or get_format(prepared.table) == "POSITION"
     )
 
 
@@ -472,8 +451,7 @@ def prepare_table(session: Session, table: Table, chosen: str | None) -> _Prepar
     """
     check_table(session, table)
     attributes = resolve_attributes(session.project, table)
-    metadata = table.metadata
-    found = read_strategy(session, metadata.write_strategy, metadata.sink, table.primary_key, table.origin, "metadata.", chosen=chosen)
+    found = read_strategy(session, table, chosen)
     columns = [a.column for a in attributes if not a.attribute.ignore]
     if not columns:
         raise BadSetting(table.origin.locate("attributes"), f"{table.full_name} has no column")

@@ -17,7 +17,7 @@ from ..casts import normalize_type
 from ..ddl import TypedAttribute
 from ..engine_errors import BadFile, BadSetting, BadValue
 from ..instances import lend_instance
-from ..rejected_by_starlake import report_rejected_dsv
+from ..rejected_by_starlake import report_rejected_file, shorten_names
 from ..sqltext import quote, quote_literal
 from ..values import get_rule
 from . import bad_values, encodings
@@ -78,8 +78,17 @@ def describe_source(reading: Reading) -> Source:
         raise _explain_long_line(reading, layout, error.line) from error
     source = _describe_source(reading, layout, all_text=False)
     absent = [a.attribute.name for a in reading.attributes if source.raws.get(a.attribute.name, "NULL") == "NULL"]
-    report_rejected_dsv(reading.session, reading.table, absent, "" if encodings.is_ascii(reading.file, codec) else codec)
+    if absent:
+        _report_rejected(reading, f"that lack a column of an attribute: {shorten_names(absent)}")
+    if not encodings.is_ascii(reading.file, codec):
+        _report_rejected(reading, f"in {codec}")
+    if "'" in (layout.quote, layout.escape):
+        _report_rejected(reading, "whose quote or escape is a single quote")
     return source
+
+
+def _report_rejected(reading: Reading, what: str) -> None:
+    report_rejected_file(reading.session, reading.table, f"DSV files {what}")
 
 
 def _describe_source(reading: Reading, layout: Layout, *, all_text: bool, readable: _Readable | None = None) -> Source:
