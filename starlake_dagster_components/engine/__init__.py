@@ -6,8 +6,9 @@ starlake_dagster_components.engine``. ``docs/engine.md`` lists the intentional d
 
 from typing import TYPE_CHECKING, Any
 
+from .result import EngineResult as EngineResult
+
 if TYPE_CHECKING:
-    from .result import EngineResult as EngineResult
     from .run import run_command as run_command
 
 __all__ = ["EngineResult", "run_command"]
@@ -15,12 +16,8 @@ __all__ = ["EngineResult", "run_command"]
 
 def __getattr__(name: str) -> Any:
     """Import DuckDB only when the engine is used."""
-    if name == "run_command":
-        from .run import run_command
+    if name != "run_command":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from .run import run_command
 
-        return run_command
-    if name == "EngineResult":
-        from .result import EngineResult
-
-        return EngineResult
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return run_command

@@ -2,6 +2,8 @@
 
 import contextlib
 import errno
+import filecmp
+import itertools
 import os
 import re
 import shutil
@@ -69,11 +71,7 @@ def list_files(folder: Path) -> list[Path]:
 
 def is_utf8(name: str) -> bool:
     """Return whether the bytes of a file's name are UTF-8."""
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    return os.fsencode(name).decode("utf-8", "ignore") == name
 
 
 def show_path(path: Path | str) -> str:
@@ -100,51 +98,45 @@ def matches_table(name: str, table: Table) -> bool:
 
 def find_free_name(folder: Path, name: str) -> Path:
     """Return the path of a file in a folder, with a number (``orders~2.csv``) if the name is taken."""
-    path = folder / name
-    stem, extension = _split_name(name)
-    number = 2
-    while path.exists():
-        path = folder / f"{stem}~{number}{extension}"
-        number += 1
-    return path
-
-
-def _split_name(name: str) -> tuple[str, str]:
     match = re.fullmatch(r"(.+?)(\.[A-Za-z0-9]+(?:\.(?i:gz|zst|bz2))?)?", name, re.DOTALL)
-    return (match.group(1), match.group(2) or "") if match else (name, "")
+    stem, extension = match.groups("") if match else (name, "")
+    numbered = (folder / f"{stem}~{number}{extension}" for number in itertools.count(2))
+    return next(path for path in itertools.chain([folder / name], numbered) if not path.exists())
 
 
 def have_same_content(first: Path, second: Path) -> bool:
     """Return whether two files have the same bytes."""
-    if first.stat().st_size != second.stat().st_size:
-        return False
-    with first.open("rb") as one, second.open("rb") as two:
-        while True:
-            left, right = one.read(1 << 20), two.read(1 << 20)
-            if left != right:
-                return False
-            if not left:
-                return True
+    # The cache would confuse files that were replaced within the precision of their times.
+    filecmp.clear_cache()
+    return filecmp.cmp(first, second, shallow=False)
 
 
 def move_file(source: Path, target: Path) -> None:
     """Move a file, and replace the target. This is atomic within a file system. Otherwise, a copy gets its name once it is complete."""
     target.parent.mkdir(parents=True, exist_ok=True)
+    if _try_rename(source, target):
+        return
+    partial = target.with_name(f".{target.name}.part")
+    try:
+        shutil.copy2(source, partial)
+        os.replace(partial, target)
+    except OSError as failed:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+        failed.filename = str(target)
+        raise
+    source.unlink()
+
+
+def _try_rename(source: Path, target: Path) -> bool:
+    """Rename a file; return False if the target is in another file system."""
     try:
         os.replace(source, target)
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-        partial = target.with_name(f".{target.name}.part")
-        try:
-            shutil.copy2(source, partial)
-            os.replace(partial, target)
-        except OSError as failed:
-            with contextlib.suppress(OSError):
-                partial.unlink(missing_ok=True)
-            failed.filename = str(target)
-            raise
-        source.unlink()
+        return False
+    return True
 
 
 _MOVING = ".moving"
@@ -160,12 +152,7 @@ def take_file(source: Path, target: Path) -> None:
         OSError: it cannot be moved, for example because the folder is read-only. It then stays where it is.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        os.replace(source, target)
-    except OSError as error:
-        if error.errno != errno.EXDEV:
-            raise
-    else:
+    if _try_rename(source, target):
         return
     partial = target.with_name(f".{target.name}.part")
     hidden = source.with_name(f".{source.name}{_MOVING}")

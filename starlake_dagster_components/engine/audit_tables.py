@@ -28,6 +28,7 @@ _EXPECTATIONS = (
     "NAME VARCHAR NOT NULL, PARAMS VARCHAR NOT NULL, SQL VARCHAR NOT NULL, COUNT BIGINT NOT NULL, EXCEPTION VARCHAR NOT NULL, "
     "SUCCESS BOOLEAN NOT NULL"
 )
+_Row = Sequence[str | int | bool | datetime]
 UNKNOWN = -1
 """Starlake writes this for an unknown number."""
 _NO_COUNT = -2147483648
@@ -35,12 +36,9 @@ _NO_COUNT = -2147483648
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A row of ``audit.audit``.
+    """A row of ``audit.audit``. The names are logical for the step LOAD, and those of the database for TRANSFORM.
 
-    Attributes:
-        paths: the files of a load, the table's name of a transform.
-        domain, table: logical names for the step LOAD, those of the database for TRANSFORM.
-        step: ``LOAD`` or ``TRANSFORM``.
+    ``paths`` are the files of a load, or the table's name of a transform.
     """
 
     job: str
@@ -70,17 +68,14 @@ def write_rows(session: Session, database: Database, entries: Sequence[Entry], c
     """Write rows in the current transaction. The tables are created if they do not exist."""
     if not session.settings.audit_active:
         entries = ()
-    checked = [(check, outcome) for check in checks for outcome in check.outcomes]
-    if entries:
-        _insert_rows(session, database, "audit", _AUDIT, [_make_values(session, entry) for entry in entries])
-    if checked:
-        rows = [_make_expectation_values(session, check, outcome) for check, outcome in checked]
-        _insert_rows(session, database, "expectations", _EXPECTATIONS, rows)
+    _insert_rows(session, database, "audit", _AUDIT, [_make_row(session, entry) for entry in entries])
+    rows = [_make_expectation_row(session, check, outcome) for check in checks for outcome in check.outcomes]
+    _insert_rows(session, database, "expectations", _EXPECTATIONS, rows)
 
 
-def _insert_rows(
-    session: Session, database: Database, table: str, definition: str, rows: Sequence[Sequence[str | int | bool | datetime]]
-) -> None:
+def _insert_rows(session: Session, database: Database, table: str, definition: str, rows: Sequence[_Row]) -> None:
+    if not rows:
+        return
     schema = session.settings.audit_domain
     name = quote_path(database.catalog, schema, table)
     columns = ", ".join(column.split()[0] for column in definition.split(","))
@@ -121,44 +116,21 @@ def find_template_failure(session: Session) -> Exception | None:
     return None
 
 
-def _make_values(session: Session, entry: Entry) -> list[str | int | bool | datetime]:
+def _make_row(session: Session, entry: Entry) -> _Row:
     ended = get_time()
-    return [
-        entry.job,
-        entry.paths,
-        entry.domain,
-        entry.table,
-        entry.success,
-        entry.count,
-        entry.accepted,
-        entry.rejected,
-        session.convert_to_local(ended),
-        int((ended - entry.began).total_seconds() * 1000),
-        mask_text(entry.message).replace("'", "-"),
-        entry.step,
-        "",
-        "",
-        session.scheduled,
-    ]
+    duration = int((ended - entry.began).total_seconds() * 1000)
+    message = mask_text(entry.message).replace("'", "-")
+    name = (entry.job, entry.paths, entry.domain, entry.table, entry.success)
+    counts = (entry.count, entry.accepted, entry.rejected)
+    return [*name, *counts, session.convert_to_local(ended), duration, message, entry.step, "", "", session.scheduled]
 
 
-def _make_expectation_values(session: Session, check: Checks, outcome: ExpectationOutcome) -> list[str | int | bool | datetime]:
+def _make_expectation_row(session: Session, check: Checks, outcome: ExpectationOutcome) -> _Row:
     count = _NO_COUNT if outcome.is_countless else outcome.violations or 0
-    call = _write_plain(outcome.expect)
+    call, sql = _write_plain(outcome.expect), _write_plain(outcome.sql or "")
     error = "" if count == _NO_COUNT else _write_plain(outcome.error or "")
-    return [
-        check.job,
-        "",
-        check.domain,
-        check.table,
-        session.convert_to_local(get_time()),
-        call,
-        call,
-        _write_plain(outcome.sql or ""),
-        count,
-        error,
-        outcome.success,
-    ]
+    now = session.convert_to_local(get_time())
+    return [check.job, "", check.domain, check.table, now, call, call, sql, count, error, outcome.success]
 
 
 def _write_plain(text: str) -> str:

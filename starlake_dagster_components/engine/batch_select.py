@@ -28,12 +28,14 @@ def build_select(
     ``checked`` are the columns that must have a value, although the table allows NULL.
     """
     in_file = [a for a in attributes if a.attribute.name in source.columns]
-    made = {a.attribute.name: _build_value(session, table, a, source) for a in in_file}
+    made = {}
+    for typed in in_file:
+        name = typed.attribute.name
+        made[name] = build_value(session.project, table, typed, source.columns[name], name in source.texts)
     kept = [a for a in attributes if not a.attribute.ignore]
-    masked = [a for a in in_file if (m := privacy.parse_masking(table, a.attribute)) is not None and m.sql is not None]
-    scripted = any(a.attribute.script for a in attributes)
-    converted = any(_is_converted(a) for a in kept)
-    if not masked and not table.filter and not scripted and not converted:
+    maskings = {a.attribute.name: privacy.parse_masking(table, a.attribute) for a in in_file}
+    masked = {name: masking.sql or "NULL" for name, masking in maskings.items() if masking is not None and masking.sql is not None}
+    if not (masked or table.filter or any(a.attribute.script for a in attributes) or any(map(_is_converted, kept))):
         columns = (f"{_require_value(a, made[a.attribute.name], checked)} AS {quote(a.attribute.final_name)}" for a in kept)
         return f"SELECT {', '.join(columns)} FROM {source.relation}"
     names = {name.lower() for a in attributes for name in (a.attribute.name, a.attribute.final_name)}
@@ -42,7 +44,7 @@ def build_select(
     values = [f"{sql} AS {quote(name)}" for name, sql in made.items()]
     inner = f"SELECT {', '.join([*values, *(f'{quote_literal(format_uri(file))} AS {name}' for name in whence)])} FROM {source.relation}"
     if masked:
-        replaced = ", ".join(f"({_get_expression(a, table)}) AS {quote(a.attribute.name)}" for a in masked)
+        replaced = ", ".join(f"({sql}) AS {quote(name)}" for name, sql in masked.items())
         inner = f"SELECT * REPLACE ({replaced}) FROM ({inner}) AS sl_clear"
     finals = [
         f"{f'({a.attribute.script})' if a.attribute.script else quote(a.attribute.name)} AS {quote(a.attribute.final_name)}" for a in kept
@@ -63,16 +65,6 @@ def _finish_value(typed: TypedAttribute, checked: Collection[str]) -> str:
     if _is_converted(typed):
         name = convert(name, typed.type, typed.in_table or typed.type, typed.attribute.final_name)
     return _require_value(typed, name, checked)
-
-
-def _build_value(session: Session, table: Table, typed: TypedAttribute, source: Source) -> str:
-    name = typed.attribute.name
-    return build_value(session.project, table, typed, source.columns[name], name in source.texts)
-
-
-def _get_expression(typed: TypedAttribute, table: Table) -> str:
-    masking = privacy.parse_masking(table, typed.attribute)
-    return (masking.sql if masking else None) or "NULL"
 
 
 def _require_value(typed: TypedAttribute, sql: str, checked: Collection[str]) -> str:

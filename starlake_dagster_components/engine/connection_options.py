@@ -8,32 +8,23 @@ from dataclasses import dataclass
 
 from ..errors import Location
 from ..project.model import Connection
+from ..project.word_sets import split_words
 from .engine_errors import NotSupported
 from .sqltext import split_statements
 
 # Options that Starlake does not pass to the driver. Starlake: JdbcDbUtils.nonDuckDbProperties.
-_STARLAKES_OWN = frozenset(
-    {
-        *("url", "driver", "dbtable", "numpartitions", "sl_access_token", "account", "allowunderscoresinhost", "database", "db"),
-        *("authenticator", "user", "password", "data_path", "sl_data_path", "storagetype", "quoteidentifiers", "quote", "separator"),
-        *("quackservertoken", "quackbind", "quackport"),
-    }
+_STARLAKES_OWN = split_words(
+    "url driver dbtable numpartitions sl_access_token account allowunderscoresinhost database db authenticator user password data_path "
+    "sl_data_path storagetype quoteidentifiers quote separator quackservertoken quackbind quackport preactions"
 )
-_ALLOWED = frozenset(
-    {"SET", "RESET", "PRAGMA", "LOAD", "INSTALL", "FORCE", "ATTACH", "DETACH", "USE", "UPDATE", "CREATE", "DROP", "CALL", "SELECT"}
-)
+_ALLOWED = split_words("SET RESET PRAGMA LOAD INSTALL FORCE ATTACH DETACH USE UPDATE CREATE DROP CALL SELECT")
 _FILE = re.compile(r"ATTACH\s+(?:DATABASE\s+)?(?:IF\s+NOT\s+EXISTS\s+)?'((?:[^']|'')+)'", re.IGNORECASE)
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9_]+:")
 
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """A statement of ``preActions``.
-
-    Attributes:
-        sql: the statement.
-        location: the line of ``preActions``.
-    """
+    """A statement of ``preActions``, which are at ``location``."""
 
     sql: str
     location: Location
@@ -78,7 +69,8 @@ def read_setup(connection: Connection | None, zone: str | None) -> ConnectionSet
     settings = []
     for key, (name, value) in options.items():
         place = connection.origin.locate(f"options.{name}")
-        if key in _STARLAKES_OWN or key.startswith(("sl_", "fs.")) or key == "preactions":
+        # jdbc_ options say how the JDBC driver returns rows.
+        if key in _STARLAKES_OWN or key.startswith(("sl_", "fs.", "jdbc_")):
             continue
         if key == "postactions":
             if value.strip():
@@ -86,9 +78,6 @@ def read_setup(connection: Connection | None, zone: str | None) -> ConnectionSet
         elif key in ("duckdb.read_only", "access_mode"):
             if value.strip().lower() in ("true", "read_only"):
                 read_only = place
-        elif key.startswith("jdbc_"):
-            # How the JDBC driver returns rows.
-            continue
         else:
             settings.append((name, value, place))
     return ConnectionSetup(connection.name, read_only, tuple(settings), _read_actions(connection, options), zone)
@@ -107,7 +96,6 @@ def _read_actions(connection: Connection, options: Mapping[str, tuple[str, str]]
     found = split_statements(text)
     for statement in found:
         if statement.keyword not in _ALLOWED:
-            raise NotSupported(
-                place, f"preActions of connection '{connection.name}': the embedded engine does not run '{statement.text.strip()}' there"
-            )
+            reason = f"the embedded engine does not run '{statement.text.strip()}' there"
+            raise NotSupported(place, f"preActions of connection '{connection.name}': {reason}")
     return tuple(Action(statement.text, place) for statement in found)

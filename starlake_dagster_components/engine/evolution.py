@@ -13,21 +13,11 @@ from .strategies import Target
 def evolve_table(
     target: Target, existing: Sequence[Column], wanted: Sequence[Column], kept: Sequence[Column], *, emptied: bool, location: Location
 ) -> bool:
-    """Adapt a table to the columns of the project, without losing values unless all rows are about to be replaced.
+    """Adapt a table with ``existing`` columns to those of the project. Return whether it was changed.
 
     New columns are added at the end, and are nullable regardless of the project, because existing rows have no value. Columns that the
-    project no longer has are dropped if they are empty, or if all rows are about to be replaced. The types of columns do not change.
-
-    Args:
-        target: the table.
-        existing: its columns.
-        wanted: the project's columns.
-        kept: columns that the engine adds.
-        emptied: whether all rows are about to be replaced.
-        location: where the project defines the table's columns.
-
-    Returns:
-        True if the table was changed.
+    project no longer has are dropped if they are empty, or if all rows are about to be replaced (``emptied``). The types of columns do not
+    change. ``kept`` are the columns that the engine adds.
 
     Raises:
         TableDiffers: a column with values would be dropped, or a column would have to change between array, struct, and scalar.
@@ -40,22 +30,18 @@ def evolve_table(
     _reject_other_shapes(target, wanted, there, location)
     if gone and not emptied:
         _reject_loss(target, gone, location)
-    for column in added:
-        run.execute(f"ALTER TABLE {target.sql} ADD COLUMN {quote(column.name)} {column.type}")
-    fields = [
-        (quote_path(column.name, *path), ddl)
-        for column in wanted
-        if column.name.lower() in there
-        for path, ddl in find_missing_fields(there[column.name.lower()].type, column.type)
+    changes = [f"ADD COLUMN {quote(column.name)} {column.type}" for column in added]
+    known = [(column, there[column.name.lower()]) for column in wanted if column.name.lower() in there]
+    changes += [
+        f"ADD COLUMN {quote_path(column.name, *path)} {ddl}"
+        for column, found in known
+        for path, ddl in find_missing_fields(found.type, column.type)
     ]
-    for path, ddl in fields:
-        run.execute(f"ALTER TABLE {target.sql} ADD COLUMN {path} {ddl}")
-    for column in gone:
-        run.execute(f"ALTER TABLE {target.sql} DROP COLUMN {quote(column.name)}")
-    loosened = [c for c in wanted if c.nullable and c.name.lower() in there and not there[c.name.lower()].nullable]
-    for column in loosened:
-        run.execute(f"ALTER TABLE {target.sql} ALTER COLUMN {quote(column.name)} DROP NOT NULL")
-    return bool(added or gone or loosened or fields)
+    changes += [f"DROP COLUMN {quote(column.name)}" for column in gone]
+    changes += [f"ALTER COLUMN {quote(column.name)} DROP NOT NULL" for column, found in known if column.nullable and not found.nullable]
+    for change in changes:
+        run.execute(f"ALTER TABLE {target.sql} {change}")
+    return bool(changes)
 
 
 def _reject_other_shapes(target: Target, wanted: Sequence[Column], there: Mapping[str, Column], location: Location) -> None:

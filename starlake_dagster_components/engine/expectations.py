@@ -30,14 +30,9 @@ class TransactionLost(Exception):
 def evaluate_expectations(
     session: Session, database: Database, table: str, expectations: Sequence[Expectation], failing: Mapping[str, str]
 ) -> tuple[ExpectationOutcome, ...]:
-    """Evaluate the expectations of a table in the current transaction.
+    """Evaluate the expectations of a table (``schema.table``), each once, in the current transaction.
 
-    Args:
-        session: the session of the command.
-        database: the database.
-        table: ``schema.table``.
-        expectations: as written in the project; each is evaluated once.
-        failing: calls whose query is known to fail -> why.
+    ``failing`` are the calls whose query is known to fail, with the reasons.
 
     Raises:
         BadSetting: a call cannot be rendered, for example because its macro does not exist.
@@ -45,9 +40,10 @@ def evaluate_expectations(
     """
     if not session.settings.expectations_active:
         return ()
-    unique = dict.fromkeys((e.expect, e.fail_on_error) for e in expectations)
-    first = {(e.expect, e.fail_on_error): e for e in reversed(expectations)}
-    return tuple(_evaluate_expectation(session, database, table, first[key], failing) for key in unique)
+    unique: dict[tuple[str, bool], Expectation] = {}
+    for expectation in expectations:
+        unique.setdefault((expectation.expect, expectation.fail_on_error), expectation)
+    return tuple(_evaluate_expectation(session, database, table, one, failing) for one in unique.values())
 
 
 def _evaluate_expectation(
@@ -90,10 +86,8 @@ def _render_query(session: Session, expectation: Expectation, table: str) -> str
     sql = "".join(token.text for token in tokenize_sql(sql, STARLAKE) if token.kind != "comment").strip()
     if not sql:
         name = re.match(r"[\w.]+", expectation.expect)
-        raise BadSetting(
-            expectation.origin.locate(),
-            f"expectation {expectation.expect} of {table} has no query: there is no macro '{name.group() if name else expectation.expect}'",
-        )
+        reason = f"has no query: there is no macro '{name.group() if name else expectation.expect}'"
+        raise BadSetting(expectation.origin.locate(), f"expectation {expectation.expect} of {table} {reason}")
     return sql
 
 
