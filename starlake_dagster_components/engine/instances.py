@@ -38,24 +38,25 @@ class Instance:
 
     Attributes:
         connection: a separate connection, which takes its temporary objects and local settings with it when it is closed.
-        spoiled: whether the command changed something that outlives its connection (global settings, extensions, attached files).
+        spoiled: whether the command changed something that outlives its connection (global settings, extensions, attached files), so that
+            the instance must not be lent again.
     """
 
     def __init__(self, base: _Base) -> None:
-        self.base = base
         self.connection = base.connection.cursor()
         self.spoiled = False
 
 
 @contextlib.contextmanager
 def lend_instance() -> Iterator[Instance]:
-    """Lend an instance, or a new one if none is free. A spoiled instance is closed afterward."""
-    taken = Instance(_take())
+    """Lend an instance, or a new one if none is free. It is lent again later unless it was marked as ``spoiled``."""
+    base = _take()
+    taken = Instance(base)
     try:
         yield taken
     finally:
         taken.connection.close()
-        _give_back(taken)
+        _give_back(base, spoiled=taken.spoiled)
 
 
 def _take() -> _Base:
@@ -82,10 +83,9 @@ def _take() -> _Base:
     return _Base(os.getpid(), duckdb.connect(":memory:", config=config), scratch)
 
 
-def _give_back(used: Instance) -> None:
-    base = used.base
+def _give_back(base: _Base, *, spoiled: bool) -> None:
     with _guard:
-        if not used.spoiled and len(_free) < _KEPT:
+        if not spoiled and len(_free) < _KEPT:
             _free.append(base)
             return
     base.connection.close()

@@ -1,19 +1,27 @@
-"""``transform --interactive``: print the rows of a task's query. Starlake: JdbcAutoTask.runInteractive."""
+"""``transform --interactive`` and ``--compile``: print the rows of a task's query, or its SQL. Starlake: JdbcAutoTask.runInteractive."""
 
 import csv
 import io
 import json
-from typing import Any
 
 import duckdb
 
 from .arguments import Arguments
 from .database import Database
 from .engine_errors import BadArguments
-from .scripts import Hint, Script, make_failure
+from .scripts import Hint, Script, make_failure, render_sections
 from .session import Session
+from .table_resolution import find_task
 
 _FORMATS = ("csv", "json", "json-array", "table")
+
+
+def show_sql(session: Session, arguments: Arguments) -> None:
+    """Print the SQL of a task with all variables replaced, without running it."""
+    sections = render_sections(session, find_task(session.project, arguments.name))
+    for part in (*sections.presql, *([sections.sql] if sections.sql else []), *sections.postsql):
+        for line in f"{part.text.rstrip()};".split("\n"):
+            session.out(line)
 
 
 def show_rows(session: Session, arguments: Arguments, database: Database, main: Script, query: str, hint: Hint) -> None:
@@ -33,13 +41,9 @@ def show_rows(session: Session, arguments: Arguments, database: Database, main: 
         rows = found.fetchmany(arguments.page_size)
     except duckdb.Error as error:
         raise make_failure(error, main, query, max(main.part.text.find(query), 0), hint) from error
-    texts = [["NULL" if value is None else _write_value(value) for value in row] for row in rows]
+    texts = [["NULL" if value is None else str(value).lower() if isinstance(value, bool) else str(value) for value in row] for row in rows]
     for line in _format_rows(kind, names, texts):
         session.out(line)
-
-
-def _write_value(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _format_rows(kind: str, names: list[str], rows: list[list[str]]) -> list[str]:

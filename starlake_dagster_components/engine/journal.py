@@ -6,7 +6,7 @@ the rows are not there, and the file is where the next load looks for it. The re
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 from ..errors import EngineError
@@ -48,19 +48,13 @@ class LoadedFile:
 def record_files(database: Database, files: Sequence[LoadedFile]) -> None:
     """Record files as loaded, within the transaction that loads them."""
     name = quote_path(database.catalog, _SCHEMA, _TABLE)
-    rows = ", ".join(_format_row(file) for file in files)
+    values = ((file.path, file.origin, file.target or "", *astuple(file.identity)) for file in files)
+    rows = ", ".join(f"({', '.join(quote_literal(str(value)) for value in row)})" for row in values)
     if database.find_kind(_SCHEMA, _TABLE):
         database.execute(f"INSERT INTO {name} VALUES {rows}")
     else:
         database.execute(f"CREATE SCHEMA IF NOT EXISTS {quote_path(database.catalog, _SCHEMA)}")
         database.execute(f"CREATE TABLE {name} AS SELECT * FROM (VALUES {rows}) AS files({_COLUMNS})")
-
-
-def _format_row(file: LoadedFile) -> str:
-    identity = file.identity
-    numbers = (identity.device, identity.inode, identity.size, identity.modified)
-    texts = (str(file.path), str(file.origin), str(file.target or ""), *map(str, numbers))
-    return f"({', '.join(map(quote_literal, texts))})"
 
 
 def archive_file(file: LoadedFile) -> Path | None:
@@ -125,9 +119,7 @@ class Recovered:
 def recover_files(database: Database, unresolved: Path) -> list[Recovered]:
     """Finish the moves of an earlier command.
 
-    A file that was written to after it was loaded is neither archived nor loaded again, but set aside.
-
-    ``unresolved`` is the area for files that are set aside.
+    A file that was written to after it was loaded is neither archived nor loaded again, but set aside in the area ``unresolved``.
     """
     if database.find_kind(_SCHEMA, _TABLE) is None:
         return []

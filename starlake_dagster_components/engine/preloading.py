@@ -12,12 +12,9 @@ from .staging import list_incoming
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """The result of looking for files to load.
+    """Whether there is something to load, and the number of files per table, if they were counted.
 
-    Attributes:
-        ready: whether there is something to load.
-        counts: number of files per table, if they were counted.
-        by_sentinel: whether "not ready" is reported by a file (``--notReadySentinel``) instead of the exit code.
+    ``by_sentinel`` means that "not ready" is reported by a file (``--notReadySentinel``) instead of the exit code.
     """
 
     ready: bool
@@ -32,11 +29,8 @@ def check_readiness(session: Session, arguments: Arguments) -> Readiness:
     """
     strategy = (arguments.strategy or "").lower()
     counts: dict[str, int] = {}
-    if strategy == "imported":
-        counts = _count_incoming(session, arguments)
-        ready = not counts or any(counts.values())
-    elif strategy == "pending":
-        counts = _count_staged(session, arguments)
+    if strategy in ("imported", "pending"):
+        counts = _count_incoming(session, arguments) if strategy == "imported" else _count_staged(session, arguments)
         ready = not counts or any(counts.values())
     elif strategy == "ack":
         ready = _take_ack_file(session, arguments)

@@ -12,27 +12,17 @@ from .engine_errors import BadSetting
 from .scratch import Scratch, write_file
 from .sqltext import quote, quote_literal
 
-_HASHES = {"MD5": "md5", "SHA1": "sha1", "SHA256": "sha256", "SHA512": "sha512"}
+_HASHES = ("MD5", "SHA1", "SHA256", "SHA512")
 _PARAMETERS: dict[str, tuple[int, ...]] = {
-    "NONE": (0,),
-    "NO": (0,),
-    "HIDE": (0, 2),
-    **{name: (0,) for name in _HASHES},
-    "INITIALS": (0,),
-    "EMAIL": (1,),
-    "IPV4": (1,),
-    "IPV6": (1,),
-    "RANDOMDOUBLE": (0, 2),
-    "RANDOMLONG": (0, 2),
-    "RANDOMINT": (0, 2),
-    "APPROXDOUBLE": (1,),
-    "APPROXLONG": (1,),
+    **dict.fromkeys(("NONE", "NO", *_HASHES, "INITIALS"), (0,)),
+    **dict.fromkeys(("HIDE", "RANDOMDOUBLE", "RANDOMLONG", "RANDOMINT"), (0, 2)),
+    **dict.fromkeys(("EMAIL", "IPV4", "IPV6", "APPROXDOUBLE", "APPROXLONG"), (1,)),
     "MASK": (4,),
 }
+"""Name of a rule -> how many parameters it can have."""
 HASHES = "temp.sl_sha512"
-AT = "'@'"
 _BATCH = 20_000
-_NUMBERS = frozenset({"RANDOMDOUBLE", "RANDOMLONG", "RANDOMINT", "APPROXDOUBLE", "APPROXLONG"})
+_NUMBERS = ("RANDOMDOUBLE", "RANDOMLONG", "RANDOMINT", "APPROXDOUBLE", "APPROXLONG")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +103,8 @@ def _apply_masking(masking: Masking, text: str) -> str:
         words = rf"list_filter(regexp_split_to_array({text}, '\s+'), lambda word: word <> '')"
         return f"coalesce(array_to_string(list_transform({words}, lambda word: word[1]), '.'), '') || '.'"
     if name == "EMAIL":
-        return (
-            f"{_hash_text(parameters[0].upper().replace('-', ''), f'split_part({text}, {AT}, 1)')} || {AT} || split_part({text}, {AT}, 2)"
-        )
+        hashed = _hash_text(parameters[0].upper().replace("-", ""), f"split_part({text}, '@', 1)")
+        return f"{hashed} || '@' || split_part({text}, '@', 2)"
     if name in ("IPV4", "IPV6"):
         return _mask_ip(text, "." if name == "IPV4" else ":", int(parameters[0]))
     if name in ("RANDOMDOUBLE", "RANDOMLONG", "RANDOMINT"):
@@ -127,17 +116,15 @@ def _apply_masking(masking: Masking, text: str) -> str:
 
 
 def _mask_with_stars(text: str, character: str, number: str, left: str, right: str) -> str:
-    stars = quote_literal(character[:1] * int(number))
-    return (
-        f"CASE WHEN length({text}) <= {int(left)} THEN {text} || {stars} ELSE left({text}, {int(left)}) || {stars} || right({text}, "
-        f"{int(right)}) END"
-    )
+    stars, before = quote_literal(character[:1] * int(number)), int(left)
+    whole = f"left({text}, {before}) || {stars} || right({text}, {int(right)})"
+    return f"CASE WHEN length({text}) <= {before} THEN {text} || {stars} ELSE {whole} END"
 
 
 def _hash_text(name: str, text: str) -> str:
     if name == "SHA512":
         return f"(SELECT hash FROM {HASHES} WHERE value = {text})"
-    return f"{_HASHES[name]}({text})"
+    return f"{name.lower()}({text})"
 
 
 def needs_hashes(masking: Masking | None) -> bool:
@@ -148,10 +135,7 @@ def needs_hashes(masking: Masking | None) -> bool:
 def fill_hashes(database: Database, values: Sequence[str], scratch: Scratch) -> None:
     """Fill the table of hashes, which lasts as long as the command.
 
-    Args:
-        database: the database.
-        values: queries with one text column each, whose values are hashed.
-        scratch: holds a limited number of hashes at a time on their way to the database.
+    ``values`` are queries with one text column each, whose values are hashed. ``scratch`` holds a limited number of hashes at a time.
     """
     database.execute(f"CREATE TEMP TABLE IF NOT EXISTS {HASHES.split('.')[1]} (value VARCHAR, hash VARCHAR)")
     database.execute(f"DELETE FROM {HASHES}")
@@ -166,9 +150,8 @@ def fill_hashes(database: Database, values: Sequence[str], scratch: Scratch) -> 
                 out.writelines(f"{value.hex()},{hashlib.sha512(value).hexdigest()}\n".encode() for (value,) in rows)
             longest = max(4 * len(value) for (value,) in rows) + 1_000_000
             database.execute(
-                f"INSERT INTO {HASHES} SELECT decode(unhex(v)), h FROM read_csv({quote_literal(str(file))}, auto_detect = false, "
-                "header = false, "
-                f"delim = ',', quote = '', escape = '', max_line_size = {longest}, columns = {{'v': 'VARCHAR', 'h': 'VARCHAR'}})"
+                f"INSERT INTO {HASHES} SELECT decode(unhex(v)), h FROM read_csv({quote_literal(str(file))}, auto_detect = false, header = "
+                f"false, delim = ',', quote = '', escape = '', max_line_size = {longest}, columns = {{'v': 'VARCHAR', 'h': 'VARCHAR'}})"
             )
     finally:
         reader.close()
@@ -182,12 +165,10 @@ def _mask_ip(text: str, separator: str, masked: int) -> str:
 
 
 def _make_random(name: str, parameters: tuple[str, ...]) -> str:
-    bounds = {"RANDOMLONG": 2**63 - 1, "RANDOMINT": 2**31 - 1}
     if parameters:
         low, up = float(parameters[0]), float(parameters[1])
         made = f"({low} + ({up} - {low}) * random())"
-    elif name == "RANDOMDOUBLE":
-        return "random()"
     else:
-        made = f"(random() * {bounds[name]})"
+        largest = {"RANDOMLONG": 2**63 - 1, "RANDOMINT": 2**31 - 1}.get(name, 1)
+        made = f"(random() * {largest})"
     return made if name == "RANDOMDOUBLE" else f"CAST(trunc({made}) AS BIGINT)"

@@ -140,9 +140,9 @@ def _run_verb(session: Session, arguments: Arguments) -> EngineResult:
 
         return _make_load_result(session, load_tables(session, arguments))
     if arguments.compile:
-        from .compile_transform import compile_task
+        from .interactive_transform import show_sql
 
-        compile_task(session, arguments)
+        show_sql(session, arguments)
         return EngineResult(0)
     from .transforming import run_transform
 

@@ -1,5 +1,6 @@
 """Run the project's own SQL statement by statement, with errors that show their location in the project's files."""
 
+import contextlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ import duckdb
 
 from ..errors import Location
 from ..project.missing_files import find_missing_files
-from ..project.model import Project, Table, Task
+from ..project.model import Project, Task
 from ..project.sql.sections import SqlPart, SqlSections, render_task, strip_comments
 from ..project.templating import TemplateError
 from .database import Database
@@ -17,9 +18,8 @@ from .engine_errors import BadSetting, SqlFailed
 from .session import Session
 from .sqltext import Statement, split_statements
 
-_TRANSACTIONS = frozenset({"BEGIN", "START", "COMMIT", "END", "ROLLBACK", "ABORT"})
+_TRANSACTIONS = ("BEGIN", "START", "COMMIT", "END", "ROLLBACK", "ABORT")
 _MISSING = re.compile(r'Table with name "?([^"!]+?)"? does not exist')
-_SCHEMA_MISSING = re.compile(r'(?:Schema|schema) (?:with name )?"?([^"!]+?)"? does not exist')
 
 Hint = Callable[[str], str]
 """A function that takes the name of a missing table, and returns a hint about what creates it, or an empty string."""
@@ -108,47 +108,23 @@ def reject_transactions(script: Script, statement: Statement) -> None:
     """Raise SqlFailed for a statement that would begin or end a transaction."""
     if statement.keyword in _TRANSACTIONS:
         place, column = script.locate(statement.offset)
-        raise SqlFailed(
-            location=place,
-            column=column,
-            statement=statement.text,
-            reason=f"{statement.keyword} cannot be used: all SQL of a table or task is one transaction already",
-        )
+        reason = f"{statement.keyword} cannot be used: all SQL of a table or task is one transaction already"
+        raise SqlFailed(location=place, column=column, statement=statement.text, reason=reason)
 
 
 def make_failure(error: duckdb.Error, script: Script, statement: str, offset: int, hint: Hint, *, before: int = 0) -> SqlFailed:
-    """Return the exception for a failing statement.
+    """Return the exception for a failing statement of the project, which is at ``offset`` in a script.
 
-    Args:
-        error: the exception that DuckDB raised.
-        script: the script that contains the statement.
-        statement: the statement as written in the project.
-        offset: its offset in the script.
-        hint: returns a hint about what creates a missing table.
-        before: number of characters that the engine put before it.
+    ``before`` is the number of characters that the engine put before the statement.
     """
     reason, position = explain_error(error)
     within = position - before if position is not None and before <= position <= before + len(statement) else None
     place, column = script.locate(offset + (within or 0))
-    missing = find_missing_table(reason)
+    missing = _MISSING.search(reason)
     statement, within = script.indent(statement, offset, within)
     return SqlFailed(
-        location=place, column=column, statement=statement, reason=reason, hint=hint(missing) if missing else "", position=within
+        location=place, column=column, statement=statement, reason=reason, hint=hint(missing.group(1)) if missing else "", position=within
     )
-
-
-def find_missing_table(reason: str) -> str | None:
-    """Return the name of the missing table in a message."""
-    found = _MISSING.search(reason)
-    return found.group(1) if found else None
-
-
-def _describe_load(project: Project, table: Table) -> str:
-    """Return a hint that names the load that creates a table, or explains why that load finds no files."""
-    missing = find_missing_files(project, table)
-    if missing is not None:
-        return f"loading {table.full_name} would create it, but finds nothing: {missing.describe(None)}"
-    return f"loading {table.full_name} creates it: run load --domains {table.domain} --tables {table.name} first"
 
 
 def make_hint(project: Project) -> Hint:
@@ -161,25 +137,23 @@ def make_hint(project: Project) -> Hint:
                 return f"the task {task.full_name} creates it: run transform --name {task.full_name} first"
         for table in project.tables:
             if parts[-1] == table.final_name.lower() and (len(parts) == 1 or parts[0] == table.final_domain.lower()):
-                return _describe_load(project, table)
+                missing = find_missing_files(project, table)
+                if missing is not None:
+                    return f"loading {table.full_name} would create it, but finds nothing: {missing.describe(None)}"
+                return f"loading {table.full_name} creates it: run load --domains {table.domain} --tables {table.name} first"
         return ""
 
     return add_hint
-
-
-def read_source_lines(project: Project, file: str) -> tuple[str, ...]:
-    """Return the lines of a file of the project; empty if it cannot be read."""
-    try:
-        return tuple(project.get_path(file).read_text(encoding="utf-8").split("\n"))
-    except (OSError, UnicodeError):
-        return ()
 
 
 def make_file_script(project: Project, part: SqlPart, file: str | None, origin: Location) -> Script:
     """Return a part of a task's SQL file with its location; ``origin`` is that of the task if it has no SQL file."""
     if file is None:
         return make_yaml_script(part, origin)
-    return Script(part, Location(file, part.line), read_source_lines(project, file))
+    source: tuple[str, ...] = ()
+    with contextlib.suppress(OSError, UnicodeError):
+        source = tuple(project.get_path(file).read_text(encoding="utf-8").split("\n"))
+    return Script(part, Location(file, part.line), source)
 
 
 def make_yaml_script(part: SqlPart, origin: Location) -> Script:

@@ -1,5 +1,7 @@
 """Define the session of a command: its project, variables, output, and clock."""
 
+import functools
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -41,12 +43,8 @@ class Session:
 
     Attributes:
         project: the project, read with the command's options.
-        environ: environment of the command.
         variables: variables of the project's files: its own, the date, the command's options.
-        out: receives stdout.
-        log: receives the log.
         canceled: set if the command must end.
-        began: time at which the command began.
         scheduled: ``--scheduledDate``, or else the time at which the command began, as a local time without a zone.
         zone: name of the zone of local times; None = that of the process.
         strict: whether to reject what Starlake rejects.
@@ -127,9 +125,8 @@ class Session:
         if path is None:
             raise NotSupported(at, f"connection '{connection.name}' is {connection.engine}; the embedded engine works on DuckDB files only")
         if path in ("", ":memory:") or path.startswith((":memory:", "md:", "ducklake:")):
-            raise NotSupported(
-                at, f"connection '{connection.name}' is not a file ('{path}'): its data would be lost at the end of the command"
-            )
+            reason = f"connection '{connection.name}' is not a file ('{path}'): its data would be lost at the end of the command"
+            raise NotSupported(at, reason)
         return Path(self.project.root, path)
 
     def find_audit_database(self) -> Path | None:
@@ -167,33 +164,33 @@ def make_local(moment: datetime, zone: str | None) -> datetime:
 def read_settings(project: Project, environ: Mapping[str, str]) -> Settings:
     """Return the settings of a command: from the file, or else from the command's environment, or else Starlake's defaults."""
     raw = project.application.raw
-
-    def get_switch(key: str, variable: str, default: bool) -> bool:
-        return read_switch(project, environ, key, variable, default=default)
-
-    def get_text(key: str, variable: str, default: str) -> str:
-        return str(raw.get(key) or environ.get(variable) or default)
-
+    get_switch = functools.partial(read_switch, project, environ)
     return Settings(
-        audit_active=get_switch("audit.active", "SL_AUDIT_ACTIVE", True),
+        audit_active=get_switch("audit.active", "SL_AUDIT_ACTIVE", default=True),
         audit_domain=project.application.audit_domain,
-        expectations_active=get_switch("expectations.active", "SL_EXPECTATIONS_ACTIVE", True),
-        expectations_fail_on_error=get_switch("expectations.failOnError", "SL_EXPECTATIONS_FAIL_ON_ERROR", False),
-        archive=get_switch("archive", "SL_ARCHIVE", True),
-        grouped=get_switch("grouped", "SL_GROUPED", False),
-        scd2_start=get_text("scd2StartTimestamp", "SL_SCD2_START_TIMESTAMP", "sl_start_ts"),
-        scd2_end=get_text("scd2EndTimestamp", "SL_SCD2_END_TIMESTAMP", "sl_end_ts"),
+        expectations_active=get_switch("expectations.active", "SL_EXPECTATIONS_ACTIVE", default=True),
+        expectations_fail_on_error=get_switch("expectations.failOnError", "SL_EXPECTATIONS_FAIL_ON_ERROR"),
+        archive=get_switch("archive", "SL_ARCHIVE", default=True),
+        grouped=get_switch("grouped", "SL_GROUPED"),
+        scd2_start=str(raw.get("scd2StartTimestamp") or environ.get("SL_SCD2_START_TIMESTAMP") or "sl_start_ts"),
+        scd2_end=str(raw.get("scd2EndTimestamp") or environ.get("SL_SCD2_END_TIMESTAMP") or "sl_end_ts"),
         api="SL_API" in environ,
     )
 
 
 def read_switch(project: Project, environ: Mapping[str, str], key: str, variable: str, *, default: bool = False) -> bool:
     """Return a switch of the application file, such as ``audit.active``, or else of the command's environment."""
-    value: Any = project.application.raw
-    for part in key.split("."):
-        value = value.get(part) if isinstance(value, Mapping) else None
+    value = find_raw_value(project, *key.split("."))
     text = str(environ.get(variable, "") if value is None or value == "" else value).strip().lower()
     return text in ("true", "yes", "on") if text else default
+
+
+def find_raw_value(project: Project, *keys: str) -> Any:
+    """Return a value of the application file, given its key and those above it; None if it is not set."""
+    value: Any = project.application.raw
+    for key in keys:
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value
 
 
 def parse_scheduled_date(text: str | None, default: datetime, zone: str | None = None) -> datetime:
@@ -214,8 +211,6 @@ def parse_scheduled_date(text: str | None, default: datetime, zone: str | None =
 
 def _normalize_iso(text: str) -> str:
     """Return a time in a format that Python 3.10 can parse: with 6 decimal places, and a colon in the zone."""
-    import re
-
     match = re.fullmatch(r"(\d{4}-\d\d-\d\d)(?: (\d\d:\d\d(?::\d\d)?)(?:[.,](\d+))?\s*(Z|[+-]\d\d:?\d\d)?)?", text)
     if match is None:
         raise ValueError(text)

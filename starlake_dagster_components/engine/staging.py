@@ -39,29 +39,25 @@ def stage_files(session: Session, arguments: Arguments) -> list[Path]:
     moved: list[Path] = []
     for domain, tables in selected:
         if tables:
-            folder = Path(session.project.root, get_incoming_folder(session, domain))
-            with hold_lock(f"files {os.path.realpath(folder)}", beside=folder, canceled=session.canceled, log=session.log):
-                moved += _stage_domain(session, domain, tables)
+            source = Path(session.project.root, get_incoming_folder(domain))
+            with hold_lock(f"files {os.path.realpath(source)}", beside=source, canceled=session.canceled, log=session.log):
+                moved += _stage_domain(session, domain, tables, source)
     return moved
 
 
-def _stage_domain(session: Session, domain: Domain, tables: Sequence[Table]) -> list[Path]:
+def _stage_domain(session: Session, domain: Domain, tables: Sequence[Table], source: Path) -> list[Path]:
     folder = Path(session.project.areas.stage, domain.name)
-    source = Path(session.project.root, get_incoming_folder(session, domain))
     moved = finish_moves(source, folder)
     for target in moved:
         session.log("warning", f"{show_path(target.name)} was being moved to {folder} when an earlier command was killed; it is there now")
     failures: list[str] = []
     found = list_incoming(session, domain, tables)
-    session.out(f"Moving {len(found)} file(s) from {get_incoming_folder(session, domain)} to {format_uri(folder)}")
+    session.out(f"Moving {len(found)} file(s) from {get_incoming_folder(domain)} to {format_uri(folder)}")
     for one in found:
         target = folder / one.file.name
         if target.exists() and not have_same_content(one.file, target):
-            session.log(
-                "warning",
-                f"{show_path(one.file)} stays in the incoming folder: {show_path(target)} has the same name and is not loaded yet; "
-                "run stage again after the next load",
-            )
+            why = f"{show_path(target)} has the same name and is not loaded yet; run stage again after the next load"
+            session.log("warning", f"{show_path(one.file)} stays in the incoming folder: {why}")
             continue
         session.out(f"Moving {show_path(one.file.name)}")
         try:
@@ -83,13 +79,11 @@ def _report_archives(session: Session, folder: Path, taken: Collection[Path]) ->
     """Log the archives that are not staged. Starlake's documentation says that they are unpacked, but its code does not do so."""
     for file in list_files(folder):
         if file not in taken and file.name.lower().endswith(_ARCHIVES):
-            session.log(
-                "warning",
-                f"{show_path(file)} is an archive and does not match the pattern of any table; as in Starlake, archives are not unpacked",
-            )
+            reason = "is an archive and does not match the pattern of any table; as in Starlake, archives are not unpacked"
+            session.log("warning", f"{show_path(file)} {reason}")
 
 
-def get_incoming_folder(session: Session, domain: Domain) -> str:
+def get_incoming_folder(domain: Domain) -> str:
     """Return the incoming folder of a domain as written in the project.
 
     Raises:
@@ -105,7 +99,7 @@ def get_incoming_folder(session: Session, domain: Domain) -> str:
 
 def list_incoming(session: Session, domain: Domain, tables: Sequence[Table]) -> list[Incoming]:
     """Return the files in a domain's incoming folder that belong to a table. If the table requires ack files, only files that have one."""
-    folder = Path(session.project.root, get_incoming_folder(session, domain))
+    folder = Path(session.project.root, get_incoming_folder(domain))
     if not folder.is_dir():
         session.log("error", f"Input path : {folder} not found, {domain.name} Domain is ignored")
         return []

@@ -20,7 +20,7 @@ from ..project.templating import Renderer, TemplateError
 from .database import Database
 from .engine_errors import BadSetting, NotSupported
 from .scripts import Script, make_hint, run_script
-from .session import Session
+from .session import Session, find_raw_value
 from .sqltext import quote, split_statements
 
 _ENGINE = "duckdb"
@@ -54,12 +54,7 @@ class TemplateInput:
 class StrategyTemplate:
     """A template of a write strategy, for one table or task.
 
-    Attributes:
-        session: the session of the command.
-        file: the template's path, as messages name it.
-        text: its content.
-        strategy: the write strategy, with its type and the columns of SCD2.
-        sink: the sink.
+    ``file`` is its path, as messages name it. The strategy has its type and the columns of SCD2.
     """
 
     session: Session
@@ -100,12 +95,9 @@ def find_folder(session: Session) -> Path:
         NotSupported: ``jdbcEngines`` selects the templates of another database.
     """
     project = session.project
-    raw = project.application.raw
-    written = raw.get("writeStrategies") or session.environ.get("SL_WRITE_STRATEGIES")
+    written = project.application.raw.get("writeStrategies") or session.environ.get("SL_WRITE_STRATEGIES")
     folder = Path(project.root, str(written)) if written else Path(project.metadata_folder, "write-strategies")
-    engines = raw.get("jdbcEngines")
-    engine = engines.get(_ENGINE) if isinstance(engines, Mapping) else None
-    builder = str(engine.get("strategyBuilder") or _ENGINE) if isinstance(engine, Mapping) else _ENGINE
+    builder = str(find_raw_value(project, "jdbcEngines", _ENGINE, "strategyBuilder") or _ENGINE)
     if builder.lower() != _ENGINE:
         place = project.application.origin.locate(f"jdbcEngines.{_ENGINE}.strategyBuilder")
         raise NotSupported(place, f"the write strategies of '{builder}' are not supported by the embedded engine (supported: {_ENGINE})")
@@ -140,7 +132,7 @@ def _list_temporary(database: Database) -> list[tuple[str, str]]:
 def _list_variables(strategy: WriteStrategy, sink: Sink | None, given: TemplateInput) -> dict[str, Any]:
     """Return the variables of a template. Starlake: StrategiesGenerationContext."""
     columns, key = list(given.columns), list(strategy.key)
-    incoming = _quote_columns(columns, "SL_INCOMING")
+    incoming = _quote_columns(columns, "SL_INCOMING.")
     updates = "SET " + ",".join(f"{quote(name)} = SL_INCOMING.{quote(name)}" for name in columns)
     inserted = f"({_quote_columns(columns)}) VALUES ({incoming})"
     joined = " AND ".join(f"SL_INCOMING.{quote(name)} = SL_EXISTING.{quote(name)}" for name in key)
@@ -200,26 +192,19 @@ def _list_sink_variables(sink: Sink | None) -> dict[str, Any]:
     found |= {f"sink{key}": value for key, value in written.items() if value}
     options = sink.options.get("options")
     if isinstance(options, Mapping) and options:
-        written_options = ",".join(f"'{key}'='{value}'" for key, value in options.items())
-        found["sinkTableOptionsClause"] = f"OPTIONS({written_options})"
+        pairs = ",".join(f"'{key}'='{value}'" for key, value in options.items())
+        found["sinkTableOptionsClause"] = f"OPTIONS({pairs})"
     return found
 
 
-def _quote_columns(columns: Iterable[str], table: str = "") -> str:
-    prefix = f"{table}." if table else ""
+def _quote_columns(columns: Iterable[str], prefix: str = "") -> str:
     return ",".join(f"{prefix}{quote(name)}" for name in columns)
 
 
 def _write_name(name: str) -> str:
     """Return a name as Starlake writes it, without quotes if possible."""
-    if _PLAIN_NAME.fullmatch(name) and not _is_reserved(name):
-        return name
-    return quote(name)
-
-
-def _is_reserved(name: str) -> bool:
-    """Return whether a word is reserved in DuckDB's grammar."""
-    return any(kind == duckdb.token_type.keyword for _, kind in duckdb.tokenize(name))
+    is_reserved = any(kind == duckdb.token_type.keyword for _, kind in duckdb.tokenize(name))
+    return name if _PLAIN_NAME.fullmatch(name) and not is_reserved else quote(name)
 
 
 def make_macros(strategy: WriteStrategy) -> Mapping[str, Callable[..., str]]:

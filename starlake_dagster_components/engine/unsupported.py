@@ -1,13 +1,11 @@
 """Report what the engine does not support, with the key and its line."""
 
-from collections.abc import Mapping
-
 from ..errors import Location
 from ..project.model import Connection, Project, Table, Task
 from .connection_options import list_ignored_options
 from .engine_errors import NotSupported
 from .rejected_by_starlake import report_rejected_sink, report_rejected_table
-from .session import Session, read_switch
+from .session import Session, find_raw_value, read_switch
 
 
 def check_areas(project: Project) -> None:
@@ -16,9 +14,8 @@ def check_areas(project: Project) -> None:
     for name in ("datasets", "incoming", "stage", "unresolved", "archive", "ingesting"):
         path: str = getattr(areas, name)
         if "://" in path and not path.startswith("file://"):
-            raise NotSupported(
-                project.application.origin.locate("area"), f"the {name} area is {path}; the embedded engine works on local folders only"
-            )
+            reason = f"the {name} area is {path}; the embedded engine works on local folders only"
+            raise NotSupported(project.application.origin.locate("area"), reason)
 
 
 def check_table(session: Session, table: Table) -> None:
@@ -32,21 +29,16 @@ def check_task(session: Session, task: Task) -> None:
     """Raise an error for settings of a task that the engine does not support, and warn about those without effect on DuckDB."""
     project = session.project
     if task.python_file:
-        raise NotSupported(
-            task.origin.locate(), f"task {task.full_name} is Python ({task.python_file}): the embedded engine runs SQL tasks only"
-        )
+        reason = f"task {task.full_name} is Python ({task.python_file}): the embedded engine runs SQL tasks only"
+        raise NotSupported(task.origin.locate(), reason)
     _reject_database(task, f"task {task.full_name}")
     if read_switch(project, session.environ, "syncYamlWithDb", "SL_SYNC_YAML_WITH_DB") and task.extra.get("syncStrategy"):
-        raise NotSupported(
-            task.origin.locate("syncStrategy"), f"task {task.full_name}: syncStrategy is not supported by the embedded engine"
-        )
+        reason = f"task {task.full_name}: syncStrategy is not supported by the embedded engine"
+        raise NotSupported(task.origin.locate("syncStrategy"), reason)
     connection = project.find_connection(task)
-    dialect = _find_raw_connection(project, connection).get("_transpileDialect")
-    if connection is not None and dialect:
-        raise NotSupported(
-            connection.origin.locate("_transpileDialect"),
-            f"connection '{connection.name}': SQL is not translated from {dialect} by the embedded engine",
-        )
+    if connection is not None and (dialect := find_raw_value(project, "connections", connection.name, "_transpileDialect")):
+        reason = f"connection '{connection.name}': SQL is not translated from {dialect} by the embedded engine"
+        raise NotSupported(connection.origin.locate("_transpileDialect"), reason)
     _check_references(project)
     report_rejected_sink(session, task)
     _warn_about_ineffective(session, task)
@@ -79,9 +71,3 @@ def _check_references(project: Project) -> None:
     if raw or (file is not None and "input" in project.get_path(file).read_text(encoding="utf-8")):
         place = Location(file) if file else project.application.origin.locate("refs")
         raise NotSupported(place, "refs, which replace table names in SQL, are not supported by the embedded engine")
-
-
-def _find_raw_connection(project: Project, connection: Connection | None) -> Mapping[str, object]:
-    connections = project.application.raw.get("connections")
-    found = connections.get(connection.name) if isinstance(connections, Mapping) and connection is not None else None
-    return found if isinstance(found, Mapping) else {}
