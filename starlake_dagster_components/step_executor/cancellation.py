@@ -27,13 +27,10 @@ interrupted step has a retry policy; commands that it starts then end at once.""
 
 
 def get_cancellation(context: Any) -> Canceled:
-    """Return the event that is set when the run of a step (the context of an op or asset) is canceled.
+    """Return the event of this attempt of a step (the context of an op or asset), which is set when its run is canceled.
 
     A body that requests the event must watch it: under this package's executor, it does not get a DagsterExecutionInterruptedError. Under
     Dagster's executors, only :func:`run_cancellable` sets the event, because the main thread gets that exception.
-
-    Returns:
-        The event of this attempt of the step.
     """
     step = find_running_step(context)
     if step is not None:
@@ -103,23 +100,18 @@ def _run_in_thread(context: Any, call: Callable[[Canceled], T], canceled: Cancel
 
 
 def _check_run_is_active(context: Any) -> None:
-    """Raise an exception if the run has ended. A step process that was just starting when the run's process was killed does not notice
-    that.
+    """Raise an exception if the run has ended, and may have been re-executed by now, including this step.
 
-    By now, the run, including the step, may have been re-executed.
+    A step process that was just starting when the run's process was killed does not notice that.
     """
     run = context.instance.get_run_by_id(get_identity(context)[0])
     if run is not None and run.is_finished:
-        raise dg.Failure(
-            f"run {run.run_id} ended ({run.status.value}) before this step's process began its work; nothing was done", allow_retries=False
-        )
+        reason = f"run {run.run_id} ended ({run.status.value}) before this step's process began its work; nothing was done"
+        raise dg.Failure(reason, allow_retries=False)
 
 
 def get_printer(context: Any) -> Callable[[str], None]:
-    """Return a function that prints a line to the step's own output from any thread.
-
-    ``print`` does so only in the step's own thread.
-    """
+    """Return a function that prints a line to the step's own output from any thread, unlike ``print``."""
     step = find_running_step(context)
     if step is None or step.output is None:
         return LogCap(print).write_line

@@ -1,7 +1,6 @@
 """Store the captured output of steps in the instance's compute log manager, with one log per attempt if possible."""
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +11,7 @@ _TYPES = {"stdout": ComputeIOType.STDOUT, "stderr": ComputeIOType.STDERR}
 
 
 class StepLogs:
-    """Opens the logs of steps.
-
-    Args:
-        manager: the instance's compute log manager.
+    """Opens the logs of steps in the instance's compute log manager.
 
     Attributes:
         per_step: whether each step gets its own log. It does if logs are local files, with or without a copy in cloud
@@ -35,17 +31,25 @@ class StepLogs:
     def open(self, log_key: Sequence[str]) -> FileOutput:
         """Return the output of a step. Call it only if ``per_step`` is set."""
         files = self._files
+        manager: Any = self._manager
         assert files is not None
 
         def open_stream(stream: Stream) -> Any:
             return files.open_log_stream(log_key, _TYPES[stream])
 
-        return FileOutput(open_stream, self._build_publisher(files, log_key))
+        def publish() -> None:
+            if manager is files:
+                # The UI knows by this file that a log is complete.
+                marker = Path(files.complete_artifact_path(log_key))
+                marker.parent.mkdir(parents=True, exist_ok=True)
+                marker.touch()
+                return
+            # Cloud managers do the same for the log of a captured process.
+            for kind in _TYPES.values():
+                manager.upload_to_cloud_storage(log_key, kind)
+            files.delete_logs(log_key=log_key)
 
-    def _build_publisher(self, files: LocalComputeLogManager, log_key: Sequence[str]) -> Callable[[], None]:
-        if files is self._manager:
-            return partial(_mark_complete, files, log_key)
-        return partial(_upload_files, self._manager, files, log_key)
+        return FileOutput(open_stream, publish)
 
 
 def _find_local_manager(manager: ComputeLogManager[Any]) -> LocalComputeLogManager | None:
@@ -54,17 +58,3 @@ def _find_local_manager(manager: ComputeLogManager[Any]) -> LocalComputeLogManag
         return manager
     files = getattr(manager, "local_manager", None)
     return files if isinstance(files, LocalComputeLogManager) and hasattr(manager, "upload_to_cloud_storage") else None
-
-
-def _mark_complete(files: LocalComputeLogManager, log_key: Sequence[str]) -> None:
-    """Create the file by which the UI knows that a log is complete."""
-    marker = Path(files.complete_artifact_path(log_key))  # type: ignore[no-untyped-call]
-    marker.parent.mkdir(parents=True, exist_ok=True)
-    marker.touch()
-
-
-def _upload_files(manager: Any, files: LocalComputeLogManager, log_key: Sequence[str]) -> None:
-    """Upload a finished log to cloud storage and remove the files, as these managers do for a captured process."""
-    for kind in _TYPES.values():
-        manager.upload_to_cloud_storage(log_key, kind)
-    files.delete_logs(log_key=log_key)

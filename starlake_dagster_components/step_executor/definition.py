@@ -2,7 +2,6 @@
 
 import logging
 import os
-from collections.abc import Mapping
 from functools import cache
 from inspect import isfunction
 from typing import Any
@@ -71,61 +70,29 @@ def _build_executor_definition(
 
 def _create_threads_executor(init_context: dg.InitExecutorContext) -> dg.Executor:
     """Return the executor of a run; Dagster's multiprocess executor if this version of Dagster has moved what threads need."""
-    config: Mapping[str, Any] = init_context.executor_config
     try:
-        from .._dagster import RetryMode, StepDependencyConfig
-        from .threads import StepThreadsExecutor, ThreadOptions
+        from .threads import StepThreadsExecutor
     except ImportError as error:
         return _create_multiprocess_executor(init_context, error)
-    if config["max_concurrent"] < 1:
-        raise dg.DagsterInvariantViolationError(f"max_concurrent is {config['max_concurrent']}, expected 1 or more")
-    return StepThreadsExecutor(
-        ThreadOptions(
-            max_concurrent=config["max_concurrent"],
-            retries=RetryMode.from_config(config["retries"]) or RetryMode.ENABLED,
-            cancel_grace_seconds=config["cancel_grace_seconds"],
-            tag_concurrency_limits=config.get("tag_concurrency_limits", ()),
-            step_dependencies=StepDependencyConfig.from_config(config.get("step_dependency_config")),
-        )
-    )
+    return StepThreadsExecutor(init_context.executor_config)
 
 
 def _build_config_schema(max_concurrent: int, require_upstream_step_success: bool) -> dict[str, Any]:
-    """Return the executor's config schema. Fields that Dagster's executors also have are written in the same way."""
+    """Return the executor's config schema, with the fields of Dagster's executors that also apply to this one."""
+    shared: Any = dg.multiprocess_executor.config_schema.config_type
     return {
         "max_concurrent": dg.Field(int, default_value=max_concurrent, description="Maximum number of steps at a time in this run."),
-        "retries": dg.Field(
-            dg.Selector({"enabled": {}, "disabled": {}}),  # type: ignore[no-untyped-call]
-            default_value={"enabled": {}},
-            description="Whether steps may be retried.",
-        ),
         "cancel_grace_seconds": dg.Field(
             float,
             default_value=GRACE_SECONDS,
             description="How long steps may take to end after the run is canceled. Then the run ends without them.",
-        ),
-        "tag_concurrency_limits": dg.Field(
-            [
-                {
-                    "key": str,
-                    "value": dg.Field(
-                        dg.ScalarUnion(
-                            scalar_type=str,
-                            non_scalar_schema=dg.Shape({"applyLimitPerUniqueValue": bool}),  # type: ignore[no-untyped-call]
-                        ),
-                        is_required=False,
-                    ),
-                    "limit": dg.Field(int),
-                }
-            ],
-            is_required=False,
-            description="Limits for steps with certain tags in this run.",
         ),
         "step_dependency_config": dg.Field(
             {"require_upstream_step_success": dg.Field(bool, default_value=require_upstream_step_success)},
             default_value={"require_upstream_step_success": require_upstream_step_success},
             description="Whether a step waits for all upstream steps to succeed, or only for their outputs.",
         ),
+        **{name: shared.fields[name] for name in ("retries", "tag_concurrency_limits")},
     }
 
 

@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
@@ -16,7 +17,7 @@ MAX_WRITERS = 8
 start together would exceed the server's limit."""
 
 
-class _NoLock:
+class _NoLock(nullcontext[None]):
     """Replaces a handler's lock with nothing.
 
     Python's logging holds a handler's lock while the handler works. A handler of Dagster's event log uses a database whose
@@ -31,12 +32,6 @@ class _NoLock:
 
     def release(self) -> None:
         """Do nothing."""
-
-    def __enter__(self) -> bool:
-        return True
-
-    def __exit__(self, *_: object) -> None:
-        pass
 
     def _at_fork_reinit(self) -> None:
         pass

@@ -1,6 +1,6 @@
 """Find executor definitions for steps by name."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
 
@@ -9,7 +9,11 @@ import dagster as dg
 from ..errors import InvalidSetting, describe_unknown
 from .definition import starlake_step_executor
 
-_KNOWN = ("threads", "multiprocess", "in_process")
+_KNOWN: Mapping[str, Callable[[], dg.ExecutorDefinition]] = {
+    "threads": starlake_step_executor,
+    "multiprocess": lambda: dg.multiprocess_executor,
+    "in_process": lambda: dg.in_process_executor,
+}
 
 
 def is_step_executor(value: object) -> bool:
@@ -38,12 +42,8 @@ def find_step_executor(name: str, config: Mapping[str, Any] | None = None) -> dg
 
 
 def _find_definition(name: str) -> dg.ExecutorDefinition:
-    if name == "threads":
-        return starlake_step_executor()
-    if name == "multiprocess":
-        return dg.multiprocess_executor
-    if name == "in_process":
-        return dg.in_process_executor
+    if name in _KNOWN:
+        return _KNOWN[name]()
     module, _, attribute = name.rpartition(".")
     if not module:
         raise InvalidSetting(f"{describe_unknown('step executor', name, _KNOWN)}; or use an import path (module.name)")

@@ -13,33 +13,20 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from functools import partial
-from typing import IO, Any, Literal, Protocol
+from typing import IO, Any, Literal
 
 from ..full_disk import explain_full_disk
 
 logger = logging.getLogger("starlake_dagster_components")
 
 Stream = Literal["stdout", "stderr"]
+_STREAMS: tuple[Stream, ...] = ("stdout", "stderr")
 
-
-class StepOutput(Protocol):
-    """Receives the printed output of one attempt of a step."""
-
-    def write(self, stream: Stream, text: str) -> None:
-        """Append text. May be called from several threads."""
-
-    def close(self) -> None:
-        """Mark the output as complete, and publish it."""
-
-
-OpenStream = Callable[[Stream], Any]
-"""Returns a context manager with a text file to append to (or None)."""
 
 MAX_OPEN = 64
 """Number of files that the whole process keeps open between two lines. With hundreds of steps, it would run out of descriptors."""
 
 _open_files = threading.BoundedSemaphore(MAX_OPEN)
-
 
 MAX_LOG = 50_000_000
 """Number of characters to keep from the beginning of a step's standard output, and of its standard error. Of the rest, the last
@@ -48,12 +35,7 @@ KEPT_END = 1_000_000
 
 
 class LogCap:
-    """Passes on the beginning of a log, and keeps the end of the rest.
-
-    Args:
-        write: receives the text to keep.
-        limit: number of characters to pass on from the beginning.
-    """
+    """Passes on the beginning of a log (``limit`` characters), and keeps the end of the rest."""
 
     def __init__(self, write: Callable[[str], object], limit: int = MAX_LOG) -> None:
         self._write = write
@@ -92,28 +74,26 @@ class LogCap:
 
 
 class FileOutput:
-    """A step's output in two files.
+    """The printed output of one attempt of a step, in two files.
 
     Args:
-        open_stream: opens one of the two files for appending.
+        open_stream: returns a context manager with a text file to append to (or None).
         publish: called once, after the last line.
     """
 
-    def __init__(self, open_stream: OpenStream, publish: Callable[[], None]) -> None:
+    def __init__(self, open_stream: Callable[[Stream], Any], publish: Callable[[], None]) -> None:
         self._open = open_stream
         self._publish = publish
         self._lock = threading.Lock()
         self._kept: dict[Stream, tuple[Any, IO[str]]] = {}
-        self._caps: dict[Stream, LogCap] = {}
+        self._caps = {stream: LogCap(partial(self._append, stream)) for stream in _STREAMS}
         self._lost = False
         self._closed = False
 
     def write(self, stream: Stream, text: str) -> None:
-        """Append text."""
+        """Append text. May be called from several threads."""
         with self._lock:
             if not self._closed:
-                if stream not in self._caps:
-                    self._caps[stream] = LogCap(partial(self._append, stream))
                 self._caps[stream].write(text)
 
     def _append(self, stream: Stream, text: str) -> None:
@@ -133,7 +113,7 @@ class FileOutput:
             logger.warning(_explain_lost_log(error, self._kept.get(stream)))
 
     def close(self) -> None:
-        """Close the files and publish them."""
+        """Mark the output as complete, and publish it."""
         with self._lock:
             if self._closed:
                 return
@@ -190,12 +170,12 @@ class _Routed:
         return getattr(self._original, name)
 
 
-_OUTPUT: ContextVar[StepOutput | None] = ContextVar("starlake_step_output", default=None)
+_OUTPUT: ContextVar[FileOutput | None] = ContextVar("starlake_step_output", default=None)
 _lock = threading.Lock()
 _users = 0
 
 
-def redirect_prints(output: StepOutput | None) -> None:
+def redirect_prints(output: FileOutput | None) -> None:
     """Redirect what the calling thread prints to a step's output; None ends the redirection."""
     _OUTPUT.set(output)
 
@@ -207,16 +187,14 @@ def route_output() -> Iterator[None]:
     with _lock:
         _users += 1
         if _users == 1:
-            sys.stdout = _Routed("stdout", sys.stdout)
-            sys.stderr = _Routed("stderr", sys.stderr)
+            for name in _STREAMS:
+                setattr(sys, name, _Routed(name, getattr(sys, name)))
     try:
         yield
     finally:
         with _lock:
             _users -= 1
-            if _users == 0:
+            for name in _STREAMS if _users == 0 else ():
                 # Code that has replaced the streams in the meantime keeps its own.
-                if isinstance(sys.stdout, _Routed):
-                    sys.stdout = sys.stdout._original
-                if isinstance(sys.stderr, _Routed):
-                    sys.stderr = sys.stderr._original
+                if isinstance(routed := getattr(sys, name), _Routed):
+                    setattr(sys, name, routed._original)

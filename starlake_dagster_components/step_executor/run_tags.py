@@ -31,12 +31,7 @@ def tag_runs(executor: dg.ExecutorDefinition, choose_tags: ChooseTags) -> dg.Exe
 
 
 class TaggingExecutor(dg.Executor):
-    """Adds tags to a run, and leaves its steps to another executor.
-
-    Args:
-        executor: runs the steps.
-        choose_tags: returns the tags.
-    """
+    """Adds tags to a run, and leaves its steps to another executor."""
 
     def __init__(self, executor: dg.Executor, choose_tags: ChooseTags) -> None:
         self._executor = executor
@@ -53,23 +48,18 @@ class TaggingExecutor(dg.Executor):
         return self._executor.step_dependency_config
 
     def execute(self, plan_context: "PlanOrchestrationContext", execution_plan: "ExecutionPlan") -> Iterator[dg.DagsterEvent]:
-        """Add the tags, then run the steps of a plan.
-
-        Returns:
-            The events of the steps.
-        """
-        _add_run_tags(plan_context, self._choose_tags)
+        """Add the tags, then run the steps of a plan and yield their events."""
+        self._add_tags(plan_context)
         yield from self._executor.execute(plan_context, execution_plan)
 
-
-def _add_run_tags(context: "PlanOrchestrationContext", choose_tags: ChooseTags) -> None:
-    """Add tags to a run: to the stored one, which step processes read, and to the one that this process passes to its steps."""
-    tags = choose_tags(context.dagster_run, context.job.get_definition(), context.instance)
-    if not tags:
-        return
-    context.instance.add_run_tags(context.run_id, dict(tags))
-    own = context.dagster_run.tags
-    assert isinstance(own, dict)
-    own.update(tags)
-    shown = ", ".join(f"{name}: {value}" for name, value in tags.items())
-    context.log.info(f"the run was started without a partition or dates; added the tags {shown}")
+    def _add_tags(self, context: "PlanOrchestrationContext") -> None:
+        """Add tags to a run: to the stored one, which step processes read, and to the one that this process passes to its steps."""
+        tags = self._choose_tags(context.dagster_run, context.job.get_definition(), context.instance)
+        if not tags:
+            return
+        context.instance.add_run_tags(context.run_id, dict(tags))
+        own = context.dagster_run.tags
+        assert isinstance(own, dict)
+        own.update(tags)
+        shown = ", ".join(f"{name}: {value}" for name, value in tags.items())
+        context.log.info(f"the run was started without a partition or dates; added the tags {shown}")

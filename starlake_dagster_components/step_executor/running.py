@@ -7,7 +7,7 @@ from typing import Any
 import dagster as dg
 
 from ..cancellation_event import Canceled
-from .output import StepOutput
+from .output import FileOutput
 
 
 class RunningStep:
@@ -29,7 +29,7 @@ class RunningStep:
         self.key = key
         self.canceled = Canceled()
         self.cooperative = False
-        self.output: StepOutput | None = None
+        self.output: FileOutput | None = None
         self.started = False
         self.settled = False
         self.abandoned = False
@@ -83,9 +83,8 @@ class RunningStep:
         try:
             if self._in_user_code and not (self.cooperative or self.in_hooks or self._interrupted) and self._thread is not None:
                 self._interrupted = True
-                ctypes.pythonapi.PyThreadState_SetAsyncExc(
-                    ctypes.c_ulong(self._thread), ctypes.py_object(dg.DagsterExecutionInterruptedError)
-                )
+                exception = ctypes.py_object(dg.DagsterExecutionInterruptedError)
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self._thread), exception)
         finally:
             self.writing.release()
         return True

@@ -3,10 +3,11 @@
 import asyncio
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextvars import copy_context
 from dataclasses import dataclass
 from functools import cached_property
+from queue import SimpleQueue
 from typing import Any
 
 import dagster as dg
@@ -37,26 +38,16 @@ from .running import RunningStep
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The end of an attempt's thread.
-
-    Attributes:
-        error: an error outside of the step itself, or the one that the step's events already report; None if there is none.
-    """
+    """The end of an attempt's thread. ``error`` is one outside of the step itself, or the one that the step's events already report."""
 
     error: BaseException | None = None
 
 
-Send = Callable[[RunningStep, dg.DagsterEvent | Ended], None]
+Inbox = SimpleQueue[tuple[RunningStep, dg.DagsterEvent | Ended]]
 
 
 class StepRunner:
-    """Runs the steps of one run.
-
-    Args:
-        plan_context: the run.
-        logs: stores the output of the steps.
-        retry_mode: whether steps may request a retry.
-    """
+    """Runs the steps of one run. ``retry_mode`` says whether they may request a retry."""
 
     def __init__(self, plan_context: PlanOrchestrationContext, logs: StepLogs, retry_mode: RetryMode) -> None:
         self._context = plan_context
@@ -68,33 +59,33 @@ class StepRunner:
         data = self._plan_data
         return create_context_creation_data(data.job, data.execution_plan, data.dagster_run.run_config, data.dagster_run, data.instance)
 
-    def start(self, step: ExecutionStep, known_state: KnownExecutionState, send: Send) -> RunningStep:
-        """Start a thread that runs one attempt of a step. ``send`` receives each event after it is stored, then :class:`Ended`."""
+    def start(self, step: ExecutionStep, known_state: KnownExecutionState, inbox: Inbox) -> RunningStep:
+        """Start a thread that runs one attempt of a step. ``inbox`` receives each event after it is stored, then :class:`Ended`."""
         self._creation  # noqa: B018 -- made once, here, not by the first threads at the same time
         running = RunningStep(self._context.run_id, step.key)
         # A daemon thread: a body that ignores its cancellation must not keep the process alive. The context is a copy, so that steps
         # see the user's context variables that are set around the run, as with the in-process executor.
         thread = threading.Thread(
             target=copy_context().run,
-            args=(self._run, running, step, known_state, send),
+            args=(self._run, running, step, known_state, inbox),
             name=f"{STEP_THREAD}{step.key}",
             daemon=True,
         )
         thread.start()
         return running
 
-    def _run(self, running: RunningStep, step: ExecutionStep, known_state: KnownExecutionState, send: Send) -> None:
+    def _run(self, running: RunningStep, step: ExecutionStep, known_state: KnownExecutionState, inbox: Inbox) -> None:
         error: BaseException | None = None
         running.begin()
         try:
             for event in self._run_captured(running, step, known_state):
                 if not running.abandoned:
-                    send(running, event)
+                    inbox.put((running, event))
         except BaseException as raised:  # noqa: BLE001 -- the executor's thread decides what to do with it
             error = raised
         finally:
             running.end()
-            send(running, Ended(error))
+            inbox.put((running, Ended(error)))
 
     def _run_captured(self, running: RunningStep, step: ExecutionStep, known_state: KnownExecutionState) -> Iterator[dg.DagsterEvent]:
         if not self._logs.per_step:

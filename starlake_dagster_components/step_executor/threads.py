@@ -7,10 +7,9 @@ steps may start. Like step processes, the threads store their events themselves,
 import os
 import sys
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
-from queue import Empty, SimpleQueue
+from queue import Empty
 from typing import Any
 
 import dagster as dg
@@ -32,52 +31,35 @@ from .._dagster import (
 from .captured import StepLogs
 from .logs import PythonLogCapture
 from .output import route_output
-from .resumed import ResumedRun
+from .resumed import read_finished_steps
 from .running import RunningStep
-from .step import Ended, StepRunner
+from .step import Ended, Inbox, StepRunner
 
 POLL_SECONDS = 0.25
 """Time between two checks for signals and free pool slots while nothing else happens, in seconds."""
 
 
-@dataclass(frozen=True, slots=True)
-class ThreadOptions:
-    """The executor's options.
-
-    Attributes:
-        max_concurrent: maximum number of concurrent steps.
-        retries: whether steps may be retried.
-        cancel_grace_seconds: how long steps may take to end after they are canceled.
-        tag_concurrency_limits: limits for steps with certain tags, in the format of Dagster's executors.
-        step_dependencies: when a step may start.
-    """
-
-    max_concurrent: int
-    retries: RetryMode
-    cancel_grace_seconds: float
-    tag_concurrency_limits: Sequence[Mapping[str, Any]]
-    step_dependencies: StepDependencyConfig
-
-
 class StepThreadsExecutor(dg.Executor):
-    """Runs each step of a run in a thread of its process.
+    """Runs each step of a run in a thread of its process, as its configuration says."""
 
-    Args:
-        options: the executor's options.
-    """
-
-    def __init__(self, options: ThreadOptions) -> None:
-        self._options = options
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        if config["max_concurrent"] < 1:
+            raise dg.DagsterInvariantViolationError(f"max_concurrent is {config['max_concurrent']}, expected 1 or more")
+        self.max_concurrent: int = config["max_concurrent"]
+        self.cancel_grace_seconds: float = config["cancel_grace_seconds"]
+        self.tag_concurrency_limits = [dict(limit) for limit in config.get("tag_concurrency_limits", ())]
+        self._retries = RetryMode.from_config(config["retries"]) or RetryMode.ENABLED
+        self._step_dependencies = StepDependencyConfig.from_config(config.get("step_dependency_config"))
 
     @property
     def retries(self) -> RetryMode:
-        """True if steps may be retried."""
-        return self._options.retries
+        """Whether steps may be retried."""
+        return self._retries
 
     @property
     def step_dependency_config(self) -> StepDependencyConfig:
         """The condition under which a step may start."""
-        return self._options.step_dependencies
+        return self._step_dependencies
 
     def execute(self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan) -> Iterator[dg.DagsterEvent]:
         """Run the steps of a plan.
@@ -88,25 +70,25 @@ class StepThreadsExecutor(dg.Executor):
         Raises:
             DagsterExecutionInterruptedError: the run was canceled, and its steps have ended or used up their grace period.
         """
-        yield from _Execution(self._options, plan_context, execution_plan).execute_steps()
+        yield from _Execution(self, plan_context, execution_plan).execute_steps()
 
 
 class _Execution:
     """One execution of a plan."""
 
-    def __init__(self, options: ThreadOptions, plan_context: PlanOrchestrationContext, plan: ExecutionPlan) -> None:
+    def __init__(self, options: StepThreadsExecutor, plan_context: PlanOrchestrationContext, plan: ExecutionPlan) -> None:
         self._options = options
         self._context = plan_context
         self._plan = plan
         self._logs = StepLogs(plan_context.instance.compute_log_manager)
         self._runner = StepRunner(plan_context, self._logs, options.retries)
-        self._inbox: SimpleQueue[tuple[RunningStep, dg.DagsterEvent | Ended]] = SimpleQueue()
+        self._inbox = Inbox()
         self._running: dict[str, RunningStep] = {}
         self._retries: dict[str, dg.DagsterEvent] = {}
         self._to_interrupt: list[RunningStep] = []
         self._active: ActiveExecution
         self._instance_limits: InstanceConcurrencyContext
-        self._resumed = ResumedRun.read(plan_context)
+        self._finished = read_finished_steps(plan_context)
         self._deadline: float | None = None
         """The time at which to give up on canceled steps; None if the run is not canceled."""
 
@@ -123,9 +105,9 @@ class _Execution:
                 ActiveExecution(
                     self._plan,
                     retry_mode=self._options.retries,
-                    tag_concurrency_limits=[dict(limit) for limit in self._options.tag_concurrency_limits],
+                    tag_concurrency_limits=self._options.tag_concurrency_limits,
                     instance_concurrency_context=self._instance_limits,
-                    step_dependency_config=self._options.step_dependencies,
+                    step_dependency_config=self._options.step_dependency_config,
                 )
             )
             captured = ExitStack()
@@ -156,7 +138,7 @@ class _Execution:
             if self._active.check_for_interrupts() and self._deadline is None:
                 yield from self._handle_interrupt()
             if self._deadline is not None:
-                self._to_interrupt = [s for s in self._to_interrupt if s.key in self._running and not s.interrupt()]
+                self._interrupt_steps()
                 if self._running and time.monotonic() > self._deadline:
                     yield from self._abandon()
                     return
@@ -170,8 +152,6 @@ class _Execution:
         if self._deadline is not None:
             yield self._build_engine_event("All steps have ended after being canceled", EngineEventData())
 
-    # ------------------------------------------------------------------------------------------------------------------ steps
-
     def _start_steps(self) -> Iterator[dg.DagsterEvent]:
         while (free := self._options.max_concurrent - len(self._running)) > 0:
             steps = self._active.get_steps_to_execute(limit=free)
@@ -180,7 +160,7 @@ class _Execution:
                 return
             replayed = False
             for step in steps:
-                earlier = self._resumed.get_events(step.key)
+                earlier = self._finished.get(step.key)
                 if earlier:
                     replayed = True
                     for event in earlier:
@@ -188,12 +168,9 @@ class _Execution:
                             yield event
                         self._active.handle_event(event)
                 else:
-                    self._running[step.key] = self._runner.start(step, self._active.get_known_state(), self._send)
+                    self._running[step.key] = self._runner.start(step, self._active.get_known_state(), self._inbox)
             if replayed:
                 yield from self._active.plan_events_iterator(self._context)
-
-    def _send(self, running: RunningStep, item: dg.DagsterEvent | Ended) -> None:
-        self._inbox.put((running, item))
 
     def _receive(self) -> Generator[dg.DagsterEvent, None, bool]:
         """Wait for an event and yield it. Return whether steps may have become ready or need to be skipped."""
@@ -258,7 +235,8 @@ class _Execution:
             if running.started:
                 yield from self._report_canceled_step(running, "the step was canceled")
         else:
-            info = _describe_error(error)
+            assert error.__traceback__ is not None
+            info = serializable_error_info_from_exc_info((type(error), error, error.__traceback__))
             yield dg.DagsterEvent.engine_event(
                 self._context.for_step(self._active.get_step_by_key(running.key)),
                 f"The thread of step {running.key} ended unexpectedly",
@@ -284,8 +262,6 @@ class _Execution:
         else:
             self._active.handle_event(event)
 
-    # ------------------------------------------------------------------------------------------------------------------ the end
-
     def _handle_interrupt(self) -> Iterator[dg.DagsterEvent]:
         self._active.mark_interrupted()
         self._cancel()
@@ -301,6 +277,9 @@ class _Execution:
         for running in self._to_interrupt:
             running.canceled.set()
 
+    def _interrupt_steps(self) -> None:
+        self._to_interrupt = [step for step in self._to_interrupt if step.key in self._running and not step.interrupt()]
+
     def _abandon(self) -> Iterator[dg.DagsterEvent]:
         """Report steps that did not end in time; their threads end with the process."""
         keys = sorted(self._running)
@@ -309,12 +288,11 @@ class _Execution:
             f"canceled and may have left processes running: {', '.join(keys)}",
             EngineEventData.interrupted(keys),
         )
+        why = f"the step did not end within {self._options.cancel_grace_seconds:g} s after it was canceled"
         for running in list(self._running.values()):
             running.abandoned = True
             if running.started and not running.settled:
-                yield from self._report_canceled_step(
-                    running, f"the step did not end within {self._options.cancel_grace_seconds:g} s after it was canceled"
-                )
+                yield from self._report_canceled_step(running, why)
         self._running.clear()
 
     def _report_canceled_step(self, running: RunningStep, why: str) -> Iterator[dg.DagsterEvent]:
@@ -343,7 +321,7 @@ class _Execution:
         """Wait for canceled steps without the state machine, and yield their events."""
         assert self._deadline is not None
         while self._running and time.monotonic() <= self._deadline:
-            self._to_interrupt = [s for s in self._to_interrupt if s.key in self._running and not s.interrupt()]
+            self._interrupt_steps()
             try:
                 running, item = self._inbox.get(timeout=POLL_SECONDS)
             except Empty:
@@ -352,8 +330,6 @@ class _Execution:
                 self._running.pop(running.key, None)
             else:
                 yield item
-
-    # ------------------------------------------------------------------------------------------------------------------ around
 
     def _capture(self, stack: ExitStack) -> Iterator[dg.DagsterEvent]:
         """Start capturing the printed output and log lines of steps."""
@@ -366,24 +342,17 @@ class _Execution:
             captured = stack.enter_context(self._context.instance.compute_log_manager.capture_logs(log_key))
             yield dg.DagsterEvent.capture_logs(self._context, self._plan.step_keys_to_execute, log_key, captured)
         except Exception:  # noqa: BLE001 -- lost output does not fail a run; Dagster reports it in the same way
-            yield self._build_engine_event(
-                "Exception while setting up compute log capture",
-                EngineEventData(error=serializable_error_info_from_exc_info(sys.exc_info())),
-            )
+            yield self._build_error_event("Exception while setting up compute log capture")
 
     def _end_capture(self, captured: ExitStack) -> Iterator[dg.DagsterEvent]:
         try:
             captured.close()
         except Exception:  # noqa: BLE001 -- as above
-            yield self._build_engine_event(
-                "Exception while cleaning up compute log capture",
-                EngineEventData(error=serializable_error_info_from_exc_info(sys.exc_info())),
-            )
+            yield self._build_error_event("Exception while cleaning up compute log capture")
+
+    def _build_error_event(self, message: str) -> dg.DagsterEvent:
+        """Return an event with the exception that is handled."""
+        return self._build_engine_event(message, EngineEventData(error=serializable_error_info_from_exc_info(sys.exc_info())))
 
     def _build_engine_event(self, message: str, data: EngineEventData) -> dg.DagsterEvent:
         return dg.DagsterEvent.engine_event(self._context, message, data)
-
-
-def _describe_error(error: BaseException) -> SerializableErrorInfo:
-    assert error.__traceback__ is not None
-    return serializable_error_info_from_exc_info((type(error), error, error.__traceback__))
