@@ -13,7 +13,7 @@ from ..project.model import WriteStrategy
 from .database import Database, open_database
 from .instances import lend_instance
 from .result import ExpectationOutcome
-from .session import Session, get_time
+from .session import Session, get_time, make_local
 from .sqltext import quote_path, write_constant
 from .strategy_templates import TemplateInput, find_template
 
@@ -122,14 +122,14 @@ def _make_row(session: Session, entry: Entry) -> _Row:
     message = mask_text(entry.message).replace("'", "-")
     name = (entry.job, entry.paths, entry.domain, entry.table, entry.success)
     counts = (entry.count, entry.accepted, entry.rejected)
-    return [*name, *counts, session.convert_to_local(ended), duration, message, entry.step, "", "", session.scheduled]
+    return [*name, *counts, make_local(ended, session.zone), duration, message, entry.step, "", "", session.scheduled]
 
 
 def _make_expectation_row(session: Session, check: Checks, outcome: ExpectationOutcome) -> _Row:
     count = _NO_COUNT if outcome.is_countless else outcome.violations or 0
     call, sql = _write_plain(outcome.expect), _write_plain(outcome.sql or "")
     error = "" if count == _NO_COUNT else _write_plain(outcome.error or "")
-    now = session.convert_to_local(get_time())
+    now = make_local(get_time(), session.zone)
     return [check.job, "", check.domain, check.table, now, call, call, sql, count, error, outcome.success]
 
 

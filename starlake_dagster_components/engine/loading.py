@@ -13,6 +13,7 @@ from . import journal
 from .adaptive import choose_strategy
 from .areas import find_free_name, find_table, is_utf8, list_files, make_folders, matches_table, move_file, show_path
 from .arguments import Arguments
+from .connection_options import read_setup
 from .database import open_database
 from .engine_errors import BadArguments, BadFile, DatabaseFailed, DatabaseReadOnly, NotSupported
 from .session import Session
@@ -126,7 +127,7 @@ def _load_database(session: Session, arguments: Arguments, path: Path, domains: 
     entries: list[audit.Entry] = []
     checks: list[audit.Checks] = []
     try:
-        setup = session.set_up(connection)
+        setup = read_setup(connection, session.zone)
         if setup.read_only:
             raise DatabaseReadOnly(f"{setup.read_only}: connection '{setup.name}' is read-only")
         with open_database(path, canceled=session.canceled, log=session.log, holder=f"load of {', '.join(names)}", setup=setup) as database:

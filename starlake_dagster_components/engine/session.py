@@ -12,7 +12,6 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from ..cancellation_event import Canceled
 from ..errors import CommandCanceled
 from ..project.model import Connection, Project, Table, Task
-from .connection_options import ConnectionSetup, read_setup
 from .engine_errors import BadSetting, NotFound, NotSupported
 
 Out = Callable[[str], None]
@@ -81,18 +80,6 @@ class Session:
             self.reported.add(message)
             self.log("warning", message)
 
-    def convert_to_local(self, moment: datetime) -> datetime:
-        """Return a time as stored in the database: the local time without a zone, as in Starlake."""
-        return make_local(moment, self.zone)
-
-    def set_up(self, connection: Connection | None) -> ConnectionSetup:
-        """Return the options with which the database of a connection is opened.
-
-        Raises:
-            NotSupported: the engine can neither use nor ignore an option.
-        """
-        return read_setup(connection, self.zone)
-
     def check_canceled(self) -> None:
         """Raise CommandCanceled if the command was canceled."""
         if self.canceled is not None and self.canceled.is_set():
@@ -157,7 +144,7 @@ def find_zone(environ: Mapping[str, str]) -> str | None:
 
 
 def make_local(moment: datetime, zone: str | None) -> datetime:
-    """Return a time as the local time of a zone, without the zone."""
+    """Return a time as stored in the database: the local time of a zone, without the zone, as in Starlake."""
     return moment.astimezone(ZoneInfo(zone) if zone else None).replace(tzinfo=None)
 
 

@@ -1,20 +1,18 @@
 """Resolve the names of tables in the project's SQL to tasks and load tables. Starlake: SQLUtils.resolveTableRefInDomainsAndJobs."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from ..errors import describe_unknown
 from ..project.model import Project, Table, TableReference, Task
 from .engine_errors import BadSetting, NotFound
 
 
-@dataclass(frozen=True, slots=True)
-class Meant:
-    """The table or view that a reference resolves to."""
+class Meant(NamedTuple):
+    """The schema of the table or view that a reference names, and what creates it."""
 
     schema: str
-    name: str
-    nodes: tuple[Table | Task, ...]
+    nodes: Sequence[Table | Task]
 
 
 class Names:
@@ -40,12 +38,12 @@ class Names:
         schemas: Mapping[str, list[Table | Task]] = self._by_name.get(name.lower(), {})
         if before:
             nodes = schemas.get(before[-1].lower())
-            return Meant(before[-1], name, tuple(nodes)) if nodes else None
+            return Meant(before[-1], nodes) if nodes else None
         if len(schemas) > 1:
             found = sorted(_find_full_name(nodes[0]) for nodes in schemas.values())
             raise BadSetting(reference.location, f"'{name}' is ambiguous: write {' or '.join(found)}")
         for nodes in schemas.values():
-            return Meant(_find_schema(nodes[0]), name, tuple(nodes))
+            return Meant(_find_schema(nodes[0]), nodes)
         return None
 
 

@@ -16,6 +16,7 @@ from ..project.sql.sections import SqlSections
 from . import audit_tables as audit
 from . import ddl
 from .arguments import Arguments
+from .connection_options import read_setup
 from .database import Column, Database, open_database
 from .engine_errors import BadSetting, DatabaseFailed, DatabaseReadOnly, ExpectationsFailed, NotSupported, TableDiffers
 from .expectations import TransactionLost, evaluate_expectations, raise_for_failed
@@ -98,7 +99,7 @@ def _run_task(session: Session, arguments: Arguments, task: Task, done: Transfor
 
 
 class _Work:
-    """A task of a command."""
+    """A task of a command. Everything after ``outcomes`` exists once the database is open."""
 
     def __init__(self, session: Session, arguments: Arguments, task: Task, entry: audit.Entry) -> None:
         self._session = session
@@ -108,36 +109,46 @@ class _Work:
         self._hint = make_hint(session.project)
         self._path: Path | None = None
         self.outcomes: tuple[ExpectationOutcome, ...] = ()
+        self._references: Sequence[TableReference]
+        self._database: Database
+        self._target: Target
+        self._main: Script
 
     def run(self, done: Transformed) -> None:
         """Run the task in one transaction."""
         session, task = self._session, self._task
+        connection = session.project.find_connection(task)
         check_areas(session.project)
         check_task(session, task)
         _read_materialization(task)
-        warn_about_unused_options(session, session.project.find_connection(task))
+        warn_about_unused_options(session, connection)
         self._path = session.find_database(task)
         sections = render_sections(session, task)
-        references = self._find_references(sections)
-        others = self._find_other_databases(references)
+        self._references = self._find_references(sections)
+        others = self._find_other_databases()
         failing: dict[str, str] = {}
-        setup = session.set_up(session.project.find_connection(task))
+        setup = read_setup(connection, session.zone)
         if setup.read_only and not self._arguments.interactive:
             raise DatabaseReadOnly(f"{setup.read_only}: task {task.full_name}: connection '{setup.name}' is read-only")
         holder = f"transform of {task.full_name}"
         with open_database(self._path, also=others, canceled=session.canceled, log=session.log, holder=holder, setup=setup) as database:
-            main = self._read_main_script(sections)
+            if sections.sql is None:
+                raise BadSetting(task.origin.locate(), f"task {task.full_name} has no SQL")
+            self._main = make_file_script(session.project, sections.sql, task.sql_file, task.origin.locate("sql"))
+            self._database, self._target = database, Target(database, task.domain, task.table)
             if self._arguments.interactive:
-                self._set_search_path(database, references)
-                show_rows(session, self._arguments, database, main, self._read_query(main), self._hint)
+                self._set_search_path()
+                show_rows(session, self._arguments, database, self._main, self._read_query(), self._hint)
                 return
             while True:
                 try:
-                    self._run_transaction(database, sections, main, references, done, failing)
+                    self._run_transaction(sections, done, failing)
                     break
                 except TransactionLost as lost:
                     failing[lost.expect] = lost.reason
-        self._write_audit_elsewhere([self._entry], self.outcomes)
+        audit_path = session.find_audit_database()
+        if audit_path is not None and audit_path != self._path:
+            audit.write_rows_elsewhere(session, audit_path, [self._entry], [self._make_checks(self.outcomes)])
 
     def _find_references(self, sections: SqlSections) -> Sequence[TableReference]:
         """Return the tables that the query reads, which may depend on the command's variables."""
@@ -149,55 +160,35 @@ class _Work:
         dialect = find_dialect(session.project.find_connection(task))
         return find_references(sections.sql.text, dialect, task.sql_file or task.origin.file, sections.sql.line)[0]
 
-    def _find_other_databases(self, references: Sequence[TableReference]) -> list[Path]:
+    def _find_other_databases(self) -> list[Path]:
         """Return the other database files of the project that the query reads from."""
-        found: list[Path] = []
         names = index_names(self._session.project)
-        for reference in references:
-            meant = names.resolve(reference)
-            for node in meant.nodes if meant else ():
-                path = self._session.find_database_path(self._session.project.find_connection(node), node)
-                if path != self._path and path not in found and path.exists():
-                    found.append(path)
-        return found
+        nodes = (node for reference in self._references if (meant := names.resolve(reference)) for node in meant.nodes)
+        found = dict.fromkeys(self._session.find_database(node) for node in nodes)
+        return [path for path in found if path != self._path and path.exists()]
 
-    def _read_main_script(self, sections: SqlSections) -> Script:
-        task = self._task
-        if sections.sql is None:
-            raise BadSetting(task.origin.locate(), f"task {task.full_name} has no SQL")
-        return make_file_script(self._session.project, sections.sql, task.sql_file, task.origin.locate("sql"))
-
-    def _set_search_path(self, database: Database, references: Sequence[TableReference]) -> None:
+    def _set_search_path(self) -> None:
         """Look up names without a schema in the task's own domain, and then in the schemas in which the project creates them."""
         names = index_names(self._session.project)
-        meant = (names.resolve(reference) for reference in references if len(reference.parts) == 1)
-        database.set_search_path([self._task.domain, *(one.schema for one in meant if one is not None)])
+        meant = (names.resolve(reference) for reference in self._references if len(reference.parts) == 1)
+        self._database.set_search_path([self._task.domain, *(one.schema for one in meant if one is not None)])
 
-    def _run_transaction(
-        self,
-        database: Database,
-        sections: SqlSections,
-        main: Script,
-        references: Sequence[TableReference],
-        done: Transformed,
-        failing: Mapping[str, str],
-    ) -> None:
-        task, session = self._task, self._session
-        target = Target(database, task.domain, task.table)
+    def _run_transaction(self, sections: SqlSections, done: Transformed, failing: Mapping[str, str]) -> None:
+        task, session, database, main = self._task, self._session, self._database, self._main
         before, after = split_scripts(session.project, task, sections)
-        self._set_search_path(database, references)
-        early = self._find_query_for_presql(target, main) if sections.presql and task.parse_sql else None
+        self._set_search_path()
+        early = self._find_query_for_presql() if sections.presql and task.parse_sql else None
         with database.begin_transaction():
             ddl.create_schema(database, task.domain)
-            self._set_search_path(database, references)
+            self._set_search_path()
             if early:
-                self._create_table(target, early, self._read_strategy())
+                self._create_table(early, self._read_strategy())
             for script in before:
                 run_script(database, script, self._hint)
             if _MAY_BE_LARGE.search(main.part.text):
                 database.expect_large()
             if task.parse_sql:
-                done.written = self._write_table(target, main, references)
+                done.written = self._write_table()
                 if (done.written or 0) > _MANY:
                     database.expect_large()
             else:
@@ -207,17 +198,12 @@ class _Work:
             self.outcomes = evaluate_expectations(session, database, task.sink_name, task.expectations, failing)
             raise_for_failed(self.outcomes)
             if task.parse_sql and _read_materialization(task) == _TABLE:
-                done.row_count = database.fetch_count(f"SELECT count(*) FROM {target.sql}")
+                done.row_count = database.fetch_count(f"SELECT count(*) FROM {self._target.sql}")
             if session.find_audit_database() in (None, self._path):
                 audit.write_rows(session, database, [self._entry], [self._make_checks(self.outcomes)])
 
     def _make_checks(self, outcomes: Sequence[ExpectationOutcome]) -> audit.Checks:
         return audit.Checks(self._entry.job, self._task.domain, self._task.table, outcomes)
-
-    def _write_audit_elsewhere(self, entries: Sequence[audit.Entry], outcomes: Sequence[ExpectationOutcome]) -> None:
-        path = self._session.find_audit_database()
-        if path is not None and path != self._path:
-            audit.write_rows_elsewhere(self._session, path, entries, [self._make_checks(outcomes)])
 
     def audit_failure(self, error: StarlakeError) -> None:
         """Write the task's failure to the audit, unless no database could be opened."""
@@ -228,9 +214,9 @@ class _Work:
         outcomes = self.outcomes if isinstance(error, ExpectationsFailed) else ()
         audit.write_rows_elsewhere(self._session, path, [entry], [self._make_checks(outcomes)])
 
-    def _read_query(self, main: Script) -> str:
+    def _read_query(self) -> str:
         """Return the query, which must be a single SELECT."""
-        task = self._task
+        task, main = self._task, self._main
         found = split_statements(main.part.text)
         if not found:
             raise BadSetting(task.origin.locate("sql"), f"task {task.full_name} has no SQL")
@@ -245,33 +231,33 @@ class _Work:
         return f"SELECT * FROM (\n{found[0].text}\n) AS sl_query" if found[0].keyword in _DESCRIBING else found[0].text
 
     @contextlib.contextmanager
-    def _explain_errors(self, database: Database, main: Script, query: str) -> Iterator[None]:
+    def _explain_errors(self, query: str) -> Iterator[None]:
         """Raise SqlFailed if the query, which the engine has put into a statement of its own, fails in the ``with`` block."""
         try:
             yield
         except duckdb.Error as error:
-            offset, before = max(main.part.text.find(query), 0), database.last.find(query)
-            raise make_failure(error, main, query, offset, self._hint, before=before) from error
+            offset, before = max(self._main.part.text.find(query), 0), self._database.last.find(query)
+            raise make_failure(error, self._main, query, offset, self._hint, before=before) from error
 
-    def _find_query_for_presql(self, target: Target, main: Script) -> str | None:
+    def _find_query_for_presql(self) -> str | None:
         """Return the query that creates the missing table before ``presql`` runs, so that its statements can name the table.
 
         None if the table exists, or if the query needs what these statements create. Call it before the transaction begins, because an
         invalid query would abort the transaction. Starlake: createEmptyTargetForPresql.
         """
-        if _read_materialization(self._task) == _VIEW or target.database.find_kind(target.schema, target.name):
+        if _read_materialization(self._task) == _VIEW or self._database.find_kind(self._target.schema, self._target.name):
             return None
-        query = self._read_query(main)
+        query = self._read_query()
         try:
-            target.database.fetch_rows(_describe_query(query))
+            self._database.fetch_rows(_describe_query(query))
         except duckdb.Error:
             return None
         return query
 
-    def _create_table(self, target: Target, query: str, chosen: Strategy) -> None:
+    def _create_table(self, query: str, chosen: Strategy) -> None:
         """Create the task's table, without rows."""
-        target.database.execute(f"CREATE TABLE {target.sql} AS\n{query}\nWITH NO DATA")
-        self._add_columns(target, chosen)
+        self._database.execute(f"CREATE TABLE {self._target.sql} AS\n{query}\nWITH NO DATA")
+        self._add_columns(chosen)
 
     def _read_strategy(self) -> Strategy:
         task = self._task
@@ -280,18 +266,18 @@ class _Work:
             self._session.warn(f"{place}: types depend on a file; as in Starlake, they have no effect for task {task.full_name}")
         return read_strategy(self._session, task)
 
-    def _write_table(self, target: Target, main: Script, references: Sequence[TableReference]) -> int | None:
-        query = self._read_query(main)
-        database = target.database
-        with self._explain_errors(database, main, query):
+    def _write_table(self) -> int | None:
+        query = self._read_query()
+        database, target = self._database, self._target
+        with self._explain_errors(query):
             columns = [Column(str(row[0]), str(row[1])) for row in database.fetch_rows(_describe_query(query))]
         kind = database.find_kind(target.schema, target.name)
         if _read_materialization(self._task) == _VIEW:
             template = self._find_template("view")
             if template is not None:
-                self._run_template(template, target, query, columns, exists=kind is not None)
+                self._run_template(template, query, columns, exists=kind is not None)
             else:
-                self._create_view(target, main, query, kind, references)
+                self._create_view(query, kind)
             return None
         if kind == "view":
             raise BadSetting(self._task.origin.locate(), f"{target} is a view, but the task creates a table: drop the view first")
@@ -300,17 +286,17 @@ class _Work:
         check_columns(chosen, names, self._task.full_name)
         template = self._find_template("create") if kind is None else chosen.template
         if template is not None:
-            self._run_template(template, target, query, columns, exists=kind is not None)
+            self._run_template(template, query, columns, exists=kind is not None)
             # Starlake: JdbcAutoTask.addSCD2Columns.
-            self._add_columns(target, chosen, "IF NOT EXISTS ")
+            self._add_columns(chosen, "IF NOT EXISTS ")
             return database.fetch_count(f"SELECT count(*) FROM {target.sql}") if kind is None else None
         if kind is not None:
-            names = self._match_columns(target, chosen, columns)
-        with self._explain_errors(database, main, query):
+            names = self._match_columns(chosen, columns)
+        with self._explain_errors(query):
             if kind is None:
-                self._create_table(target, query, chosen)
+                self._create_table(query, chosen)
                 chosen = chosen.for_new_table
-            return self._write_rows(target, chosen, query, names, references)
+            return self._write_rows(chosen, query, names)
 
     def _find_template(self, action: str) -> StrategyTemplate | None:
         """Return the project's template for an action; see :func:`find_template`."""
@@ -320,46 +306,46 @@ class _Work:
         seen = replace(written, type=written.type or "APPEND", start_ts=start, end_ts=end)
         return find_template(session, action, seen, task.sink)
 
-    def _run_template(self, template: StrategyTemplate, target: Target, query: str, columns: Sequence[Column], *, exists: bool) -> None:
+    def _run_template(self, template: StrategyTemplate, query: str, columns: Sequence[Column], *, exists: bool) -> None:
         """Run a template of a write strategy. As in Starlake, unqualified names are first looked up in the task's domain."""
-        materialization = find_materialization(self._task)
+        target, materialization = self._target, find_materialization(self._task)
         names = [column.name for column in columns]
         given = TemplateInput(target.schema, target.name, query, names, exists, self._arguments.truncate, materialization)
         template.run(target.database, given)
         if target.database.find_kind(target.schema, target.name) is None:
             raise BadSetting(Location(template.file), f"the template did not create {target}")
 
-    def _add_columns(self, target: Target, chosen: Strategy, condition: str = "") -> None:
+    def _add_columns(self, chosen: Strategy, condition: str = "") -> None:
         """Add the columns of SCD2 to a table."""
         for column in chosen.extra_columns:
-            target.database.execute(f"ALTER TABLE {target.sql} ADD COLUMN {condition}{quote(column.name)} {column.type}")
+            self._database.execute(f"ALTER TABLE {self._target.sql} ADD COLUMN {condition}{quote(column.name)} {column.type}")
 
-    def _write_rows(self, target: Target, chosen: Strategy, query: str, names: Sequence[str], references: Sequence[TableReference]) -> int:
-        truncate = self._arguments.truncate
+    def _write_rows(self, chosen: Strategy, query: str, names: Sequence[str]) -> int:
+        target, truncate = self._target, self._arguments.truncate
         empties = chosen.type == "OVERWRITE" or truncate
-        if empties and not chosen.needs_whole_batch and self._may_read_itself(target, references):
+        if empties and not chosen.needs_whole_batch and self._may_read_itself():
             staged = stage_batch(target, query, names)
             target.database.execute(f"TRUNCATE {target.sql}")
             write_staged_batch(target, chosen, staged)
             return staged.rows
         return write_batch(target, chosen, query, names, truncate=truncate)
 
-    def _may_read_itself(self, target: Target, references: Sequence[TableReference]) -> bool:
+    def _may_read_itself(self) -> bool:
         """Return whether the query may read the table that it fills. If so, emptying the table first would lose rows."""
-        database = target.database
-        for reference in references:
+        target = self._target
+        for reference in self._references:
             schema, name = (["", *reference.parts])[-2:]
             if name.lower() == target.name.lower() and (not schema or schema.lower() == target.schema.lower()):
                 return True
-            if database.find_kind(schema or target.schema, name) != "table":
+            if self._database.find_kind(schema or target.schema, name) != "table":
                 # A view, or a table outside the project, which may depend on the target.
                 return True
-        return not references
+        return not self._references
 
-    def _match_columns(self, target: Target, chosen: Strategy, columns: Sequence[Column]) -> list[str]:
+    def _match_columns(self, chosen: Strategy, columns: Sequence[Column]) -> list[str]:
         """Return the table's names for the query's columns, which are matched by name."""
-        database = target.database
-        there = {c.name.lower(): c.name for c in database.list_columns(target.schema, target.name)}
+        target = self._target
+        there = {c.name.lower(): c.name for c in self._database.list_columns(target.schema, target.name)}
         own = {c.name.lower() for c in chosen.extra_columns}
         if own - set(there):
             lacking = [c for c in chosen.extra_columns if c.name.lower() not in there]
@@ -374,18 +360,21 @@ class _Work:
         report_rejected_order(self._session, place, f"task {self._task.full_name}", chosen.type, names, list(there.values()))
         return names
 
-    def _create_view(self, target: Target, main: Script, query: str, kind: str | None, references: Sequence[TableReference]) -> None:
+    def _create_view(self, query: str, kind: str | None) -> None:
+        target = self._target
         if kind == "table":
             reason = f"{target} is a table, but the task creates a view: drop the table first if its rows are no longer needed"
             raise BadSetting(self._task.origin.locate("sink.materializedView"), reason)
         names = index_names(self._session.project)
-        short = {r.parts[0].lower(): meant.schema for r in references if len(r.parts) == 1 and (meant := names.resolve(r)) is not None}
+        short = {
+            r.parts[0].lower(): meant.schema for r in self._references if len(r.parts) == 1 and (meant := names.resolve(r)) is not None
+        }
         own = {name: target.schema for name in short if target.database.find_kind(target.schema, name)}
         written = add_schemas(query, {**short, **own})
         if written is None:
             advice = f"qualify {', '.join(sorted(short))} with their domains"
-            raise BadSetting(main.locate(0)[0], f"task {self._task.full_name}: the query of the view cannot be parsed: {advice}")
-        with self._explain_errors(target.database, main, query):
+            raise BadSetting(self._main.locate(0)[0], f"task {self._task.full_name}: the query of the view cannot be parsed: {advice}")
+        with self._explain_errors(query):
             target.database.execute(f"CREATE OR REPLACE VIEW {target.sql} AS\n{written}")
 
 

@@ -47,7 +47,7 @@ class StepThreadsExecutor(dg.Executor):
             raise dg.DagsterInvariantViolationError(f"max_concurrent is {config['max_concurrent']}, expected 1 or more")
         self.max_concurrent: int = config["max_concurrent"]
         self.cancel_grace_seconds: float = config["cancel_grace_seconds"]
-        self.tag_concurrency_limits = [dict(limit) for limit in config.get("tag_concurrency_limits", ())]
+        self.tag_concurrency_limits = [dict(limit) for limit in config.get("tag_concurrency_limits") or ()]
         self._retries = RetryMode.from_config(config["retries"]) or RetryMode.ENABLED
         self._step_dependencies = StepDependencyConfig.from_config(config.get("step_dependency_config"))
 

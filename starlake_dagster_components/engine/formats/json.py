@@ -4,7 +4,6 @@ Starlake: DuckDbNativeLoader, formats JSON and JSON_FLAT.
 """
 
 import codecs
-import contextlib
 import json
 import re
 from collections.abc import Sequence
@@ -22,8 +21,6 @@ from . import bad_values, encodings
 from .records import LineTooLong, read_lines
 from .source import Reading, Source, build_call, fetch_rows, read_options
 
-_FIRST = 65_536
-"""Number of characters that contain the whole first object of most files."""
 _ENOUGH = 100
 """Number of objects of which at least one has each struct, in most files."""
 _LONGEST_OBJECT = 16_777_216
@@ -85,21 +82,26 @@ def _check_keys(reading: Reading) -> None:
     attributes = [typed.attribute for typed in (*reading.in_file, *reading.changed)]
     if not attributes or _is_whole_document(reading):
         return
-    first = _read_first_objects(reading)
-    unknown = {path: names for path, names in _list_fields((), attributes).items() if not _has_key(first, path, names)}
-    if not unknown:
-        return
+    unknown = _list_fields((), attributes)
     file = encodings.make_readable(reading.file, reading.codec, reading.scratch)
     parameters = {"format": _quote_layout(reading)}
     parameters |= {name: size for name, size in read_options(reading.table, "read_json").items() if name == "maximum_object_size"}
-    sums = []
-    for path, names in unknown.items():
-        keys, fields = _write_keys(path), ", ".join(map(quote_literal, names))
-        sums += [f"coalesce(bool_or(list_has_any({keys}, [{fields}])), false)", f"any_value({keys}) FILTER (len({keys}) > 0)"]
-    for row in fetch_rows(f"SELECT {', '.join(sums)} FROM {build_call('read_json_objects', file, parameters)}"):
-        for (path, names), is_known, found in zip(unknown.items(), row[::2], row[1::2], strict=True):
-            if found and not is_known:
-                raise bad_values.explain_other_columns(reading, found, ".".join(name for name, _ in path), names)
+    objects = build_call("read_json_objects", file, parameters)
+    found: dict[_Path, list[str]] = {}
+    # In most files, the first objects have each struct.
+    for relation in (f"(SELECT json FROM {objects} LIMIT {_ENOUGH})", objects):
+        sums = []
+        for path, names in unknown.items():
+            keys, fields = _write_keys(path), ", ".join(map(quote_literal, names))
+            sums += [f"coalesce(bool_or(list_has_any({keys}, [{fields}])), false)", f"any_value({keys}) FILTER (len({keys}) > 0)"]
+        for row in fetch_rows(f"SELECT {', '.join(sums)} FROM {relation}"):
+            found = {path: keys for path, is_known, keys in zip(unknown, row[::2], row[1::2], strict=True) if not is_known}
+            unknown = {path: unknown[path] for path in found}
+        if not unknown:
+            return
+    for path, others in found.items():
+        if others:
+            raise bad_values.explain_other_columns(reading, others, ".".join(name for name, _ in path), unknown[path])
 
 
 _Path = tuple[tuple[str, bool], ...]
@@ -126,30 +128,6 @@ def _write_step(name: str) -> str:
     r"""Return a key as a part of a JSON path, in which a backslash escapes quotes."""
     escaped = name.replace("\\", "\\\\").replace('"', '\\"')
     return f'."{escaped}"'
-
-
-def _has_key(values: Sequence[object], path: _Path, names: Sequence[str]) -> bool:
-    """Return whether an object at a path has one of some keys."""
-    for name, array in path:
-        values = [value[name] for value in values if isinstance(value, dict) and name in value]
-        if array:
-            values = [item for value in values if isinstance(value, list) for item in value]
-    return any(isinstance(value, dict) and not value.keys().isdisjoint(names) for value in values)
-
-
-def _read_first_objects(reading: Reading) -> list[object]:
-    """Return the values at the beginning of a file, up to one that is not JSON or too long to be read for this."""
-    with encodings.open_text(reading.file, reading.codec) as text:
-        begin = text.read(_FIRST)
-    separators = " \t\r\n,[" if _get_layout(reading) == "array" else " \t\r\n"
-    decoder, found, position = json.JSONDecoder(), list[object](), 0
-    with contextlib.suppress(ValueError, RecursionError):
-        while len(found) < _ENOUGH:
-            while begin[position : position + 1] in separators and position < len(begin):
-                position += 1
-            value, position = decoder.raw_decode(begin, position)
-            found.append(value)
-    return found
 
 
 def _begins_with_mark(reading: Reading) -> bool:
