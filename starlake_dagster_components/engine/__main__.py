@@ -3,7 +3,7 @@
 import os
 import signal
 import sys
-import threading
+from concurrent.futures import ThreadPoolExecutor, wait
 
 from ..errors import CommandCanceled
 from ..masking import mask_text
@@ -44,21 +44,19 @@ def main(argv: list[str] | None = None) -> int:
             sys.stderr.write(f"{level.upper()} {mask_text(line)}\n")
             sys.stderr.flush()
 
-    ended: list[int] = []
-
-    def run() -> None:
+    def run() -> int:
         try:
-            ended.append(run_command(arguments, environ=os.environ, out=print_line, log=log, canceled=canceled).exit_code)
+            return run_command(arguments, environ=os.environ, out=print_line, log=log, canceled=canceled).exit_code
         except CommandCanceled:
             log("error", "canceled")
-            ended.append(128 + (received[0] if received else signal.SIGTERM))
+            return 128 + (received[0] if received else signal.SIGTERM)
 
     # Python handles signals only in the main thread, and not while that thread waits for DuckDB.
-    worker = threading.Thread(target=run, name="engine")
-    worker.start()
-    while worker.is_alive():
-        worker.join(0.2)
-    return ended[0] if ended else 1
+    with ThreadPoolExecutor(1) as pool:
+        ended = pool.submit(run)
+        while not ended.done():
+            wait([ended], 0.2)
+    return ended.result()
 
 
 if __name__ == "__main__":

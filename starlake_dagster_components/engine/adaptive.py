@@ -63,14 +63,8 @@ class _Unknown(Exception):
     """A condition uses syntax that is not supported."""
 
 
-def choose_strategy(table: Table, file: Path, zone: str | None = None, now: datetime | None = None) -> str:
-    """Return the write strategy whose condition a file meets.
-
-    Args:
-        table: the table; its strategy has ``types``.
-        file: a file of the table.
-        zone: time zone of the days, UTC by default.
-        now: the time.
+def choose_strategy(table: Table, file: Path, zone: str | None = None) -> str:
+    """Return the write strategy whose condition a file of a table meets. ``zone`` is the time zone of the days, UTC by default.
 
     Raises:
         BadSetting: no condition or more than one is met, or one cannot be evaluated for this file.
@@ -78,16 +72,15 @@ def choose_strategy(table: Table, file: Path, zone: str | None = None, now: date
     """
     written = table.metadata.write_strategy
     types = written.types if written else {}
-    values = _list_values(table, file, _find_zone(table, zone), now)
+    values = _list_values(table, file, _find_zone(table, zone))
     fulfilled = []
     for kind, condition in types.items():
         where = table.origin.locate(f"metadata.writeStrategy.types.{kind}")
         try:
             value = _evaluate(_parse(str(condition), values), values)
         except _Unknown as error:
-            raise NotSupported(
-                where, f"the condition of {kind}, '{condition}', is not supported by the embedded engine: {error}"
-            ) from error
+            reason = f"the condition of {kind}, '{condition}', is not supported by the embedded engine: {error}"
+            raise NotSupported(where, reason) from error
         except (TypeError, ValueError, IndexError, AttributeError, ZeroDivisionError) as error:
             raise BadSetting(where, f"the condition of {kind}, '{condition}', cannot be evaluated for {file.name}: {error}") from error
         if not isinstance(value, bool):
@@ -110,9 +103,9 @@ def _find_zone(table: Table, name: str | None) -> tzinfo:
         raise BadSetting(table.origin.locate("metadata.writeStrategy.types"), f"unknown time zone '{name}'") from error
 
 
-def _list_values(table: Table, file: Path, zone: tzinfo, now: datetime | None) -> Mapping[str, Any]:
+def _list_values(table: Table, file: Path, zone: tzinfo) -> Mapping[str, Any]:
     """Return the names that a condition may use, with their values."""
-    today = (now or datetime.now(timezone.utc)).astimezone(zone)
+    today = datetime.now(zone)
     found = file.stat()
     day = datetime.fromtimestamp(found.st_mtime, zone)
     values: dict[str, Any] = {"true": True, "false": False, "fileSize": found.st_size, "fileSizeB": found.st_size}

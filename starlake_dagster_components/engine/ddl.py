@@ -36,7 +36,6 @@ class TypedAttribute:
     """An attribute with its column in the database.
 
     Attributes:
-        attribute: the attribute.
         type: its type in the database.
         definition: the type that the attribute names; None for a struct.
         required: whether the column is NOT NULL.
@@ -130,10 +129,8 @@ def _get_decimal(definition: TypeDefinition) -> str:
 def _find_definition(project: Project, origin: Origin, attribute: Attribute) -> TypeDefinition:
     definition = project.types.get(attribute.type)
     if definition is None:
-        raise BadSetting(
-            origin.locate("attributes"),
-            f"attribute '{attribute.name}' has the unknown type '{attribute.type}'{suggest_name(attribute.type, project.types)}",
-        )
+        hint = suggest_name(attribute.type, project.types)
+        raise BadSetting(origin.locate("attributes"), f"attribute '{attribute.name}' has the unknown type '{attribute.type}'{hint}")
     return definition
 
 

@@ -104,7 +104,6 @@ class Recovered:
     """A file that an earlier command loaded, and could not move away.
 
     Attributes:
-        file: the file.
         path: where it was.
         aside: its new path if it was set aside because it changed after its load; None = it was archived.
         error: why it still cannot be moved.

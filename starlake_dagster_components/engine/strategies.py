@@ -100,9 +100,8 @@ def read_strategy(session: Session, node: Table | Task, chosen: str | None = Non
     template = find_template(session, kind, seen, sink)
     if kind not in TYPES and template is None:
         expected = find_folder(session) / f"{kind.lower()}.j2"
-        raise BadSetting(
-            origin.locate(f"{at}.type"), f"{describe_unknown('write strategy', kind, TYPES)}, and the project has no template {expected}"
-        )
+        reason = f"{describe_unknown('write strategy', kind, TYPES)}, and the project has no template {expected}"
+        raise BadSetting(origin.locate(f"{at}.type"), reason)
     if found.on and found.on.upper() not in ("TARGET", "SOURCE_AND_TARGET"):
         raise BadSetting(origin.locate(f"{at}.on"), describe_unknown("value of on:", found.on, ("TARGET", "SOURCE_AND_TARGET")))
     strategy = Strategy(

@@ -177,9 +177,8 @@ def _translate_format(pattern: str, location: Location) -> str:
             for run in re.findall(r"((.)\2*)", letters):
                 if run[0] not in _JAVA_TO_STRPTIME:
                     known = ", ".join(sorted(_JAVA_TO_STRPTIME))
-                    raise NotSupported(
-                        location, f"the format '{pattern}' has '{run[0]}', which the embedded engine does not support (supported: {known})"
-                    )
+                    reason = f"the format '{pattern}' has '{run[0]}', which the embedded engine does not support (supported: {known})"
+                    raise NotSupported(location, reason)
                 made.append(_JAVA_TO_STRPTIME[run[0]])
         else:
             made.append((quoted_text.replace("''", "'") or ("" if other else "'")).replace("%", "%%") + other.replace("%", "%%"))

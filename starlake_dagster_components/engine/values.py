@@ -41,10 +41,8 @@ def get_rule(project: Project, table: Table, typed: TypedAttribute) -> Rule:
     form = patterns.get_form(typed.definition)
     from_text = form is not None or attribute.trim in _TRIMS or masked is not None
     if attribute.array and from_text:
-        raise NotSupported(
-            table.origin.locate(_get_key(table, attribute)),
-            f"attribute '{attribute.name}': trim, patterns, and privacy are not supported for arrays of values",
-        )
+        reason = f"attribute '{attribute.name}': trim, patterns, and privacy are not supported for arrays of values"
+        raise NotSupported(table.origin.locate(_get_key(table, attribute)), reason)
     return Rule(from_text, form.kind if form else f"of type {typed.definition.name}")
 
 

@@ -89,10 +89,8 @@ class Group:
     """Files that are loaded in one transaction.
 
     Attributes:
-        table: the table.
-        files: the files.
         chosen: the type of the write strategy that ``types`` chose.
-        error: why they cannot be loaded.
+        error: why the files cannot be loaded.
         again: whether an earlier load of them failed.
     """
 

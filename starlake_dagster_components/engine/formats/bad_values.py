@@ -26,7 +26,6 @@ class Test:
     """A test that finds bad values of an attribute.
 
     Attributes:
-        typed: the attribute.
         raw: SQL of the value as written in the file.
         bad: SQL condition that is true for a bad value.
         expected: what the value should be; empty if the problem is a missing value.
@@ -71,11 +70,7 @@ def _describe_table_type(reading: Reading, typed: TypedAttribute) -> str:
 def find_bad_values(reading: Reading, read: Source, tests: Iterable[Test] | None = None, *, unit: str = "") -> list[BadValue]:
     """Return the bad values of a file, each with the number of its record, from 1; see :func:`make_bad_value` for ``unit``.
 
-    Args:
-        reading: the file.
-        read: the source that reads all of its values as text.
-        tests: the tests to run; by default those of :func:`list_tests`.
-        unit: what the format calls a record if it has no line.
+    ``read`` is the source that reads all of its values as text. The default tests are those of :func:`list_tests`.
     """
     chosen = list(list_tests(reading, read) if tests is None else tests)
     if not chosen:
@@ -128,13 +123,8 @@ def find_free_name(name: str, taken: Collection[str]) -> str:
 def explain_other_columns(reading: Reading, found: Sequence[str], struct: str = "", fields: Sequence[str] = ()) -> BadFile:
     """Return the exception for a file that has rows, but none of the table's columns or of a struct's fields, which would all be NULL.
 
-    Starlake rejects such a file if it is read with Spark (ParquetIngestionJob: "No attribute found in input dataset").
-
-    Args:
-        reading: the file.
-        found: the names in the file.
-        struct: the path of the struct; empty for the table.
-        fields: the names of its fields.
+    ``found`` are the names in the file, ``struct`` is the path of the struct, and ``fields`` are its fields. Starlake rejects such a file
+    if it is read with Spark (ParquetIngestionJob: "No attribute found in input dataset").
     """
     known = fields if struct else [typed.attribute.name for typed in reading.attributes]
     hint = next(filter(None, (suggest_name(name[:SHOWN], known) for name in found[:SHOWN_NAMES])), "")

@@ -155,10 +155,7 @@ def is_ascii(file: Path, codec: str) -> bool:
     if codec.startswith(("utf-16", "utf-32")):
         return False
     with open_bytes(file) as data:
-        while chunk := data.read(_CHUNK):
-            if not chunk.isascii():
-                return False
-    return True
+        return all(chunk.isascii() for chunk in iter(lambda: data.read(_CHUNK), b""))
 
 
 def find_bad_line(file: Path, codec: str) -> int | None:

@@ -22,13 +22,8 @@ def shorten_separators(file: Path, separator: str, quote: str, scratch: Scratch)
     """Copy a UTF-8 file with the long separator replaced by a short one everywhere, including in quoted fields.
 
     The file does not contain the short separator, so the long one can be restored in values by replacing the short one. Processing every
-    field in Python would take longer than DuckDB needs to read the file.
-
-    Args:
-        file: the file.
-        separator: the text between fields; without a quote, an escape, or a line end, as DuckDB requires.
-        quote: the character around fields; may be empty.
-        scratch: receives the copy.
+    field in Python would take longer than DuckDB needs to read the file. The separator contains no quote, escape, or line end, as DuckDB
+    requires.
 
     Returns:
         The copy, its separator, and whether values may contain the separator.

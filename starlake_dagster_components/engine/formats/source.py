@@ -51,12 +51,7 @@ def read_options(table: Table, reader: str) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A file to read.
-
-    Attributes:
-        file: the file.
-        scratch: receives a readable copy of it.
-    """
+    """A file to read. ``scratch`` receives a readable copy of it."""
 
     session: Session
     table: Table
