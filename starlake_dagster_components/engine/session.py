@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from ..cancellation_event import Canceled
 from ..errors import CommandCanceled
-from ..project.model import Connection, Project, Table, Task
+from ..project.model import Project, Table, Task
 from .engine_errors import BadSetting, NotFound, NotSupported
 
 Out = Callable[[str], None]
@@ -90,20 +90,18 @@ class Session:
         variable = self.project.application.job_id_env_name or "SL_JOB_ID"
         return self.environ.get(variable) or f"{name}-{int(get_time().timestamp() * 1000)}"
 
-    def find_database(self, node: Table | Task) -> Path:
-        """Return the DuckDB file that a table or task is written to.
+    def find_database(self, node: Table | Task | None) -> Path:
+        """Return the DuckDB file that a table or task is written to; that of the audit if there is no node.
 
         Raises:
             NotFound: the connection does not exist.
             NotSupported: the connection is not a DuckDB file.
         """
-        return self.find_database_path(self.project.find_connection(node), node)
-
-    def find_database_path(self, connection: Connection | None, node: Table | Task | None = None) -> Path:
-        """Return the file of a connection. An error names ``node``."""
+        application = self.project.application
+        connection = self.project.find_connection(node) if node else application.audit_connection
         if connection is None:
             who = f"{node.full_name}: " if node else ""
-            known = ", ".join(sorted(self.project.application.connections)) or "none"
+            known = ", ".join(sorted(application.connections)) or "none"
             if node and (name := self.project.find_connection_name(node)):
                 raise NotFound(f"{who}unknown connection '{name}' (known: {known})")
             raise NotFound(f"{who}no connection: set application.connectionRef to one of application.connections (known: {known})")
@@ -118,9 +116,7 @@ class Session:
 
     def find_audit_database(self) -> Path | None:
         """Return the DuckDB file that the audit is written to; None if the audit is off."""
-        if not self.settings.audit_active:
-            return None
-        return self.find_database_path(self.project.application.audit_connection)
+        return self.find_database(None) if self.settings.audit_active else None
 
 
 def get_time() -> datetime:

@@ -348,7 +348,7 @@ def test_a_rejected_connection_names_the_environment_that_has_a_duckdb_file(fold
 def find_rejection(project: Project, connection: str) -> str | None:
     """Return the engine's message if it has to write there."""
     try:
-        Session.find_database_path(SimpleNamespace(project=project), project.application.connections[connection])  # type: ignore[arg-type]
+        Session.find_database(SimpleNamespace(project=project), build_table(connection))  # type: ignore[arg-type]
     except NotSupported as rejected:
         return str(rejected)
     return None

@@ -83,8 +83,7 @@ def check_file(file: Path, codec: str, longest: int | None = None) -> None:
         elif found != "gzip":
             raise BadFile(str(file), "the name ends with .gz, but the file is not compressed with gzip")
         else:
-            data.seek(0)
-            blocks = _read_blocks(file, data)
+            blocks = _read_blocks(file)
         suspicious = _has_long_run(blocks)
     if longest and suspicious:
         with open_text(file, codec) as text:
@@ -110,22 +109,18 @@ def _has_long_run(blocks: Iterable[bytes]) -> bool:
     return longest >= _CHUNK
 
 
-def _read_blocks(file: Path, data: IO[bytes]) -> Iterator[bytes]:
+def _read_blocks(file: Path) -> Iterator[bytes]:
     """Yield the content of a compressed file in blocks."""
-    member = zlib.decompressobj(31)
-    fresh = False
     try:
-        while chunk := data.read(_CHUNK):
-            while chunk:
-                if member.eof:
-                    member, fresh = zlib.decompressobj(31), True
-                yield member.decompress(chunk, _CHUNK)
-                chunk = member.unconsumed_tail or member.unused_data
-    except zlib.error as error:
-        reason = "uncompressed bytes follow the compressed ones" if fresh else f"the compressed file is damaged ({error})"
+        with open_bytes(file) as data:
+            yield from iter(lambda: data.read(_CHUNK), b"")
+    except EOFError as error:
+        raise BadFile(str(file), "the compressed file is truncated") from error
+    except (zlib.error, gzip.BadGzipFile) as error:
+        # The file begins with the signature, so this is about what follows.
+        follows = str(error).startswith("Not a gzipped file")
+        reason = "uncompressed bytes follow the compressed ones" if follows else f"the compressed file is damaged ({error})"
         raise BadFile(str(file), reason) from error
-    if not member.eof:
-        raise BadFile(str(file), "the compressed file is truncated")
 
 
 def make_readable(file: Path, codec: str, scratch: Scratch, *, native: frozenset[str] = frozenset()) -> Path:
