@@ -146,13 +146,11 @@ def create_schema(database: Database, schema: str) -> None:
     database.execute(f"CREATE SCHEMA IF NOT EXISTS {quote_path(database.catalog, schema)}")
 
 
-def write_comments(
-    database: Database, schema: str, name: str, text: str | None, columns: Mapping[str, str | None], kind: str = "TABLE"
-) -> None:
-    """Set the comments of a table or view and of its columns."""
+def write_comments(database: Database, schema: str, name: str, text: str | None, columns: Mapping[str, str | None]) -> None:
+    """Set the comments of a table and of its columns."""
     full = quote_path(database.catalog, schema, name)
     if text:
-        database.execute(f"COMMENT ON {kind} {full} IS {quote_literal(text)}")
+        database.execute(f"COMMENT ON TABLE {full} IS {quote_literal(text)}")
     for column, words in columns.items():
         if words:
             database.execute(f"COMMENT ON COLUMN {full}.{quote(column)} IS {quote_literal(words)}")

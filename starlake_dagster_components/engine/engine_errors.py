@@ -1,19 +1,4 @@
-"""Errors that the engine raises.
-
-::
-
-    EngineError
-    ├── BadArguments        the command line: unknown verb, option or value
-    ├── NotFound            a task, table, domain, or connection that the project does not have
-    ├── NotSupported        a key of the project that the engine does not support, with its YAML line
-    ├── BadSetting          a key of the project whose value cannot work (no key for an upsert), with its YAML line
-    ├── BadFile             a data file that cannot be loaded: each bad value with line, column, value and type
-    ├── TableDiffers        a table whose columns differ from those of the project, and that cannot be adapted without losing data
-    ├── SqlFailed           a SQL statement of the project, with its file, line and column
-    ├── ExpectationsFailed  blocking expectations that are not met
-    └── DatabaseFailed      the database file is not usable, in use, or unreadable
-        └── DatabaseReadOnly  the connection is read-only
-"""
+"""Errors that the engine raises, all of them an :class:`~starlake_dagster_components.errors.EngineError`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,15 +11,15 @@ SHOWN_VALUES = 10
 
 
 class BadArguments(EngineError):
-    """The command line is wrong."""
+    """The command line has an unknown verb or option, or an invalid value."""
 
 
 class NotFound(EngineError):
-    """The command names something that does not exist in the project."""
+    """The project does not have a task, table, domain, or connection."""
 
 
 class _LocatedError(EngineError):
-    """An error at a location in the project."""
+    """An error at a line of the project's files."""
 
     def __init__(self, location: Location | None, message: str) -> None:
         self.location = location
@@ -42,11 +27,11 @@ class _LocatedError(EngineError):
 
 
 class NotSupported(_LocatedError):
-    """A key of the project requests something that the engine does not support."""
+    """The engine does not support a key of the project."""
 
 
 class BadSetting(_LocatedError):
-    """The value of a key of the project cannot work."""
+    """The value of a key of the project cannot work, for example because an upsert has no key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +62,7 @@ class BadValue:
 
 
 class BadFile(EngineError):
-    """A data file cannot be loaded. None of its rows are in the table."""
+    """A data file cannot be loaded. None of its rows are in the table. Each bad value is shown with its line, column, and type."""
 
     def __init__(self, file: str, reason: str, values: Sequence[BadValue] = (), more: bool = False) -> None:
         self.file = file
@@ -90,7 +75,7 @@ class BadFile(EngineError):
 
 
 class TableDiffers(EngineError):
-    """A table cannot be adapted to the columns of the project without losing data."""
+    """The columns of a table differ from those of the project, and cannot be adapted without losing data."""
 
 
 class SqlFailed(EngineError):
@@ -123,7 +108,7 @@ class ExpectationsFailed(EngineError):
 
 
 class DatabaseFailed(EngineError):
-    """The database file cannot be used."""
+    """The database file is in use, cannot be read, or cannot be used for another reason."""
 
 
 class DatabaseReadOnly(DatabaseFailed):

@@ -1,31 +1,19 @@
 """``preload``: check whether there is anything to load. Starlake: PreLoadCmd."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import EngineError
 from .areas import list_files, make_folders, matches_table
 from .arguments import Arguments
+from .result import EngineResult
 from .session import Session
 from .staging import list_incoming
 
 
-@dataclass(frozen=True, slots=True)
-class Readiness:
-    """Whether there is something to load, and the number of files per table, if they were counted.
+def check_readiness(session: Session, arguments: Arguments) -> EngineResult:
+    """Look for files according to the strategy of the command, and count them per table if it does so.
 
-    ``by_sentinel`` means that "not ready" is reported by a file (``--notReadySentinel``) instead of the exit code.
-    """
-
-    ready: bool
-    counts: dict[str, int]
-    by_sentinel: bool = False
-
-
-def check_readiness(session: Session, arguments: Arguments) -> Readiness:
-    """Look for files according to the strategy of the command.
-
-    As in Starlake, ``pending`` without tables is always ready.
+    As in Starlake, ``pending`` without tables is always ready. A file (``--notReadySentinel``) may replace the exit code of "not ready".
     """
     strategy = (arguments.strategy or "").lower()
     counts: dict[str, int] = {}
@@ -39,15 +27,15 @@ def check_readiness(session: Session, arguments: Arguments) -> Readiness:
         ready = True
     for table, count in counts.items():
         session.log("info", f"{arguments.domains[0]}.{table}: {count} file{'' if count == 1 else 's'}")
-    if ready or not arguments.not_ready_sentinel:
-        return Readiness(ready, counts)
-    sentinel = Path(session.project.root, arguments.not_ready_sentinel.removeprefix("file://"))
-    try:
-        sentinel.parent.mkdir(parents=True, exist_ok=True)
-        sentinel.touch()
-    except OSError as error:
-        session.log("warning", f"cannot write {sentinel}: {error.strerror}")
-    return Readiness(False, counts, by_sentinel=True)
+    if not ready and arguments.not_ready_sentinel:
+        sentinel = Path(session.project.root, arguments.not_ready_sentinel.removeprefix("file://"))
+        try:
+            sentinel.parent.mkdir(parents=True, exist_ok=True)
+            sentinel.touch()
+        except OSError as error:
+            session.log("warning", f"cannot write {sentinel}: {error.strerror}")
+    code = 0 if ready or arguments.not_ready_sentinel else 1
+    return EngineResult(code, not_ready=not ready, metadata={"starlake/waiting_files": counts})
 
 
 def _count_incoming(session: Session, arguments: Arguments) -> dict[str, int]:
@@ -58,7 +46,7 @@ def _count_incoming(session: Session, arguments: Arguments) -> dict[str, int]:
     if domain is None or not tables:
         return dict.fromkeys(arguments.tables, 0)
     found = list_incoming(session, domain, tables)
-    return {t.name: sum(matches_table(one.file.name, t) for one in found) for t in tables}
+    return {t.name: sum(matches_table(file.name, t) for file in found) for t in tables}
 
 
 def _count_staged(session: Session, arguments: Arguments) -> dict[str, int]:

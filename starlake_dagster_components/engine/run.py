@@ -132,9 +132,7 @@ def _run_verb(session: Session, arguments: Arguments) -> EngineResult:
     if arguments.verb == "preload":
         from .preloading import check_readiness
 
-        readiness = check_readiness(session, arguments)
-        code = 0 if readiness.ready or readiness.by_sentinel else 1
-        return EngineResult(code, not_ready=not readiness.ready, metadata={"starlake/waiting_files": dict(readiness.counts)})
+        return check_readiness(session, arguments)
     if arguments.verb == "load":
         from .loading import load_tables
 

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import EngineError
@@ -17,14 +16,6 @@ from .session import Session
 from .unsupported import check_areas
 
 _ARCHIVES = (".zip", ".tgz", ".tar.gz", ".tar")
-
-
-@dataclass(frozen=True, slots=True)
-class Incoming:
-    """A file that can be staged, and its ack file."""
-
-    file: Path
-    ack: Path | None
 
 
 def stage_files(session: Session, arguments: Arguments) -> list[Path]:
@@ -53,23 +44,23 @@ def _stage_domain(session: Session, domain: Domain, tables: Sequence[Table], sou
     failures: list[str] = []
     found = list_incoming(session, domain, tables)
     session.out(f"Moving {len(found)} file(s) from {get_incoming_folder(domain)} to {format_uri(folder)}")
-    for one in found:
-        target = folder / one.file.name
-        if target.exists() and not have_same_content(one.file, target):
+    for file, ack in found.items():
+        target = folder / file.name
+        if target.exists() and not have_same_content(file, target):
             why = f"{show_path(target)} has the same name and is not loaded yet; run stage again after the next load"
-            session.log("warning", f"{show_path(one.file)} stays in the incoming folder: {why}")
+            session.log("warning", f"{show_path(file)} stays in the incoming folder: {why}")
             continue
-        session.out(f"Moving {show_path(one.file.name)}")
+        session.out(f"Moving {show_path(file.name)}")
         try:
-            take_file(one.file, target)
+            take_file(file, target)
         except OSError as error:
             reason = explain_full_disk(error) or error.strerror
-            failures.append(f"{show_path(one.file)} cannot be moved to {folder}, and stays where it is: {reason}")
+            failures.append(f"{show_path(file)} cannot be moved to {folder}, and stays where it is: {reason}")
             continue
-        if one.ack is not None:
-            one.ack.unlink(missing_ok=True)
+        if ack is not None:
+            ack.unlink(missing_ok=True)
         moved.append(target)
-    _report_archives(session, source, {one.file for one in found})
+    _report_archives(session, source, found)
     if failures:
         raise EngineError("\n".join(failures))
     return moved
@@ -97,14 +88,14 @@ def get_incoming_folder(domain: Domain) -> str:
     return written.removeprefix("file://")
 
 
-def list_incoming(session: Session, domain: Domain, tables: Sequence[Table]) -> list[Incoming]:
-    """Return the files in a domain's incoming folder that belong to a table. If the table requires ack files, only files that have one."""
+def list_incoming(session: Session, domain: Domain, tables: Sequence[Table]) -> dict[Path, Path | None]:
+    """Return the files in a domain's incoming folder that belong to a table, with their ack files, without which they are left out."""
     folder = Path(session.project.root, get_incoming_folder(domain))
     if not folder.is_dir():
         session.log("error", f"Input path : {folder} not found, {domain.name} Domain is ignored")
-        return []
+        return {}
     files = list_files(folder)
-    found: dict[Path, Incoming] = {}
+    found: dict[Path, Path | None] = {}
     for table in tables:
         extension = table.metadata.ack or domain.metadata.ack or session.project.application.ack or ""
         for file in files:
@@ -113,5 +104,5 @@ def list_incoming(session: Session, domain: Domain, tables: Sequence[Table]) -> 
                 continue
             ack = file.with_name(f"{file.name.rpartition('.')[0] or file.name}.{extension}") if extension else None
             if ack is None or ack.exists():
-                found[file] = Incoming(file, ack)
-    return [found[file] for file in files if file in found]
+                found[file] = ack
+    return {file: found[file] for file in files if file in found}

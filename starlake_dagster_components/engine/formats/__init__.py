@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from ...project.model import Table
-from ..engine_errors import NotSupported
+from ..engine_errors import BadFile, NotSupported
 from ..rejected_by_starlake import report_rejected_file
 from . import dsv, json, parquet, position
 from .source import Reading, Source
@@ -19,7 +19,7 @@ class _Reader(Protocol):
         """Return the source that reads a file."""
 
     def explain_failure(self, reading: Reading) -> Exception | None:
-        """Return the error that explains why a file cannot be loaded."""
+        """Return or raise the error that explains why a file cannot be loaded."""
 
 
 _READERS: Mapping[str, _Reader] = {
@@ -53,4 +53,7 @@ def describe_source(reading: Reading) -> Source:
 
 def explain_failure(reading: Reading) -> Exception | None:
     """Return the exception that names the bad values of a file; None if no problem with the file is found."""
-    return _READERS[get_format(reading.table)].explain_failure(reading)
+    try:
+        return _READERS[get_format(reading.table)].explain_failure(reading)
+    except BadFile as error:
+        return error

@@ -299,8 +299,6 @@ def explain_failure(reading: Reading) -> Exception | None:
         broken = _find_other_line_end(reading, layout) or _find_broken_lines(read, layout, readable)
         if broken:
             return BadFile(str(reading.file), "the file does not match the table", broken)
-    except BadFile as error:
-        return error
     except LineTooLong as error:
         return _explain_long_line(reading, layout, error.line)
     if found := bad_values.find_bad_values(reading, read):

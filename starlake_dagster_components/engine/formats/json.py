@@ -8,18 +8,15 @@ import json
 import re
 from collections.abc import Sequence
 
-import duckdb
-
 from ...project.model import Attribute
 from ..ddl import get_nested_type, get_scalar_type
 from ..engine_errors import BadFile
-from ..instances import lend_instance
 from ..rejected_by_starlake import report_rejected_file
 from ..sqltext import quote, quote_literal
 from ..values import get_read_type, get_rule
 from . import bad_values, encodings
 from .records import LineTooLong, read_lines
-from .source import Reading, Source, build_call, fetch_rows, read_options
+from .source import Reading, Source, build_call, fetch_rows, find_error, read_options
 
 _ENOUGH = 100
 """Number of objects of which at least one has each struct, in most files."""
@@ -182,30 +179,16 @@ def _get_unit(reading: Reading) -> str:
 
 def explain_failure(reading: Reading) -> Exception | None:
     """Return why a file could not be loaded."""
-    try:
-        read = _describe_source(reading, all_text=True)
-    except BadFile as error:
-        return error
-    if message := _find_error(read):
+    read = _describe_source(reading, all_text=True)
+    if message := find_error(read):
         return _explain_malformed(reading, message)
     found = bad_values.find_bad_values(reading, read, unit=_get_unit(reading))
     return reading.reject_values(found) or _explain_nested(reading, read)
 
 
-def _find_error(read: Source) -> str | None:
-    """Return why DuckDB cannot read the columns of a source; None if it can."""
-    counts = ", ".join(f"count({column})" for column in read.columns.values())
-    with lend_instance() as lent:
-        try:
-            lent.connection.execute(f"SELECT {counts} FROM {read.relation}").fetchall()
-        except duckdb.Error as error:
-            return str(error)
-    return None
-
-
 def _explain_nested(reading: Reading, read: Source) -> BadFile | None:
     """Return the values inside structs and arrays that are not valid for their fields, each with its path."""
-    message = _find_error(_describe_source(reading, all_text=False))
+    message = find_error(_describe_source(reading, all_text=False))
     if message is None:
         return None
     tests = [

@@ -117,10 +117,7 @@ def _convert(column: str, ddl: str, wanted: str, name: str) -> str:
 
 def explain_failure(reading: Reading) -> Exception | None:
     """Return why a file could not be loaded."""
-    try:
-        read = describe_source(reading)
-    except BadFile as error:
-        return error
+    read = describe_source(reading)
     return reading.reject_values(bad_values.find_bad_values(reading, read, _list_tests(reading, read), unit="row"))
 
 

@@ -2,13 +2,10 @@
 
 from dataclasses import replace
 
-import duckdb
-
-from ..engine_errors import BadFile, BadSetting
-from ..instances import lend_instance
+from ..engine_errors import BadSetting
 from . import bad_values, encodings
 from .records import LONGEST_LINE, LineTooLong
-from .source import Reading, Source, build_call, fetch_rows
+from .source import Reading, Source, build_call, fetch_rows, find_error
 
 _LINE = '"value"'
 
@@ -58,14 +55,8 @@ def _check_reach(reading: Reading, relation: str) -> None:
 
 def explain_failure(reading: Reading) -> Exception | None:
     """Return why a file could not be loaded."""
-    try:
-        read = describe_source(reading)
-    except BadFile as error:
-        return error
-    with lend_instance() as lent:
-        try:
-            lent.connection.execute(f"SELECT count(*) FROM {read.relation}").fetchall()
-        except duckdb.Error as error:
-            return reading.reject(str(error).splitlines()[0])
+    read = describe_source(reading)
+    if message := find_error(read):
+        return reading.reject(message.splitlines()[0])
     skipped = _count_header_lines(reading)
     return reading.reject_values([replace(bad, line=bad.line + skipped) for bad in bad_values.find_bad_values(reading, read)])

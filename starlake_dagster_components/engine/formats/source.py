@@ -109,6 +109,17 @@ class Source:
     skipped: str | None = None
 
 
+def find_error(source: Source) -> str | None:
+    """Return why DuckDB cannot read the columns of a source; None if it can."""
+    counts = ", ".join(f"count({column})" for column in source.columns.values())
+    with lend_instance() as lent:
+        try:
+            lent.connection.execute(f"SELECT {counts} FROM {source.relation}").fetchall()
+        except duckdb.Error as error:
+            return str(error)
+    return None
+
+
 def fetch_rows(query: str) -> list[tuple[Any, ...]]:
     """Return the rows of a query about a file; empty if the file cannot be read, which the load reports."""
     with lend_instance() as lent:
