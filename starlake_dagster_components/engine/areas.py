@@ -52,10 +52,7 @@ def make_folders(areas: Areas, domains: Iterable[Domain]) -> None:
 
 
 def list_files(folder: Path) -> list[Path]:
-    """Return the files in a folder, oldest first, then by name, without hidden files and subfolders.
-
-    Starlake: LocalStorageHandler.list.
-    """
+    """Return the files in a folder, oldest first, then by name, without hidden files and subfolders (LocalStorageHandler.list)."""
     found = []
     try:
         with os.scandir(folder) as entries:
@@ -80,11 +77,7 @@ def show_path(path: Path | str) -> str:
 
 
 def find_table(name: str, tables: Sequence[Table]) -> Table | None:
-    """Return the first table whose pattern matches a whole file name.
-
-    Raises:
-        BadSetting: a pattern cannot be used.
-    """
+    """Return the first table whose pattern matches a whole file name. Raise BadSetting if a pattern cannot be used."""
     return next((table for table in tables if matches_table(name, table)), None)
 
 

@@ -57,11 +57,7 @@ class ConnectionSetup:
 
 
 def read_setup(connection: Connection | None, zone: str | None) -> ConnectionSetup:
-    """Return the setup that the options of a connection describe.
-
-    Raises:
-        NotSupported: the engine can neither use nor ignore an option.
-    """
+    """Return the setup that the options of a connection describe. Raise NotSupported if the engine can neither use nor ignore one."""
     if connection is None:
         return ConnectionSetup(zone=zone)
     options = {name.lower(): (name, str(value)) for name, value in connection.options.items()}

@@ -120,9 +120,7 @@ class Database:
             raise
 
     def set_search_path(self, schemas: Sequence[str]) -> None:
-        """Set the schemas in which unqualified names are looked up, in this order, followed by ``main``. Schemas that do not exist are left
-        out.
-        """
+        """Set the schemas in which unqualified names are looked up, in this order, before ``main``. Missing schemas are left out."""
         existing, _ = self._read_entries()
         found = [existing[name.lower()] for name in schemas if name.lower() in existing]
         own = [f"{quote(self.catalog)}.{quote(name)}" for name in dict.fromkeys([*found, "main"])]
@@ -144,11 +142,7 @@ class Database:
         return self._read_entries()[1].get((schema.lower(), name.lower()))
 
     def list_columns(self, schema: str, name: str) -> list[Column]:
-        """Return the columns of a table or view, in order; empty if it does not exist.
-
-        Raises:
-            DatabaseFailed: the query of a view no longer works.
-        """
+        """Return the columns of a table or view, in order; empty if it does not exist. Raise DatabaseFailed if a view no longer works."""
         kind = self.find_kind(schema, name)
         if kind is None:
             return []
@@ -284,11 +278,7 @@ def open_database(
 
 
 def _set_up(database: Database, setup: ConnectionSetup, lent: Instance) -> None:
-    """Apply the options of a connection.
-
-    Raises:
-        DatabaseFailed: an option does not work, or would send the engine's rows elsewhere.
-    """
+    """Apply the options of a connection. Raise DatabaseFailed if one does not work, or would send the engine's rows elsewhere."""
     if setup.zone:
         database.execute(f"SET SESSION TimeZone = {quote_literal(setup.zone)}")
     if setup.settings or setup.actions:
@@ -307,11 +297,7 @@ def _set_up(database: Database, setup: ConnectionSetup, lent: Instance) -> None:
 
 
 def _follow_use(database: Database, setup: ConnectionSetup) -> None:
-    """Write to the database that ``preActions`` made the current one, as Starlake does.
-
-    Raises:
-        DatabaseFailed: it is not a DuckDB file.
-    """
+    """Write to the file that ``preActions`` made the current database, as Starlake does. Raise DatabaseFailed if it is not DuckDB's."""
     current, kind, path = database.fetch_rows(
         "SELECT database_name, type, path FROM duckdb_databases() WHERE database_name = current_database()"
     )[0]
@@ -334,10 +320,7 @@ def _attach(
     canceled: Canceled | None,
     log: LockLog | None,
 ) -> str:
-    """Attach a file under a name that is not taken, and return the name. Wait a few seconds for others to close the file.
-
-    Others are programs, and other connections of this process.
-    """
+    """Attach a file under a name that is not taken, and return the name. Wait a few seconds for others that have it open to close it."""
     name = path.name.split(".")[0] or "database"
     while name.lower() in {*_PRIVATE, *map(str.lower, taken)}:
         name += "_"

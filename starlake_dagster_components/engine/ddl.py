@@ -60,11 +60,7 @@ class TypedAttribute:
 
 
 def resolve_attributes(project: Project, table: Table) -> list[TypedAttribute]:
-    """Return a table's attributes with their types, including ignored ones.
-
-    Raises:
-        BadSetting: an attribute has an unknown type, or two have the same name in the table.
-    """
+    """Return a table's attributes with their types, even ignored ones. Raise BadSetting for unknown types and for equal names."""
     tops = {a.name: a for a in table.attributes}
     names: dict[str, str] = {}
     for one in table.attributes:

@@ -25,12 +25,7 @@ def show_sql(session: Session, arguments: Arguments) -> None:
 
 
 def show_rows(session: Session, arguments: Arguments, database: Database, main: Script, query: str, hint: Hint) -> None:
-    """Print one page of a query's rows, in the format that ``--interactive`` names. Nothing is written to the database.
-
-    Raises:
-        BadArguments: the format is unknown.
-        SqlFailed: the query failed.
-    """
+    """Print one page of a query's rows as ``--interactive`` says. Raise BadArguments if the format is unknown, SqlFailed if it fails."""
     kind = (arguments.interactive or "").lower()
     if kind not in _FORMATS:
         raise BadArguments(f"Error: Option --interactive expects {', '.join(_FORMATS)}, not '{arguments.interactive}'")

@@ -75,11 +75,7 @@ class Script:
 
 
 def render_sections(session: Session, task: Task) -> SqlSections:
-    """Return the SQL of a task with the command's variables.
-
-    Raises:
-        BadSetting: a template cannot be rendered.
-    """
+    """Return the SQL of a task with the command's variables. Raise BadSetting if a template cannot be rendered."""
     try:
         return render_task(session.project, task, session.variables)
     except TemplateError as error:
@@ -87,11 +83,7 @@ def render_sections(session: Session, task: Task) -> SqlSections:
 
 
 def run_script(database: Database, script: Script, hint: Hint = lambda name: "") -> None:
-    """Run all statements of a script.
-
-    Raises:
-        SqlFailed: a statement failed, or would end the transaction that it is part of.
-    """
+    """Run all statements of a script. Raise SqlFailed if one fails, or would end the transaction that it is part of."""
     for statement in split_statements(script.part.text):
         reject_transactions(script, statement)
         database.spoil_if(statement.keyword)

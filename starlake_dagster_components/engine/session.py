@@ -65,11 +65,7 @@ class Session:
     reported: set[str] = field(default_factory=set)
 
     def report_rejected(self, message: str) -> None:
-        """Warn once about something that works here, but that Starlake rejects.
-
-        Raises:
-            NotSupported: the command is strict.
-        """
+        """Warn once about something that works here, but that Starlake rejects. Raise NotSupported if the command is strict."""
         if self.strict:
             raise NotSupported(None, f"{message} (the executor is strict)")
         self.warn(f"{message}; it works in the embedded engine only")
@@ -125,10 +121,7 @@ def get_time() -> datetime:
 
 
 def find_zone(environ: Mapping[str, str]) -> str | None:
-    """Return the time zone of a command: ``TZ`` in its environment, if Java and DuckDB support the name.
-
-    None = that of the process.
-    """
+    """Return the command's time zone: ``TZ``, if Java and DuckDB support the name. None means the zone of the process."""
     name = environ.get("TZ", "").removeprefix(":")
     if not name:
         return None
@@ -177,11 +170,7 @@ def find_raw_value(project: Project, *keys: str) -> Any:
 
 
 def parse_scheduled_date(text: str | None, default: datetime, zone: str | None = None) -> datetime:
-    """Return the local time of ``--scheduledDate``: ``2024-02-03T04:05:06``, with or without fraction and zone.
-
-    Raises:
-        BadSetting: the text is not a date and time.
-    """
+    """Return the local time of a text such as ``2024-02-03T04:05:06``, with or without fraction and zone; raise BadSetting otherwise."""
     if not text:
         return default
     written = text.strip().strip("'\"").replace("T", " ")

@@ -19,11 +19,7 @@ _ARCHIVES = (".zip", ".tgz", ".tar.gz", ".tar")
 
 
 def stage_files(session: Session, arguments: Arguments) -> list[Path]:
-    """Move the files that wait for the given tables to the stage area, and return their new paths.
-
-    Raises:
-        BadSetting: a domain has no ``directory``.
-    """
+    """Move the files that wait for the given tables to the stage area. Return their new paths."""
     check_areas(session.project)
     selected = select_tables(session, arguments)
     make_folders(session.project.areas, [domain for domain, _ in selected])
@@ -75,11 +71,7 @@ def _report_archives(session: Session, folder: Path, taken: Collection[Path]) ->
 
 
 def get_incoming_folder(domain: Domain) -> str:
-    """Return the incoming folder of a domain as written in the project.
-
-    Raises:
-        BadSetting: it is not set, or is not local.
-    """
+    """Return the incoming folder of a domain as written. Raise BadSetting if it is not set, and NotSupported if it is not local."""
     written = domain.metadata.directory
     if not written:
         raise BadSetting(domain.origin.locate("metadata"), f"domain {domain.name} has no metadata.directory to take files from")

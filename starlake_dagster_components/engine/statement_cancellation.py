@@ -14,10 +14,7 @@ _PAUSE = 0.1
 
 @contextlib.contextmanager
 def interrupt_when(canceled: Canceled, connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
-    """Interrupt every statement that the connection runs in the ``with`` block once the event is set.
-
-    A thread is started only then.
-    """
+    """Interrupt every statement of a connection in the ``with`` block once the event is set. Only then, a thread is started."""
     done = threading.Event()
     threads: list[threading.Thread] = []
 

@@ -89,11 +89,7 @@ class StrategyTemplate:
 
 
 def find_folder(session: Session) -> Path:
-    """Return the folder of the project's templates for DuckDB, which need not exist.
-
-    Raises:
-        NotSupported: ``jdbcEngines`` selects the templates of another database.
-    """
+    """Return the folder of the project's templates, which need not exist. Raise NotSupported if the project selects another database's."""
     project = session.project
     written = project.application.raw.get("writeStrategies") or session.environ.get("SL_WRITE_STRATEGIES")
     folder = Path(project.root, str(written)) if written else Path(project.metadata_folder, "write-strategies")
@@ -105,11 +101,7 @@ def find_folder(session: Session) -> Path:
 
 
 def find_template(session: Session, action: str, strategy: WriteStrategy, sink: Sink | None) -> StrategyTemplate | None:
-    """Return the project's template for an action; None if it does not have one.
-
-    Raises:
-        BadSetting: the file cannot be read.
-    """
+    """Return the project's template for an action; None if it does not have one. Raise BadSetting if it cannot be read."""
     path = find_folder(session) / f"{action.lower()}.j2"
     if not path.is_file():
         return None

@@ -29,11 +29,7 @@ class Names:
         self._by_name.setdefault(name.lower(), {}).setdefault(schema.lower(), []).append(node)
 
     def resolve(self, reference: TableReference) -> Meant | None:
-        """Return the table or view that a reference names; None if the project does not create it.
-
-        Raises:
-            BadSetting: several schemas contain the name, which has no schema.
-        """
+        """Return what a reference names; None if the project does not create it. Raise BadSetting if several schemas have the name."""
         *before, name = reference.parts
         schemas: Mapping[str, list[Table | Task]] = self._by_name.get(name.lower(), {})
         if before:
@@ -110,11 +106,7 @@ def build_tree(project: Project, task: Task) -> tuple[list[str], list[Task]]:
 
 
 def find_task(project: Project, name: str) -> Task:
-    """Return a task by its name, in any case. Starlake: SchemaHandler.taskByFullName.
-
-    Raises:
-        NotFound: the task does not exist.
-    """
+    """Return a task by its name, in any case (SchemaHandler.taskByFullName). Raise NotFound if it does not exist."""
     for task in project.tasks:
         if task.full_name.lower() == name.lower():
             return task

@@ -58,10 +58,7 @@ class Transformed:
 
 
 def run_transform(session: Session, arguments: Arguments) -> Transformed:
-    """Run a task. With ``--recursive``, first run all tasks that it reads from, each once.
-
-    Unlike in Starlake, a recursive run stops at the first task that fails.
-    """
+    """Run a task. With ``--recursive``, first run what it reads from, each once; unlike in Starlake, stop at the first failure."""
     Path(session.project.areas.incoming).mkdir(parents=True, exist_ok=True)
     task = find_task(session.project, arguments.name)
     done = Transformed()

@@ -28,11 +28,7 @@ class Rule:
 
 
 def get_rule(project: Project, table: Table, typed: TypedAttribute) -> Rule:
-    """Return the rule that converts the values of an attribute.
-
-    Raises:
-        NotSupported, BadSetting: its pattern, trim, or privacy cannot be used.
-    """
+    """Return the rule that converts an attribute's values. Raise NotSupported or BadSetting for unusable patterns, trims, and privacy."""
     attribute = typed.attribute
     masked = _parse_masking(table, typed)
     if typed.definition is None:

@@ -186,10 +186,7 @@ class Writer:
         self._archive_files(table, files)
 
     def close(self) -> None:
-        """Remove the records of files that were moved, even if the command was canceled.
-
-        Records of files that could not be moved are kept.
-        """
+        """Remove the records of files that were moved, even if the command was canceled. Records of all others are kept."""
         if self._noted:
             with contextlib.suppress(duckdb.Error):
                 journal.forget_files(self._database, self._unfinished)
@@ -442,11 +439,7 @@ def _has_second_step(prepared: _Prepared) -> bool:
 
 
 def prepare_table(session: Session, table: Table, chosen: str | None) -> _Prepared:
-    """Check a table, and return it with everything that its load needs.
-
-    Raises:
-        BadSetting, NotSupported: a setting of the table is invalid or not supported.
-    """
+    """Return a table with all that its load needs. Raise BadSetting or NotSupported for a setting that is invalid or not supported."""
     check_table(session, table)
     attributes = resolve_attributes(session.project, table)
     found = read_strategy(session, table, chosen)

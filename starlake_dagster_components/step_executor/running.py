@@ -52,11 +52,7 @@ class RunningStep:
             del _RUNNING[self.run_id, self.key]
 
     def enter_user_code(self) -> None:
-        """Mark that user code is about to run.
-
-        Raises:
-            DagsterExecutionInterruptedError: the run was canceled before the body began, or while Dagster's code was running.
-        """
+        """Mark that user code is about to run. Raise DagsterExecutionInterruptedError if the run was canceled before."""
         with self.writing:
             first, self._entered = not self._entered, True
             if self.canceled.is_set() and not self.in_hooks and (first or not (self.cooperative or self._interrupted)):

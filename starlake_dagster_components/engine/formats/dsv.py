@@ -200,11 +200,7 @@ def _read_layout(table: Table) -> Layout:
 
 
 def _find_columns(reading: Reading, layout: Layout, first: _First | None) -> list[str]:
-    """Return the names of the attributes in the order of a file's columns.
-
-    Raises:
-        BadFile: the file is empty, or its header lacks a column or contains an unknown one.
-    """
+    """Return the attributes in the order of a file's columns. Raise BadFile if the file is empty, or its header does not match."""
     table = reading.table
     expected = [a.attribute.name for a in reading.in_file]
     if not layout.header:

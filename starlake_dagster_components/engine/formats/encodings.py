@@ -22,11 +22,7 @@ _MAGIC = {"gzip": rb"\x1f\x8b", "zip": rb"PK\x03\x04", "Zstandard": rb"\x28\xb5\
 
 
 def get_codec(table: Table) -> str:
-    """Return Python's name for a table's encoding; ``utf-8`` if it is not set.
-
-    Raises:
-        BadSetting: Python does not support the encoding.
-    """
+    """Return Python's name for a table's encoding, ``utf-8`` by default. Raise BadSetting if Python does not support it."""
     written = table.metadata.encoding
     if not written:
         return "utf-8"

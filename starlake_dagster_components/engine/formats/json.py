@@ -25,9 +25,7 @@ _LONGEST_OBJECT = 16_777_216
 
 
 def describe_source(reading: Reading) -> Source:
-    """Return the source that reads a JSON file. Fields are read by name, in any order. Missing fields are NULL, and unknown ones are
-    ignored.
-    """
+    """Return the source that reads a JSON file. Fields are read by name. Missing ones are NULL, and unknown ones are ignored."""
     encodings.check_file(reading.file, reading.codec)
     if reading.table.metadata.format == "JSON_ARRAY":
         report_rejected_file(reading.session, reading.table, "files of the format JSON_ARRAY")

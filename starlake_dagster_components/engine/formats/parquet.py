@@ -61,11 +61,7 @@ def describe_source(reading: Reading) -> Source:
 
 
 def _report_rejected_columns(reading: Reading, types: Mapping[str, str]) -> None:
-    """Warn about columns that Starlake, which reads such files with Spark, does not find or whose type it does not support.
-
-    Raises:
-        NotSupported: the command is strict.
-    """
+    """Warn about columns that Starlake, which reads such files with Spark, does not find or whose type it does not support."""
     there = [name for typed in reading.attributes if (name := _find_column(typed, types)) is not None]
     known = {typed.attribute.name for typed in reading.attributes}
     renamed = [name for name in there if name not in known]
@@ -105,9 +101,7 @@ def _get_wanted_type(reading: Reading, typed: TypedAttribute) -> str:
 
 
 def _convert(column: str, ddl: str, wanted: str, name: str) -> str:
-    """Return the SQL that converts a value of the file to its attribute's type. Fields of structs that the attribute does not have are left
-    out.
-    """
+    """Return the SQL that converts a value of the file to its attribute's type, without fields of structs that the attribute lacks."""
     if ddl == wanted:
         return column
     kept = restrict_type(ddl, wanted)

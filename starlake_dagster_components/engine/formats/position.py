@@ -41,11 +41,7 @@ def _count_header_lines(reading: Reading) -> int:
 
 
 def _check_reach(reading: Reading, relation: str) -> None:
-    """Reject a file whose lines all end before the first field, because every value would be missing.
-
-    Raises:
-        BadFile: the file contains such lines, and no others.
-    """
+    """Raise BadFile if all lines of a file end before the first field, because every value would be missing."""
     begin = min((typed.attribute.position[0] for typed in reading.attributes if typed.attribute.position), default=0)
     lines = f"SELECT 1 FROM {relation} WHERE length({_LINE}) >"
     if begin and not fetch_rows(f"{lines} {begin} LIMIT 1") and fetch_rows(f"{lines} 0 LIMIT 1"):

@@ -58,11 +58,7 @@ class _Lines(Protocol):
 
 
 def read_lines(text: _Lines, longest: int = LONGEST_LINE) -> Iterator[str]:
-    """Yield the lines of a text file with their ends.
-
-    Raises:
-        LineTooLong: a line has more than ``longest`` characters.
-    """
+    """Yield the lines of a text file with their ends. Raise LineTooLong if one has more than ``longest`` characters."""
     number = 1
     while line := text.readline(longest):
         if len(line) == longest and not line.endswith(("\n", "\r")):

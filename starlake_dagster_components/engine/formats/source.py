@@ -36,11 +36,7 @@ def build_call(reader: str, file: Path, parameters: Mapping[str, str], types: Ma
 
 
 def read_options(table: Table, reader: str) -> dict[str, str]:
-    """Return ``metadata.options`` as SQL: parameters of one of DuckDB's readers, with their names in lowercase.
-
-    Raises:
-        BadSetting: a name cannot be that of a parameter.
-    """
+    """Return ``metadata.options`` as parameters of a reader: lowercase name -> SQL. Raise BadSetting for an impossible name."""
     options = {}
     for name, text in table.metadata.options.items():
         if not re.fullmatch(r"[A-Za-z_]+", name):
