@@ -18,11 +18,6 @@ GRACE_SECONDS = 60.0
 logger = logging.getLogger("starlake_dagster_components")
 
 
-def get_default_max_concurrent() -> int:
-    """Return the default number of concurrent steps: one per processor, as in Dagster's executor, but at least 4."""
-    return max(4, os.cpu_count() or 1)
-
-
 def starlake_step_executor(
     max_concurrent: int | None = None, *, require_upstream_step_success: bool = True, choose_tags: ChooseTags | None = None
 ) -> dg.ExecutorDefinition:
@@ -33,8 +28,8 @@ def starlake_step_executor(
     interpreter.
 
     Args:
-        max_concurrent: maximum number of concurrent steps in a run, unless its run config sets another; None =
-            :func:`get_default_max_concurrent`.
+        max_concurrent: maximum number of concurrent steps in a run, unless its run config sets another; None = one per processor, as in
+            Dagster's executor, but at least 4.
         require_upstream_step_success: whether a step waits for all upstream steps to succeed, unless the run config says otherwise.
             False = it waits only for the outputs that it needs, so that an upstream step that made them and failed with others does not
             block it.
@@ -52,7 +47,7 @@ def starlake_step_executor(
         raise dg.DagsterInvalidDefinitionError(f"max_concurrent is {max_concurrent}, expected 1 or more")
     # Each reload creates these functions again. A cache would keep the old ones, and everything that they reference, in memory.
     build = _build_executor_definition if choose_tags is None or isfunction(choose_tags) else _build_executor_definition.__wrapped__
-    return build(max_concurrent or get_default_max_concurrent(), require_upstream_step_success, choose_tags)
+    return build(max_concurrent or max(4, os.cpu_count() or 1), require_upstream_step_success, choose_tags)
 
 
 @cache
@@ -62,18 +57,26 @@ def _build_executor_definition(
     @dg.executor(name=NAME, config_schema=_build_config_schema(max_concurrent, require_upstream_step_success))
     def starlake_threads(init_context: dg.InitExecutorContext) -> dg.Executor:
         """Run each step in a thread of the run's process."""
-        executor = _create_threads_executor(init_context)
+        executor = _create_executor(init_context)
         return TaggingExecutor(executor, choose_tags) if choose_tags else executor
 
     return starlake_threads
 
 
-def _create_threads_executor(init_context: dg.InitExecutorContext) -> dg.Executor:
+def _create_executor(init_context: dg.InitExecutorContext) -> dg.Executor:
     """Return the executor of a run; Dagster's multiprocess executor if this version of Dagster has moved what threads need."""
     try:
         from .threads import StepThreadsExecutor
     except ImportError as error:
-        return _create_multiprocess_executor(init_context, error)
+        logger.warning(
+            "steps run in processes instead of threads, which costs seconds of CPU per step: this version of starlake-dagster-components "
+            "does not support the way in which this version of Dagster runs steps (%s). Update starlake-dagster-components.",
+            error,
+        )
+        config = {name: value for name, value in init_context.executor_config.items() if name != "cancel_grace_seconds"}
+        create = dg.multiprocess_executor.executor_creation_fn
+        assert create is not None
+        return create(init_context._replace(executor_def=dg.multiprocess_executor, executor_config=config))
     return StepThreadsExecutor(init_context.executor_config)
 
 
@@ -94,16 +97,3 @@ def _build_config_schema(max_concurrent: int, require_upstream_step_success: boo
         ),
         **{name: shared.fields[name] for name in ("retries", "tag_concurrency_limits")},
     }
-
-
-def _create_multiprocess_executor(init_context: dg.InitExecutorContext, error: ImportError) -> dg.Executor:
-    """Return Dagster's multiprocess executor with the same limits."""
-    logger.warning(
-        "steps run in processes instead of threads, which costs seconds of CPU per step: this version of starlake-dagster-components "
-        "does not support the way in which this version of Dagster runs steps (%s). Update starlake-dagster-components.",
-        error,
-    )
-    config = {name: value for name, value in init_context.executor_config.items() if name != "cancel_grace_seconds"}
-    create = dg.multiprocess_executor.executor_creation_fn
-    assert create is not None
-    return create(init_context._replace(executor_def=dg.multiprocess_executor, executor_config=config))

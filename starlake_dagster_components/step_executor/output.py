@@ -110,7 +110,9 @@ class FileOutput:
         except OSError as error:
             # A step does not fail because its log cannot be written.
             self._lost = True
-            logger.warning(_explain_lost_log(error, self._kept.get(stream)))
+            path = error.filename or (getattr(self._kept[stream][1], "name", "") if stream in self._kept else "")
+            reason = explain_full_disk(OSError(error.errno, error.strerror, path)) or str(error)
+            logger.warning(f"the output of a step is no longer kept: {reason}")
 
     def close(self) -> None:
         """Mark the output as complete, and publish it."""
@@ -139,12 +141,6 @@ class FileOutput:
                 _open_files.release()
                 raise
         return self._kept[stream][1]
-
-
-def _explain_lost_log(error: OSError, kept: tuple[Any, IO[str]] | None) -> str:
-    path = error.filename or (getattr(kept[1], "name", "") if kept else "")
-    reason = explain_full_disk(OSError(error.errno, error.strerror, path)) or str(error)
-    return f"the output of a step is no longer kept: {reason}"
 
 
 class _Routed:

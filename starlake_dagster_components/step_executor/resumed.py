@@ -10,11 +10,7 @@ _TELLING = {dg.DagsterEventType.STEP_OUTPUT, dg.DagsterEventType.STEP_SUCCESS, d
 
 
 def read_finished_steps(plan_context: PlanOrchestrationContext) -> Mapping[str, Sequence[dg.DagsterEvent]]:
-    """Return the steps that the lost process finished, which do not run again; none if the run begins here.
-
-    Returns:
-        Step key -> the events that show how the step ended, oldest first.
-    """
+    """Return the steps that the lost process finished, which do not run again, with the events that show how they ended, oldest first."""
     if not plan_context.resume_from_failure:
         return {}
     found: dict[str, list[dg.DagsterEvent]] = {}

@@ -62,10 +62,7 @@ class StepThreadsExecutor(dg.Executor):
         return self._step_dependencies
 
     def execute(self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan) -> Iterator[dg.DagsterEvent]:
-        """Run the steps of a plan.
-
-        Returns:
-            The events of all steps in the order of arrival. Events of one step are in the order in which they happened.
+        """Run the steps of a plan, and yield their events in the order of arrival. Those of one step are in the right order.
 
         Raises:
             DagsterExecutionInterruptedError: the run was canceled, and its steps have ended or used up their grace period.
