@@ -52,7 +52,7 @@ def make_folders(areas: Areas, domains: Iterable[Domain]) -> None:
 
 
 def list_files(folder: Path) -> list[Path]:
-    """Return the files in a folder, oldest first, then by name, without hidden files and subfolders (LocalStorageHandler.list)."""
+    """Return the files in a folder, oldest first, then by name, without hidden files and subfolders. Starlake: LocalStorageHandler.list."""
     found = []
     try:
         with os.scandir(folder) as entries:

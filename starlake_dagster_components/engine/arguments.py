@@ -71,7 +71,7 @@ class Arguments:
 
 
 def parse_arguments(argv: Sequence[str]) -> Arguments:
-    """Parse a command line. Raise BadArguments, which begins like Starlake's message, for an unknown or malformed part of it."""
+    """Parse a command line. Raise BadArguments, whose message begins like Starlake's, for anything unknown or malformed."""
     if not argv or argv[0] not in _VERBS:
         word = argv[0] if argv else ""
         raise BadArguments(f"Unknown command {word}{suggest_name(word, _VERBS)} (supported: {', '.join(_VERBS)})")

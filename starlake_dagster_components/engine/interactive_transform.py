@@ -25,7 +25,7 @@ def show_sql(session: Session, arguments: Arguments) -> None:
 
 
 def show_rows(session: Session, arguments: Arguments, database: Database, main: Script, query: str, hint: Hint) -> None:
-    """Print one page of a query's rows as ``--interactive`` says. Raise BadArguments if the format is unknown, SqlFailed if it fails."""
+    """Print one page of a query's rows. Raise BadArguments if ``--interactive`` is an unknown format, and SqlFailed if the query fails."""
     kind = (arguments.interactive or "").lower()
     if kind not in _FORMATS:
         raise BadArguments(f"Error: Option --interactive expects {', '.join(_FORMATS)}, not '{arguments.interactive}'")

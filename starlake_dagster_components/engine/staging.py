@@ -81,7 +81,7 @@ def get_incoming_folder(domain: Domain) -> str:
 
 
 def list_incoming(session: Session, domain: Domain, tables: Sequence[Table]) -> dict[Path, Path | None]:
-    """Return the files in a domain's incoming folder that belong to a table, with their ack files, without which they are left out."""
+    """Return the files in a domain's incoming folder that belong to a table, with their ack files if the table requires these."""
     folder = Path(session.project.root, get_incoming_folder(domain))
     if not folder.is_dir():
         session.log("error", f"Input path : {folder} not found, {domain.name} Domain is ignored")

@@ -14,7 +14,7 @@ _PAUSE = 0.1
 
 @contextlib.contextmanager
 def interrupt_when(canceled: Canceled, connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
-    """Interrupt every statement of a connection in the ``with`` block once the event is set. Only then, a thread is started."""
+    """Interrupt every statement of a connection in the ``with`` block once the event is set, in a thread that is started only then."""
     done = threading.Event()
     threads: list[threading.Thread] = []
 

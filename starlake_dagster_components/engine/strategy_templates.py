@@ -89,7 +89,7 @@ class StrategyTemplate:
 
 
 def find_folder(session: Session) -> Path:
-    """Return the folder of the project's templates, which need not exist. Raise NotSupported if the project selects another database's."""
+    """Return the folder of the project's templates, which need not exist. Raise NotSupported if it uses those of another database."""
     project = session.project
     written = project.application.raw.get("writeStrategies") or session.environ.get("SL_WRITE_STRATEGIES")
     folder = Path(project.root, str(written)) if written else Path(project.metadata_folder, "write-strategies")

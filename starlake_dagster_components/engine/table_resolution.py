@@ -106,7 +106,7 @@ def build_tree(project: Project, task: Task) -> tuple[list[str], list[Task]]:
 
 
 def find_task(project: Project, name: str) -> Task:
-    """Return a task by its name, in any case (SchemaHandler.taskByFullName). Raise NotFound if it does not exist."""
+    """Return a task by its name, in any case. Raise NotFound if it does not exist. Starlake: SchemaHandler.taskByFullName."""
     for task in project.tasks:
         if task.full_name.lower() == name.lower():
             return task

@@ -96,7 +96,7 @@ def _run_task(session: Session, arguments: Arguments, task: Task, done: Transfor
 
 
 class _Work:
-    """A task of a command. Everything after ``outcomes`` exists once the database is open."""
+    """A task of a command. The attributes after ``outcomes`` are set when it runs."""
 
     def __init__(self, session: Session, arguments: Arguments, task: Task, entry: audit.Entry) -> None:
         self._session = session
