@@ -144,9 +144,7 @@ def _needs_rule(project: Project, table: Table, attribute: Attribute) -> bool:
         return any(_needs_rule(project, table, child) for child in attribute.attributes)
     definition = project.types.get(attribute.type)
     return (
-        attribute.trim in _TRIMS
-        or attribute.default is not None
-        or (definition is not None and patterns.get_form(definition) is not None)
+        attribute.trim in _TRIMS or attribute.default is not None or (definition is not None and patterns.get_form(definition) is not None)
     )
 
 
