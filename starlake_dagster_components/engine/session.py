@@ -170,7 +170,7 @@ def find_raw_value(project: Project, *keys: str) -> Any:
 
 
 def parse_scheduled_date(text: str | None, default: datetime, zone: str | None = None) -> datetime:
-    """Return the local time of a text such as ``2024-02-03T04:05:06``, with or without fraction and zone; raise BadSetting otherwise."""
+    """Return the local time of ``--scheduledDate``: ``2024-02-03T04:05:06``, fraction and zone optional. Raise BadSetting otherwise."""
     if not text:
         return default
     written = text.strip().strip("'\"").replace("T", " ")

@@ -53,7 +53,7 @@ class StepThreadsExecutor(dg.Executor):
 
     @property
     def retries(self) -> RetryMode:
-        """Whether steps may be retried."""
+        """The condition under which steps are retried."""
         return self._retries
 
     @property

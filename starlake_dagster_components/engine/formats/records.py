@@ -12,7 +12,7 @@ LONGEST_LINE = 2_097_152
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How the records of a delimited text file are written.
+    """The format of the records of a delimited text file.
 
     Attributes:
         separator: the text between fields.

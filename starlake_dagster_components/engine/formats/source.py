@@ -25,7 +25,7 @@ def quote_file(file: Path) -> str:
 
 
 def build_call(reader: str, file: Path, parameters: Mapping[str, str], types: Mapping[str, str] | None = None) -> str:
-    """Return a call of DuckDB's reader of a text format, with parameters as SQL. ``types`` are the names and types of the columns.
+    """Return a call of one of DuckDB's readers of text, with parameters as SQL. ``types`` are the names and types of the columns.
 
     The reader decompresses the file according to its name, and reads no columns from the names of folders.
     """
