@@ -37,7 +37,7 @@ class StepLogs:
         def open_stream(stream: Stream) -> Any:
             return files.open_log_stream(log_key, _TYPES[stream])
 
-        def publish() -> None:
+        def finish_log() -> None:
             if manager is files:
                 # The UI knows by this file that a log is complete.
                 marker = Path(files.complete_artifact_path(log_key))
@@ -49,7 +49,7 @@ class StepLogs:
                 manager.upload_to_cloud_storage(log_key, kind)
             files.delete_logs(log_key=log_key)
 
-        return FileOutput(open_stream, publish)
+        return FileOutput(open_stream, finish_log)
 
 
 def _find_local_manager(manager: ComputeLogManager[Any]) -> LocalComputeLogManager | None:
