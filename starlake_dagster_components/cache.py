@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import InvalidSetting
-from .trusted_files import read_trusted, write_whole
+from .trusted_files import mark_used, read_trusted, write_whole
 
 OFF = "off"
 VARIABLE = "SL_DAGSTER_CACHE"
@@ -59,7 +59,7 @@ class Cache:
         start = len(_MAGIC) + _CHECKSUM
         if found[: len(_MAGIC)] != _MAGIC or found[len(_MAGIC) : start] != _compute_checksum(found[start:]):
             return None
-        self._mark_used(name)
+        mark_used(self.get_path(name))
         return found[start:]
 
     def put(self, name: str, body: bytes) -> Path:
@@ -71,12 +71,6 @@ class Cache:
         write_whole(self.get_path(name), _MAGIC + _compute_checksum(body) + body, readable=self.readable)
         self._remove_unused()
         return self.get_path(name)
-
-    def _mark_used(self, name: str) -> None:
-        """Update the modification time of an entry, at most once a day."""
-        with suppress(OSError):
-            if time.time() - self.get_path(name).stat().st_mtime > 86_400:
-                os.utime(self.get_path(name))
 
     def _remove_unused(self) -> None:
         limit = time.time() - _DAYS_UNUSED * 86_400
@@ -116,21 +110,18 @@ def build_entry_name(*parts: object) -> str:
 
 @lru_cache(maxsize=1)
 def _describe_versions() -> tuple[str, ...]:
-    libraries = []
+    versions = [sys.version]
     for library in _LIBRARIES:
-        try:
-            libraries.append(version(library))
-        except PackageNotFoundError:
-            libraries.append("")
-    return (sys.version, *libraries, _compute_source_checksum())
+        with suppress(PackageNotFoundError):
+            versions.append(f"{library} {version(library)}")
+    return (*versions, _compute_source_checksum())
 
 
 def _compute_source_checksum() -> str:
     """Return a checksum of the code that computes entries, because the version does not change with every edit during development."""
-    here = Path(__file__).parent
     checksum = blake2b(digest_size=16)
     for part in _PARTS:
-        for path in sorted(here.glob(part)):
+        for path in sorted(Path(__file__).parent.glob(part)):
             with suppress(OSError):
                 checksum.update(path.read_bytes())
     return checksum.hexdigest()

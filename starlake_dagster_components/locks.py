@@ -107,7 +107,7 @@ def hold_lock(
     if single_use:
         remove_abandoned_locks(path.parent, f"{_ONCE}-*.lock", _take_file)
     waiting = _Waiting(name, path, canceled, log, seconds)
-    gate = _find_gate(key)
+    gate = _gates.setdefault(key, threading.Lock())
     # Threads of this process wait for each other without polling. Only locks of other processes are polled.
     waiting.wait_until(lambda pause: gate.acquire(timeout=pause))
     try:
@@ -130,7 +130,7 @@ def hold_lock(
 def try_lock(name: str, *, beside: str | os.PathLike[str] | None = None) -> Iterator[bool]:
     """Hold the lock with a name if it is free, and yield whether it was. See :func:`hold_lock`."""
     key = _build_file_name(name)
-    gate = _find_gate(key)
+    gate = _gates.setdefault(key, threading.Lock())
     if _is_own(key) or not gate.acquire(blocking=False):
         yield False
         return
@@ -191,23 +191,11 @@ def _read_inherited() -> frozenset[str]:
 
 
 _gates: dict[str, threading.Lock] = {}
-_gates_guard = threading.Lock()
-
-
-def _find_gate(key: str) -> threading.Lock:
-    with _gates_guard:
-        return _gates.setdefault(key, threading.Lock())
-
-
-def _forget_gates() -> None:
-    """Start over after a fork, because the threads that held a gate do not exist in the child process."""
-    global _gates_guard
-    _gates_guard = threading.Lock()
-    _gates.clear()
-
+"""Locks between the threads of this process, by file name."""
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_gates)
+    # The threads that held a gate do not exist in the child process.
+    os.register_at_fork(after_in_child=_gates.clear)
 
 
 class _Waiting:

@@ -4,6 +4,7 @@ import contextlib
 import os
 import stat
 import tempfile
+import time
 from pathlib import Path
 
 LONGEST = 4 * 1024 * 1024
@@ -33,6 +34,13 @@ def read_trusted(path: Path, *, longest: int = LONGEST, follow_links: bool = Fal
             return file.read(longest) if is_trusted(os.fstat(descriptor)) else None
     except OSError:
         return None
+
+
+def mark_used(path: Path) -> None:
+    """Update the modification time of a file, at most once a day, so that files that are not used can be removed."""
+    with contextlib.suppress(OSError):
+        if time.time() - path.stat().st_mtime > 86_400:
+            os.utime(path)
 
 
 def write_whole(path: Path, content: bytes, *, readable: bool = True) -> None:

@@ -147,16 +147,8 @@ class CommandResult:
             if self.exit_code == 0:
                 return TableResult("loaded", self.counters, self.row_count, self.expectations)
             reason = self.reason or (self.tail[-1] if self.tail else "no output")
-            return TableResult(
-                "failed",
-                self.counters,
-                self.row_count,
-                self.expectations,
-                reason,
-                self.retry,
-                failed_in_table=self.failed_in_table,
-                leaves_files=self.leaves_files,
-            )
+            known = (self.counters, self.row_count, self.expectations, reason, self.retry)
+            return TableResult("failed", *known, failed_in_table=self.failed_in_table, leaves_files=self.leaves_files)
         return self.tables.get(name) or TableResult("loaded" if self.exit_code == 0 else "unknown")
 
 
@@ -221,7 +213,10 @@ Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class StarlakeExecutor(dg.Model, ABC):
-    """Runs Starlake commands. Subclasses are plain pydantic models: their fields are the YAML of ``executor:``."""
+    """Runs Starlake commands. Subclasses are plain pydantic models: their fields are the YAML of ``executor:``.
+
+    The ``find_`` methods are called when definitions are built. They may use neither the network nor processes.
+    """
 
     # An invalid field may contain a secret.
     model_config = ConfigDict(hide_input_in_errors=True)
@@ -244,32 +239,22 @@ class StarlakeExecutor(dg.Model, ABC):
         """
 
     def find_problems(self, pipeline: Pipeline) -> Sequence[Problem]:
-        """Return the reasons why this executor cannot run a pipeline (for example, a required option that the DAG config lacks).
-
-        Called when definitions are built. It may use neither the network nor processes.
-        """
+        """Return the reasons why this executor cannot run a pipeline (for example, a required option that the DAG config lacks)."""
         return ()
 
     def find_unsupported(self, project: "Project", pipeline: Pipeline) -> Sequence[Problem]:
-        """Return problems for the tables and tasks of a pipeline that this executor cannot run, regardless of the options.
-
-        Called when definitions are built. It may use neither the network nor processes.
-        """
+        """Return problems for the tables and tasks of a pipeline that this executor cannot run, regardless of the options."""
         return ()
 
     def find_missing_program(self, project: "Project", pipeline: Pipeline) -> str | None:
         """Return a message about a program that commands need and this machine lacks; None if nothing is missing.
 
-        Called when definitions are built. It may use neither the network nor processes. The message is only logged: it is not a problem of
-        the project, because commands may run on another machine.
+        The message is only logged. It is not a problem of the project, because commands may run on another machine.
         """
         return None
 
     def get_retries(self, pipeline: Pipeline) -> tuple[int, timedelta] | None:
-        """Return the number and delay of retries of a pipeline's steps according to the executor's own options.
-
-        Used if the DAG config does not set ``retries``.
-        """
+        """Return the number and delay of retries of a pipeline's steps, for a DAG config that does not set ``retries``."""
         return None
 
     @property

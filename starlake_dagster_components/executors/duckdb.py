@@ -6,7 +6,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache, partial
+from functools import lru_cache, partial, reduce
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
@@ -21,10 +21,10 @@ from .base import CommandResult, Counters, Environment, ExpectationResult, Invoc
 from .local.guarded import run_locally
 from .projects import PROJECTS
 from .starlake_output.process_output import TAIL
-from .starlake_output.table_outcomes import NOTHING
+from .starlake_output.table_outcomes import NOTHING, add_counters
 
 if TYPE_CHECKING:
-    from ..engine.result import EngineResult, ExpectationOutcome
+    from ..engine.result import EngineResult, ExpectationOutcome, TableLoad
     from ..project.model import Connection, Project, Table, Task
 
 
@@ -270,12 +270,7 @@ def _build_result(result: "EngineResult", lines: _Lines, mask: Mask, command: Co
     loads = list(result.counters.values())
     counters = NOTHING if command.verb == "load" and result.exit_code == 0 else None
     if loads:
-        counters = Counters(
-            input=sum(t.input for t in loads),
-            accepted=sum(t.accepted for t in loads),
-            rejected=sum(t.rejected for t in loads),
-            files=tuple(file for t in loads for file in t.files),
-        )
+        counters = reduce(add_counters, map(_convert_counters, loads))
     row_count = result.row_count if result.row_count is not None else loads[0].row_count if len(loads) == 1 else None
     return CommandResult(
         exit_code=result.exit_code,
@@ -299,12 +294,16 @@ def _build_table_result(result: "EngineResult", table: LoadTable, mask: Mask) ->
         return TableResult("open", retry=result.retry)
     return TableResult(
         "failed" if failure else "loaded",
-        Counters(load.input, load.accepted, load.rejected, load.files) if load else NOTHING,
+        _convert_counters(load) if load else NOTHING,
         load.row_count if load else None,
         tuple(_build_expectation_result(e) for e in result.expectations if e.table == table.final_full_name),
         mask(failure.reason) if failure else None,
         failure.retry if failure else True,
     )
+
+
+def _convert_counters(load: "TableLoad") -> Counters | None:
+    return Counters(load.input, load.accepted, load.rejected, load.files)
 
 
 def _build_expectation_result(outcome: "ExpectationOutcome") -> ExpectationResult:

@@ -6,24 +6,16 @@ patterns of text (``patterns``) determine what is secret. A secret is found both
 (``forms``).
 """
 
-from .exceptions import mask_exception
-from .known import LOG_FILTER, build_mask, forget_secrets, holds_secrets, mask_data, mask_text, register_secret_names, register_secrets
-from .mask import HIDDEN, Mask
-from .names import is_secret_name
-from .values import find_secrets
-
-__all__ = [
-    "HIDDEN",
-    "LOG_FILTER",
-    "Mask",
-    "build_mask",
-    "find_secrets",
-    "forget_secrets",
-    "holds_secrets",
-    "is_secret_name",
-    "mask_data",
-    "mask_exception",
-    "mask_text",
-    "register_secret_names",
-    "register_secrets",
-]
+from .exceptions import mask_exception as mask_exception
+from .known import LOG_FILTER as LOG_FILTER
+from .known import build_mask as build_mask
+from .known import forget_secrets as forget_secrets
+from .known import holds_secrets as holds_secrets
+from .known import mask_data as mask_data
+from .known import mask_text as mask_text
+from .known import register_secret_names as register_secret_names
+from .known import register_secrets as register_secrets
+from .mask import HIDDEN as HIDDEN
+from .mask import Mask as Mask
+from .names import is_secret_name as is_secret_name
+from .values import find_secrets as find_secrets

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from ...errors import Location, Problem
+from ...errors import Problem
 from ...pipelines.pipeline import Pipeline
 from ..base import CommandResult, Environment, Invocation, Seconds, StarlakeExecutor
 
@@ -131,12 +131,7 @@ class CloudRunExecutor(StarlakeExecutor):
         """Return the problems of the Cloud Run settings of a pipeline, above all a missing job name."""
         from .job_options import check_options
 
-        origin = pipeline.dag_config.origin
-
-        def locate_option(key: str) -> Location:
-            return origin.locate(f"options.{key}")
-
-        return check_options(self, pipeline.options, locate_option)
+        return check_options(self, pipeline.options, lambda key: pipeline.dag_config.origin.locate(f"options.{key}"))
 
     def get_retries(self, pipeline: Pipeline) -> tuple[int, timedelta] | None:
         """Return the retries that ``retry_on_failure`` requests."""

@@ -56,9 +56,8 @@ class Finder:
         asked = time.monotonic()
         with self._lock:
             listing = self._listing
-            if listing is None or listing.began < asked or not _reaches_back(listing.since, since):
-                listing = self._list(since)
-                self._listing = listing
+            if listing is None or listing.began < asked or (listing.since is not None and (since is None or since < listing.since)):
+                self._listing = listing = self._list(since)
         matches = [(i, attempt, state) for i, family in enumerate(families) for attempt, state in listing.found.get(family, ())]
         return sorted(matches, key=lambda match: match[2].created)
 
@@ -70,7 +69,8 @@ class Finder:
                 split = split_id(state.command_id)
                 if split:
                     listing.found.setdefault(split[0], []).append((split[1], state))
-            if since is not None and len(states) > 1 and _is_newest_first(states) and states[-1].created < since:
+            is_newest_first = all(a.created >= b.created for a, b in pairwise(states))
+            if since is not None and len(states) > 1 and is_newest_first and states[-1].created < since:
                 break
         return listing
 
@@ -91,11 +91,3 @@ def list_pages(connection: Connection, job: str, size: int) -> Iterator[Sequence
         yield run_v2.ListExecutionsResponse.pb(page).executions
         if number >= MAX_PAGES:
             return
-
-
-def _reaches_back(have: float | None, want: float | None) -> bool:
-    return have is None or (want is not None and have <= want)
-
-
-def _is_newest_first(states: Sequence[ExecutionState]) -> bool:
-    return all(a.created >= b.created for a, b in pairwise(states))

@@ -35,7 +35,7 @@ class Ended:
     Attributes:
         command: the command that it ran.
         state: its last state.
-        connection, project: for queries of the exit code and the logs.
+        connection, project: used to query the exit code and the logs.
         sentinel: where a ``preload`` reports "not ready"; None = by its exit code.
         followed: the output, if the logs were followed.
         tail_lines: number of lines to fetch otherwise; 0 = none.
@@ -108,16 +108,11 @@ def _judge_success(ended: Ended) -> CommandResult:
         return _build_result(ended, 1, _fetch_output(ended), reason)
     if ended.followed is None and not ended.command.expectations:
         return _count_rows(ended)
-    output = _fetch_output(ended, has_enough=_has_ended(ended.command.verb), whole=True)
+    last_line = _COUNTS if ended.command.verb == "load" else _SUCCESS
+    output = _fetch_output(ended, has_enough=lambda lines: any(last_line.search(line.text) for line in lines), whole=True)
     if ended.command.verb == "load" and output.counters is None and ended.followed is None:
         ended.log("warning", f"the row counts of {state.short_name} are unknown because they are not in its log")
     return _build_result(ended, 0, output)
-
-
-def _has_ended(verb: str) -> Callable[[Sequence[Line]], bool]:
-    """Return a function that returns whether lines contain the last one of a successful command."""
-    pattern = _COUNTS if verb == "load" else _SUCCESS
-    return lambda lines: any(pattern.search(line.text) for line in lines)
 
 
 def _count_rows(ended: Ended) -> CommandResult:

@@ -86,9 +86,8 @@ class Group:
             self._watches.append(watch)
             self._due = min(self._due, self._choose_time(watch.interval)) if len(self._watches) > 1 else self._choose_time(watch.interval)
             if self._thread is None:
-                self._thread = threading.Thread(
-                    target=self._poll_until_removed, daemon=True, name=f"cloud-run-poller-{self._job.rsplit('/', 1)[-1]}"
-                )
+                name = f"cloud-run-poller-{self._job.rsplit('/', 1)[-1]}"
+                self._thread = threading.Thread(target=self._poll_until_removed, daemon=True, name=name)
                 self._thread.start()
             self._condition.notify()
 
@@ -138,8 +137,8 @@ class Group:
             state = states.get(watch.name)
             if isinstance(state, ExecutionState):
                 watch.record_state(state)
-            elif state is not None:
-                self._record_missing(watch, state)
+            elif state is not None and (watch.state is not None or time.monotonic() - watch.began >= APPEARS_WITHIN):
+                watch.fail(CommandError(f"the execution {watch.name} no longer exists (was it deleted?): {summarize_error(state)}"))
 
     def _fetch_states(self, watches: list[Watch]) -> dict[str, ExecutionState | BaseException]:
         """Return the state of every execution, or why it has none (NOT_FOUND)."""
@@ -167,11 +166,6 @@ class Group:
                 found[name] = error
         return found
 
-    def _record_missing(self, watch: Watch, error: BaseException) -> None:
-        if watch.state is None and time.monotonic() - watch.began < APPEARS_WITHIN:
-            return
-        watch.fail(CommandError(f"the execution {watch.name} no longer exists (was it deleted?): {summarize_error(error)}"))
-
     def _record_failure(self, watches: list[Watch], error: BaseException) -> None:
         if not is_transient(error) and not self._may_pass(error):
             self._denied_since = None
@@ -186,9 +180,8 @@ class Group:
             self._due = self._choose_time(delay)
         for watch in watches:
             if now - watch.answered > SILENCE:
-                watch.fail(
-                    CommandError(f"Cloud Run has not reported the state of {watch.name} for {SILENCE:g} s: {summarize_error(error)}")
-                )
+                why = f"Cloud Run has not reported the state of {watch.name} for {SILENCE:g} s: {summarize_error(error)}"
+                watch.fail(CommandError(why))
             elif self._failures in (3, 10) or (self._failures == 1 and self._denied_since is not None):
                 watch.log("warning", f"Cloud Run does not report the state of {watch.name}: {summarize_error(error)}; retrying")
 

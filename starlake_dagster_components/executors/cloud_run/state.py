@@ -91,7 +91,7 @@ def read_message(message: Any) -> ExecutionState:
     )
     return ExecutionState(
         name=message.name,
-        command_id=_read_command_id(message),
+        command_id=next((e.value for c in message.template.containers for e in c.env if e.name == COMMAND_ID), ""),
         created=message.create_time.seconds + message.create_time.nanos / 1e9,
         finished=finished,
         succeeded=succeeded,
@@ -105,24 +105,18 @@ def read_message(message: Any) -> ExecutionState:
     )
 
 
-def _read_command_id(message: Any) -> str:
-    return next((e.value for c in message.template.containers for e in c.env if e.name == COMMAND_ID), "")
-
-
 def _read_reason(condition: Any) -> str:
     """Return the name of the condition's reason, which is of one of three kinds."""
-    if condition is None:
+    which = condition.WhichOneof("reasons") if condition is not None else None
+    if which is None:
         return ""
     from google.cloud.run_v2 import Condition
 
-    which = condition.WhichOneof("reasons")
     kinds: dict[str, Any] = {
         "reason": Condition.CommonReason,
         "execution_reason": Condition.ExecutionReason,
         "revision_reason": Condition.RevisionReason,
     }
-    if which is None:
-        return ""
     value = getattr(condition, which)
     try:
         return str(kinds[which](value).name)

@@ -1,5 +1,6 @@
 """``executor: {type: dagster_shell}``: the ``starlake`` command through dagster-shell, as in the DAGs that Starlake generates."""
 
+import contextlib
 import importlib.util
 import re
 import shlex
@@ -88,7 +89,7 @@ class _Log:
     def info(self, line: str) -> None:
         """Take a line. Lines before the program has started, and the very last line, are messages of dagster-shell itself."""
         is_own = line.startswith("Command pid: ") or _LAST_LINE.fullmatch(line)
-        if not is_own and (self._watch.started or self._watch.read_pid()):
+        if not is_own and self._watch.find_pid() is not None:
             self._output.feed("out", line.encode("utf-8", "surrogateescape") + b"\n")
 
 
@@ -108,48 +109,43 @@ class _Watch(threading.Thread):
         self._report = report
         self._done = threading.Event()
 
-    @property
-    def started(self) -> bool:
-        return self._pid is not None
-
-    def read_pid(self) -> bool:
-        """Return whether the program is running. Its process leads a session and a group (dagster-shell calls setsid)."""
-        try:
-            text = self.pid_file.read_text()
-        except FileNotFoundError:
-            return False
-        if text.endswith("\n"):
-            self._pid = int(text)
-        return self.started
+    def find_pid(self) -> int | None:
+        """Return the program's process, once it has started. It leads a session and a group (dagster-shell calls setsid)."""
+        if self._pid is None:
+            with contextlib.suppress(FileNotFoundError):
+                text = self.pid_file.read_text()
+                self._pid = int(text) if text.endswith("\n") else None
+        return self._pid
 
     def run(self) -> None:
         """Watch until the command has ended."""
         end = None if self._timeout is None else time.monotonic() + self._timeout
         left_behind_since: float | None = None
         while not self._done.wait(_POLL):
-            if not self.started and not self.read_pid():
+            pid = self.find_pid()
+            if pid is None:
                 continue
-            assert self._pid is not None
             if self._canceled.is_set():
                 self.error = CommandCanceled("the run was canceled; the Starlake process was ended")
             elif end is not None and time.monotonic() >= end:
                 text = f"the command ran longer than {self._timeout:g} seconds and was ended (setting 'timeout' of the executor)"
                 self.error = CommandTimeout(text)
-            elif has_ended(self._pid):
+            elif has_ended(pid):
                 left_behind_since = left_behind_since or time.monotonic()
                 if time.monotonic() - left_behind_since < _SETTLE:
                     continue
             else:
                 continue
-            end_group(self._pid, self._grace, self._report)
+            end_group(pid, self._grace, self._report)
             return
 
     def stop(self) -> None:
         """Stop watching, and end the processes that the program left behind."""
         self._done.set()
         self.join()
-        if (self.started or self.read_pid()) and self._pid is not None and is_group_alive(self._pid):
-            end_group(self._pid, self._grace, self._report)
+        pid = self.find_pid()
+        if pid is not None and is_group_alive(pid):
+            end_group(pid, self._grace, self._report)
 
 
 def _explain_missing() -> MissingDependency:

@@ -103,7 +103,8 @@ def read_findings(command: Command, log: Log, trail: OutputTrail | None = None) 
     if trail is not None:
         rows = rows or tuple(trail.rows)
         expectations = expectations or tuple(trail.expectations)
-    rows = tuple(_use_logical_name(row, command.tables) for row in rows)
+    logical = [(row, find_table(command.tables, row.domain, row.table)) for row in rows]
+    rows = tuple(replace(row, domain=table.domain, table=table.name) if table else row for row, table in logical)
     several = command.tables if len(command.tables) > 1 else ()
     return Findings(
         rows,
@@ -170,11 +171,6 @@ def _select_findings(
         _take_last_results([e for e in expectations if find_table(tables, e.domain, e.table) is table], table.expectations),
         count,
     )
-
-
-def _use_logical_name(row: AuditRow, tables: Sequence[LoadTable]) -> AuditRow:
-    table = find_table(tables, row.domain, row.table)
-    return replace(row, domain=table.domain, table=table.name) if table else row
 
 
 def _read_rows(connection: Any, audit: Audit, table: str) -> list[dict[str, Any]]:

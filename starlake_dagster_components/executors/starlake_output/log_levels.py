@@ -16,16 +16,7 @@ RECORD = re.compile(
 EXCEPTION = re.compile(r'^Exception in thread "[^"]*" (.*)$')
 USAGE = re.compile(r"^Error: (.*)$")
 
-_LEVELS: dict[str, Level] = {
-    "TRACE": "debug",
-    "DEBUG": "debug",
-    "INFO": "info",
-    "WARN": "warning",
-    "WARNING": "warning",
-    "ERROR": "error",
-    "FATAL": "error",
-    "SEVERE": "error",
-}
+_LEVELS: dict[str, Level] = {"TRACE": "debug", "DEBUG": "debug", "INFO": "info", "WARN": "warning", "WARNING": "warning"}
 
 
 def parse_level(line: str) -> tuple[Level, str]:
@@ -36,7 +27,7 @@ def parse_level(line: str) -> tuple[Level, str]:
     """
     match = RECORD.match(line)
     if match:
-        return _LEVELS[match[1]], match[3]
+        return _LEVELS.get(match[1], "error"), match[3]
     for pattern in (EXCEPTION, USAGE):
         match = pattern.match(line)
         if match:

@@ -164,29 +164,22 @@ class OutputTrail:
 class _Line:
     """A line that is not complete yet."""
 
-    __slots__ = ("_kept", "_parts", "size")
-
     def __init__(self) -> None:
-        self._parts: list[bytes] = []
-        self._kept = 0
+        self._kept = bytearray()
         self.size = 0
 
     def add(self, data: bytes) -> None:
-        if data:
-            self.size += len(data)
-            room = LONGEST_READ - self._kept
-            if room > 0:
-                self._parts.append(data[:room])
-                self._kept += min(len(data), room)
+        self.size += len(data)
+        self._kept += data[: LONGEST_READ - len(self._kept)]
 
     @property
     def dropped(self) -> int:
-        return self.size - self._kept
+        return self.size - len(self._kept)
 
     @property
     def text(self) -> str:
         # A database of events may reject NUL in a string.
-        return b"".join(self._parts).decode("utf-8", "backslashreplace").replace("\0", "\\x00")
+        return self._kept.decode("utf-8", "backslashreplace").replace("\0", "\\x00")
 
 
 def parse_counters(text: str) -> Counters | None:

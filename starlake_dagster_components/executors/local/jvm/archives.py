@@ -94,12 +94,6 @@ class Archive:
         note = self._read_note()
         return note is not None and time.time() - note.failed < PAUSE_AFTER_FAILURE
 
-    def mark_used(self) -> None:
-        """Record, once a day, that it is used."""
-        with contextlib.suppress(OSError):
-            if time.time() - self.note.stat().st_mtime > 86_400:
-                os.utime(self.note)
-
     def adopt(self, made: Path) -> None:
         """Move a new file to the archive's place.
 

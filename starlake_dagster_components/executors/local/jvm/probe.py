@@ -133,15 +133,8 @@ class Probe:
     def close(self) -> Java:
         """Return the Java that was started for Starlake; one without ``home`` if there was none."""
         with self._folder as folder:
-            found = [java for path in sorted(Path(folder).glob("*.perf"), key=_read_time) if (java := _read_java(path))]
+            found = [java for path in sorted(Path(folder).glob("*.perf"), key=os.path.getmtime) if (java := _read_java(path))]
         return found[-1] if found else Java(found=time.time())
-
-
-def _read_time(path: Path) -> int:
-    try:
-        return path.stat().st_mtime_ns
-    except OSError:
-        return 0
 
 
 def _read_java(path: Path) -> Java | None:

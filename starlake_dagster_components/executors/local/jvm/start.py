@@ -9,6 +9,7 @@ from pathlib import Path
 from ....cache import open_cache
 from ....commands import Command
 from ....errors import InvalidSetting
+from ....trusted_files import mark_used
 from ...base import Invocation
 from .archives import Archive, Loader, find_archive
 from .environment import VARIABLE, allows_archive, choose_fast_options, collect_user_options, join_options
@@ -79,14 +80,14 @@ class JvmStart:
         return {**self._base_environment, VARIABLE: join_options(self._base_environment.get(VARIABLE, ""), options)}
 
     def _choose_options(self, command: Command, invocation: Invocation) -> Iterator[str]:
-        java = Probes(self._folder).find(self._program, self._base_environment) if self._folder is not None else None
-        if self._folder is not None and java is None:
-            with contextlib.suppress(OSError):
-                self._probe = Probe()
-                yield from self._probe.options
-        elif self._folder is not None and java is not None:
-            archive = self._find_archive(self._folder, java)
-            if archive is not None:
+        java = None
+        if self._folder is not None:
+            java = Probes(self._folder).find(self._program, self._base_environment)
+            if java is None:
+                with contextlib.suppress(OSError):
+                    self._probe = Probe()
+                    yield from self._probe.options
+            elif archive := self._find_archive(self._folder, java):
                 yield from archive.options
         # The options that the launcher adds are known only after one command has been observed.
         known = java is not None and bool(java.home)
@@ -102,7 +103,7 @@ class JvmStart:
         if archive is None:
             return None
         if archive.is_usable():
-            archive.mark_used()
+            mark_used(archive.note)
             return archive
         start_making(self._program, self._base_environment, folder, archive, self._loader)
         return None
