@@ -20,12 +20,10 @@ class Found:
 
     Attributes:
         parts: the parts of its name, unquoted.
-        line: the line of the name in the SQL, from 1.
         start: the index of the name's first character in the SQL.
     """
 
     parts: tuple[str, ...]
-    line: int
     start: int
 
 

@@ -75,8 +75,7 @@ class _Query:
     """One pass over the tokens of a query."""
 
     __slots__ = (
-        "_aliases", "_closing", "_columns_in_from", "_depth", "_line", "_position", "_quote", "_sql",
-        "_starts", "_texts", "_words", "found",
+        "_aliases", "_closing", "_columns_in_from", "_depth", "_quote", "_sql", "_starts", "_texts", "_words", "found",
     )  # fmt: skip
 
     def __init__(self, sql: str, quote: str, dialect: str) -> None:
@@ -85,7 +84,6 @@ class _Query:
         self._columns_in_from = dialect in COLUMNS_IN_FROM
         self._aliases: set[str] = set()
         self._depth = 0
-        self._position, self._line = 0, 1
         self.found: list[Found] = []
         self._tokenize()
         if self._read_query(0, frozenset()) != len(self._texts):
@@ -348,12 +346,7 @@ class _Query:
         if len(parts) == 1 and self._columns_in_from and parts[0].lower() in self._aliases:
             self._give_up()
         if is_table_name(parts) and (len(parts) > 1 or parts[0].lower() not in common):
-            if start < self._position:
-                self._line, self._position = 1, 0
-            # Lines are counted from the last table on, because counting from the beginning for each table takes quadratic time.
-            self._line += self._sql.count("\n", self._position, start)
-            self._position = start
-            self.found.append(Found(parts, self._line, start))
+            self.found.append(Found(parts, start))
 
     def _read_alias(self, index: int, common: frozenset[str]) -> int:
         words = self._words

@@ -4,6 +4,7 @@ Starlake: AutoTask.dependencies. Starlake uses two regular expressions; this mod
 """
 
 import re
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -103,25 +104,26 @@ def find_references(
     """
     part = SqlPart(sql, tuple(lines))
     offset = 0 if lines else first_line - 1
+    line_breaks = [match.start() for match in re.finditer("\n", sql)]
 
-    def locate(line: int) -> Location:
-        return Location(file, part.find_source_line(line) + offset)
+    def locate(index: int) -> Location:
+        return Location(file, part.find_source_line(bisect_left(line_breaks, index) + 1) + offset)
 
     references: dict[tuple[str, ...], TableReference] = {}
     problems: list[Problem] = []
     parsed, failures = _find_tables(sql, dialect)
     for found in parsed:
-        references.setdefault(found.parts, TableReference(found.parts, locate(found.line)))
-    for line, reason, scanned in failures:
+        references.setdefault(found.parts, TableReference(found.parts, locate(found.start)))
+    for start, reason, scanned in failures:
         if scanned is None:
-            problems.append(Problem(locate(line), "warning", reason))
+            problems.append(Problem(locate(start), "warning", reason))
             continue
         names = [".".join(item.parts) for item in scanned]
         guess = f"tables were found by a scan: {', '.join(names[:20])}" if names else "a scan found no tables"
         language = f"{dialect} SQL" if dialect else "SQL"
-        problems.append(Problem(locate(line), "warning", f"the statement cannot be parsed as {language} ({reason}); {guess}"))
+        problems.append(Problem(locate(start), "warning", f"the statement cannot be parsed as {language} ({reason}); {guess}"))
         for found in scanned:
-            references.setdefault(found.parts, TableReference(found.parts, locate(found.line), "scanned"))
+            references.setdefault(found.parts, TableReference(found.parts, locate(found.start), "scanned"))
     return tuple(references.values()), tuple(problems)
 
 
@@ -142,7 +144,7 @@ def _blank_explain(sql: str) -> str:
 
 
 _Failure = tuple[int, str, "list[Found] | None"]
-"""(line, reason, tables that a scan found); the last is None if a scan was not needed."""
+"""(index of the first character, reason, tables that a scan found); the last is None if a scan was not needed."""
 
 
 def _find_tables(sql: str, dialect: str) -> tuple[list[Found], list[_Failure]]:
@@ -152,10 +154,9 @@ def _find_tables(sql: str, dialect: str) -> tuple[list[Found], list[_Failure]]:
     begin = _find_open_comment(sql)
     found, failures = _find_in_statements(sql[:begin], dialect)
     if begin is not None:
-        line = sql.count("\n", 0, begin) + 1
-        failures.append((line, "the comment that begins here is not closed: the rest of the SQL is part of it", None))
+        failures.append((begin, "the comment that begins here is not closed: the rest of the SQL is part of it", None))
     incomplete = [item for item in found if _lacks_name_before(sql, item.start)]
-    failures += [(item.line, f"the name before '.{item.parts[-1]}' is missing: is a variable empty?", None) for item in incomplete]
+    failures += [(item.start, f"the name before '.{item.parts[-1]}' is missing: is a variable empty?", None) for item in incomplete]
     return [item for item in found if item not in incomplete], failures
 
 
@@ -183,7 +184,7 @@ def _find_in_statements(sql: str, dialect: str) -> tuple[list[Found], list[_Fail
     except Unparsable:
         pass
     if len(sql) > _MAX_PARSED:
-        return [], [(1, f"it is longer than {_MAX_PARSED:,} characters", scan_tables(sql))]
+        return [], [(0, f"it is longer than {_MAX_PARSED:,} characters", scan_tables(sql))]
     from .tree import Statements
 
     # If the dialect is unknown, Spark's is tried second, because it is the most lenient about quotes.
@@ -201,14 +202,12 @@ def _find_in_statements(sql: str, dialect: str) -> tuple[list[Found], list[_Fail
         if not statements.failures:
             break
     if best is None:
-        return [], [(1, reason, scan_tables(sql))]
+        return [], [(0, reason, scan_tables(sql))]
     failures: list[_Failure] = []
-    for line, why, start, end in best.failures:
-        before = sql.count("\n", 0, start)
-        scanned = [Found(found.parts, found.line + before, found.start + start) for found in scan_tables(sql[start:end])]
+    for why, start, end in best.failures:
+        scanned = [Found(found.parts, found.start + start) for found in scan_tables(sql[start:end])]
         missing = _MISSING_TABLE.search(sql, start, end)
         if missing:
-            line = sql.count("\n", 0, missing.start()) + 1
             why = f"no table after {missing.group(1).upper()}: is a variable empty?"
-        failures.append((line, why, scanned))
+        failures.append((missing.start() if missing else start, why, scanned))
     return best.found, failures

@@ -26,12 +26,10 @@ def scan_tables(sql: str) -> list[Found]:
 
 class _Scan:
     def __init__(self, sql: str) -> None:
-        self._sql = sql
         self._tokens = [token for token in tokenize_sql(sql, ANY_DATABASE) if token.kind not in ("blank", "comment")]
         self._words = [text.upper() if kind == "word" else text if kind == "other" else "" for kind, text, _ in self._tokens]
         self._group_ends = self._find_group_ends()
         self._common = self._find_ctes()
-        self._position, self._line = 0, 1
         self.found: list[Found] = []
         self._scan()
 
@@ -66,20 +64,16 @@ class _Scan:
         merge = "MERGE" in self._words
         index = 0
         while index < len(self._words):
-            word = self._words[index]
-            opens = False
+            word, before = self._words[index], self._get_word(index - 1)
+            opens = word == "JOIN" or (word == "USING" and merge) or (word == "," and groups[-1][1])
             if word == "(":
-                groups.append((self._get_word(index - 1), False))
+                groups.append((before, False))
             elif word == ")" and len(groups) > 1:
                 groups.pop()
             elif word == "FROM":
-                plain = self._get_word(index - 1) != "DISTINCT" or self._get_word(index - 2) not in ("IS", "NOT")
-                opens = plain and groups[-1][0] not in FUNCTIONS_WITH_FROM
-                if self._get_word(index - 1) == "DELETE":
-                    opens = False
-            elif word == "JOIN" or (word == "USING" and merge) or (word == "," and groups[-1][1]):
-                opens = True
-            elif word in _ENDS_A_LIST:
+                compares = before == "DISTINCT" and self._get_word(index - 2) in ("IS", "NOT")
+                opens = not compares and before != "DELETE" and groups[-1][0] not in FUNCTIONS_WITH_FROM
+            elif word in _ENDS_A_LIST and not opens:
                 groups[-1] = (groups[-1][0], False)
             if opens:
                 groups[-1] = (groups[-1][0], word != "USING")
@@ -103,17 +97,9 @@ class _Scan:
             return start
         if self._get_word(index) == "(":
             return index
-        lower = [part.lower() for part in parts]
-        if (len(parts) > 1 or lower[0] not in self._common) and is_table_name(tuple(parts)):
-            position = self._tokens[start][2]
-            self.found.append(Found(tuple(parts), self._count_lines(position), position))
+        if (len(parts) > 1 or parts[0].lower() not in self._common) and is_table_name(tuple(parts)):
+            self.found.append(Found(tuple(parts), self._tokens[start].start))
         return index
-
-    def _count_lines(self, position: int) -> int:
-        """Return the line of a position, which must not be before that of the last call."""
-        self._line += self._sql.count("\n", self._position, position)
-        self._position = position
-        return self._line
 
 
 def _unquote(kind: str, text: str) -> list[str]:

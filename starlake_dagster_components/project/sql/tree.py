@@ -25,7 +25,7 @@ class Statements:
 
     Attributes:
         found: the tables that the statements read, in order of appearance.
-        failures: (line, reason, index of the first character, index after the last one) of each statement that cannot be parsed.
+        failures: (reason, index of the first character, index after the last one) of each statement that cannot be parsed.
     """
 
     def __init__(self, sql: str, dialect: str) -> None:
@@ -41,7 +41,7 @@ class Statements:
         self._dialect = dialect
         self._created: set[tuple[str, ...]] = set()
         self.found: list[Found] = []
-        self.failures: list[tuple[int, str, int, int]] = []
+        self.failures: list[tuple[str, int, int]] = []
         try:
             parser = Dialect.get_or_raise(dialect or None)
             tokens = parser.tokenize(sql)
@@ -63,7 +63,7 @@ class Statements:
             self._collect(trees, chunk)
 
     def _add_failure(self, chunk: list[Any], reason: str) -> None:
-        self.failures.append((chunk[0].line, reason, chunk[0].start, chunk[-1].end + 1))
+        self.failures.append((reason, chunk[0].start, chunk[-1].end + 1))
 
     def _collect(self, trees: Iterable[Any], chunk: list[Any]) -> None:
         from sqlglot import exp
@@ -74,7 +74,7 @@ class Statements:
             if isinstance(tree, exp.Command):
                 self._add_failure(chunk, f"{chunk[0].text.upper()} is not known to the SQL parser")
                 continue
-            walk = _TreeWalk(self._sql, self._dialect, chunk[0].line, self._created)
+            walk = _TreeWalk(self._sql, self._dialect, chunk[0].start, self._created)
             try:
                 walk.visit(tree, frozenset(), frozenset())
             except RecursionError:
@@ -140,14 +140,14 @@ class _TreeWalk:
         found: the tables that it reads.
     """
 
-    def __init__(self, sql: str, dialect: str, line: int, created: set[tuple[str, ...]]) -> None:
+    def __init__(self, sql: str, dialect: str, start: int, created: set[tuple[str, ...]]) -> None:
         from sqlglot import exp
 
         self._exp = exp
         self._node: type[Any] = getattr(exp, "Expr", exp.Expression)
         self._sql = sql
         self._dialect = dialect
-        self._line = line
+        self._start = start
         self._created_before = created
         self.created: set[tuple[str, ...]] = set()
         self.found: list[Found] = []
@@ -212,8 +212,7 @@ class _TreeWalk:
         for literal in function.find_all(self._exp.Literal):
             parts = tuple(part.strip('"') for part in literal.name.split("."))
             if literal.is_string and self._is_table(parts, ctes, frozenset()):
-                begin = max(self._sql.find(f"'{literal.name}'"), 0)
-                self.found.append(Found(parts, self._sql.count("\n", 0, begin) + 1, begin))
+                self.found.append(Found(parts, max(self._sql.find(f"'{literal.name}'"), 0)))
 
     def _visit_select(self, node: Any, ctes: frozenset[str], aliases: frozenset[str]) -> None:
         own: set[str] = set()
@@ -249,13 +248,10 @@ class _TreeWalk:
         position = _find_position(inner)
         start = position.get("start")
         first = _find_position(table.parts[0]) if table.parts else position
-        begin = first.get("start", start)
-        # sqlglot counts some line breaks twice, but its character positions are exact.
-        line, begin = (self._sql.count("\n", 0, begin) + 1, begin) if begin is not None else (self._line, 0)
         if start is not None and self._sql[start : start + 1] == "'":
             return  # a file: FROM 'orders.csv'
         if self._is_table(parts, ctes, aliases):
-            self.found.append(Found(parts, line, begin))
+            self.found.append(Found(parts, first.get("start", self._start if start is None else start)))
 
     def _is_table(self, parts: tuple[str, ...], ctes: frozenset[str], aliases: frozenset[str]) -> bool:
         if not parts or not all(parts):

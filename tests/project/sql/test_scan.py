@@ -3,11 +3,10 @@
 from starlake_dagster_components.project.sql.scan import scan_tables
 
 
-def test_names_with_their_lines() -> None:
+def test_names_with_their_positions() -> None:
     sql = "select *\nfrom a.b,\n\n  c.d join (select 1 from e.f) x\n on 1 using g\nunion select 2 from `h.i`"
-    found = [(".".join(f.parts), f.line) for f in scan_tables(sql)]
-    assert found == [("a.b", 2), ("c.d", 4), ("e.f", 4), ("h.i", 6)]
-    assert [sql[f.start : f.start + 1] for f in scan_tables(sql)] == ["a", "c", "e", "`"]
+    assert [".".join(f.parts) for f in scan_tables(sql)] == ["a.b", "c.d", "e.f", "h.i"]
+    assert [sql[f.start : f.start + 3] for f in scan_tables(sql)] == ["a.b", "c.d", "e.f", "`h."]
 
 
 def test_common_table_expressions_with_columns() -> None:
