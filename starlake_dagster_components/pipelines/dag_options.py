@@ -8,6 +8,7 @@ from datetime import date, timedelta
 from typing import TypeVar
 
 from ..errors import Problem, ProblemList, suggest_name
+from ..project.application import PRESETS
 from ..project.model import DagConfig
 from .crons import InvalidCron, check_cron
 from .pipeline import Kind, PreLoadStrategy
@@ -15,13 +16,7 @@ from .pipeline import Kind, PreLoadStrategy
 T = TypeVar("T")
 
 PRE_LOAD_STRATEGIES: tuple[PreLoadStrategy, ...] = ("none", "imported", "pending", "ack")
-DATA_CYCLES = {
-    "hourly": "0 * * * *",
-    "daily": "0 0 * * *",
-    "weekly": "0 0 * * 0",
-    "monthly": "0 0 1 * *",
-    "yearly": "0 0 1 1 *",
-}
+DATA_CYCLES = {**PRESETS, "weekly": "0 0 * * 0"}
 """starlake-orchestration: ``IStarlakeJob.data_cycle``. Its weeks begin on Sunday, but those of Starlake's preset begin on Monday."""
 
 
@@ -127,14 +122,11 @@ def check_executor_options(config: DagConfig, executor: str) -> list[Problem]:
         option = OPTIONS.get(name)
         if option and option.executor and option.executor != executor:
             idle.setdefault(option.executor, []).append(name)
-    return [
-        Problem(
-            config.origin.locate(f"options.{names[0]}"),
-            "warning",
-            f"option{'s' if len(names) > 1 else ''} {', '.join(names)} of the executor {other}: no effect with {executor}",
-        )
-        for other, names in idle.items()
-    ]
+    problems = []
+    for other, names in idle.items():
+        message = f"option{'s' if len(names) > 1 else ''} {', '.join(names)} of the executor {other}: no effect with {executor}"
+        problems.append(Problem(config.origin.locate(f"options.{names[0]}"), "warning", message))
+    return problems
 
 
 def check_validity(config: DagConfig, root: str) -> list[Problem]:

@@ -26,13 +26,8 @@ def build_transform_pipelines(planning: Planning, members: Iterable[Member[Task]
 
 def _build_variables(task: Task) -> dict[str, str]:
     """Return the variables of a task's file. Starlake: DagGenerateJob, in which ``name`` is deprecated."""
-    return {
-        "table": task.table,
-        "domain": task.domain,
-        "name": task.full_name,
-        "task": task.full_name,
-        "schedule": get_schedule_text(task),
-    }
+    names = {"table": task.table, "domain": task.domain, "name": task.full_name, "task": task.full_name}
+    return {**names, "schedule": get_schedule_text(task)}
 
 
 def _build_pipeline(planning: Planning, group: Sequence[Member[Task]]) -> Pipeline:

@@ -12,14 +12,16 @@ from .schema_shapes import find_keys
 from .yaml_mappings import Context, Section
 from .yaml_source import Positions
 
-_PRESETS = {
+PRESETS = {
     "hourly": "0 * * * *",
     "daily": "0 0 * * *",
     "weekly": "0 0 * * 1",
     "monthly": "0 0 1 * *",
     "yearly": "0 0 1 1 *",
 }
-_KIND = FileKind("application")
+# Connections that are not used here often name variables that are set only elsewhere.
+_HARMLESS = ("connections.", "spark.", "extra.", "kafka.", "hadoop.", "jdbcEngines.", "privacy.", "dsvOptions.", "accessPolicies.")
+_KIND = FileKind("application", harmless=_HARMLESS)
 
 
 class Folders:
@@ -84,16 +86,7 @@ def _join_path(folder: str, path: str) -> str:
 
 def read_application_section(reading: Reading, path: str) -> Section | None:
     """Return the content of ``application.sl.yml``, or None if it is missing or broken."""
-    if not disk.find_kind(path):
-        return None
-    return load_section(reading, path, _KIND, ignore_unset=_allows_unset)
-
-
-def _allows_unset(path: str) -> bool:
-    # Connections that are not used here often name variables that are set only elsewhere.
-    return path.startswith(
-        ("connections.", "spark.", "extra.", "kafka.", "hadoop.", "jdbcEngines.", "privacy.", "dsvOptions.", "accessPolicies.")
-    )
+    return load_section(reading, path, _KIND) if disk.find_kind(path) else None
 
 
 def build_application(section: Section | None, environ: Mapping[str, str], metadata_name: str) -> Application:
@@ -129,7 +122,7 @@ def build_application(section: Section | None, environ: Mapping[str, str], metad
         connections=_read_connections(section),
         dag_ref_load=find(dag_ref, "load", "SL_DAG_REF_LOAD"),
         dag_ref_transform=find(dag_ref, "transform", "SL_DAG_REF_TRANSFORM"),
-        schedule_presets=FrozenDict({**_PRESETS, **section.get_mapping("schedulePresets")}),
+        schedule_presets=FrozenDict({**PRESETS, **section.get_mapping("schedulePresets")}),
         ack=section.get_string("ack"),
         loader=find(section, "loader", "SL_LOADER"),
         timezone=find(section, "timezone", "SL_TIMEZONE"),

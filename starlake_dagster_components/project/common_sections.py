@@ -7,8 +7,9 @@ from functools import lru_cache
 from typing import Any
 
 from ..errors import Severity, describe_unknown
+from .application import check_connection
 from .durations import parse_duration
-from .model import EMPTY, Attribute, Expectation, Freshness, FrozenDict, Origin, Sink, WriteStrategy
+from .model import EMPTY, Application, Attribute, Expectation, Freshness, FrozenDict, Origin, Sink, WriteStrategy
 from .own_strategies import OwnStrategies
 from .schema_shapes import ENUMERATIONS, STRATEGIES_WITH_KEY, find_keys
 from .yaml_mappings import Section, format_scalar, write_key
@@ -72,12 +73,13 @@ def _read_position(item: Section) -> tuple[int, int] | None:
     return None
 
 
-def read_sink(parent: Section) -> Sink | None:
-    """Return the sink of a table, domain, or task."""
+def read_sink(parent: Section, application: Application, effect: str) -> Sink | None:
+    """Return the sink of a table, domain, or task. ``effect`` is the consequence of an unknown connection."""
     sink = parent.get_section("sink")
     if sink is None:
         return None
     sink.warn_about_unknown_keys(find_keys("sink"), "sink")
+    check_connection(sink, "connectionRef", sink.get_name("connectionRef"), application, effect)
     known = ("connectionRef", "format", "partition", "clustering", "materializedView")
     options = {key: value for key, value in sink.data.items() if key not in known and value is not None}
     return Sink(

@@ -70,6 +70,7 @@ class FileKind:
         effect: the consequence of a skipped file, for messages.
         rendered: whether Starlake renders the file's Jinja.
         lenient: whether all of its problems are only warnings.
+        harmless: beginnings of the dotted keys whose values may contain unset variables.
     """
 
     root: str
@@ -77,26 +78,19 @@ class FileKind:
     effect: str = ""
     rendered: bool = True
     lenient: bool = False
+    harmless: tuple[str, ...] = ()
 
 
-def load_section(
-    reading: Reading,
-    path: str,
-    kind: FileKind,
-    migrate: Migrate | None = None,
-    *,
-    ignore_unset: Callable[[str], bool] | None = None,
-) -> Section | None:
+def load_section(reading: Reading, path: str, kind: FileKind, migrate: Migrate | None = None) -> Section | None:
     """Return the content of a file's root key. If the file cannot be read, report it and return None.
 
-    ``migrate`` migrates the content to version 1 if the file has no version. ``ignore_unset`` returns whether unset variables do no harm
-    in the value of a dotted key.
+    ``migrate`` migrates the content to version 1 if the file has no version.
     """
-    document = load_document(reading, path, kind, ignore_unset=ignore_unset)
+    document = load_document(reading, path, kind)
     return None if document is None else find_root_section(reading, path, document, kind, migrate)
 
 
-def load_document(reading: Reading, path: str, kind: FileKind, *, ignore_unset: Callable[[str], bool] | None = None) -> YamlDocument | None:
+def load_document(reading: Reading, path: str, kind: FileKind) -> YamlDocument | None:
     """Return a parsed file, whose line numbers are those of the source. If the file cannot be read, report it and return None."""
     name = reading.files.name(path)
     try:
@@ -131,7 +125,7 @@ def load_document(reading: Reading, path: str, kind: FileKind, *, ignore_unset: 
     if kind.rendered and not kind.lenient:
         reading.problems.extend(find_empty_references(name, text, document, reading.variables))
     if reading.variables.unset and kind.rendered:
-        _report_unset(reading, name, document, kind, ignore_unset)
+        _report_unset(reading, name, document, kind)
     return document
 
 
@@ -248,7 +242,7 @@ def build_inline_table_section(section: Section, document: YamlDocument, data: d
     return Section(section.context, body, place)
 
 
-def _report_unset(reading: Reading, name: str, document: YamlDocument, kind: FileKind, ignore: Callable[[str], bool] | None) -> None:
+def _report_unset(reading: Reading, name: str, document: YamlDocument, kind: FileKind) -> None:
     """Report unset variables where their values have an effect. Elsewhere, restore their placeholders.
 
     Starlake keeps the placeholder as the value and fails later, far from the cause.
@@ -264,7 +258,7 @@ def _report_unset(reading: Reading, name: str, document: YamlDocument, kind: Fil
         found = UNSET_MARK.findall(value)
         if not found:
             return value
-        if kind.lenient or (ignore and ignore(path)) or _find_last_key(path) in _DESCRIPTIVE:
+        if kind.lenient or path.startswith(kind.harmless) or _find_last_key(path) in _DESCRIPTIVE:
             return UNSET_MARK.sub(lambda match: reading.variables.unset[match.group(1)].value, value)
         for variable in found:
             choice = name_connections(document) if _find_last_key(path) == "connectionRef" else ""

@@ -6,7 +6,6 @@ from pathlib import PurePath
 from typing import Any
 
 from ..errors import Location, Problem, Severity
-from .application import check_connection
 from .attribute_checks import check_attributes
 from .common_sections import (
     collect_extra_keys,
@@ -156,9 +155,6 @@ def read_metadata(parent: Section, context: LoadContext) -> Metadata:
     if section is None:
         return Metadata()
     section.warn_about_unknown_keys(find_keys("metadata"), "metadata")
-    sink = read_sink(section)
-    if sink is not None and (sink_section := section.get_section("sink")) is not None:
-        check_connection(sink_section, "connectionRef", sink.connection_ref, context.application, "loading into it fails")
     return Metadata(
         format=section.get_choice("format", ENUMERATIONS["format"], "format"),
         encoding=section.get_name("encoding"),
@@ -174,7 +170,7 @@ def read_metadata(parent: Section, context: LoadContext) -> Metadata:
         ack=section.get_string("ack"),
         loader=section.get_name("loader"),
         options=section.get_mapping("options"),
-        sink=sink,
+        sink=read_sink(section, context.application, "loading into it fails"),
         write_strategy=read_write_strategy(section, context.strategies),
         dag_ref=section.get_name("dagRef"),
         schedule=section.get_string("schedule"),
@@ -182,24 +178,20 @@ def read_metadata(parent: Section, context: LoadContext) -> Metadata:
     )
 
 
-def merge_metadata(parent: Metadata, child: Metadata) -> Metadata:
-    """Merge a table's metadata with its domain's. A field of the table replaces the whole field of the domain. Starlake: Metadata.merge."""
-    if parent == Metadata():
-        return child
-    return replace(child, **{f.name: getattr(parent, f.name) for f in fields(Metadata) if _is_inherited(child, f.name)})
+def _inherit_metadata(domain: Domain, table: Metadata, origin: Origin) -> tuple[Metadata, Origin]:
+    """Return a table's metadata merged with its domain's, and the table's origin with the locations of the inherited fields.
 
-
-def _is_inherited(table: Metadata, name: str) -> bool:
-    value = getattr(table, name)
-    return value is None or (name == "options" and not value)
-
-
-def _find_inherited(domain: Domain, table: Metadata) -> dict[str, Location]:
-    positions = domain.origin.keys
-    if not isinstance(positions, Positions):
-        return {}
-    inherited = [f"metadata.{key}" for name, key in _METADATA_KEYS.items() if getattr(domain.metadata, name) and _is_inherited(table, name)]
-    return positions.select_under(inherited) if inherited else {}
+    A field of the table replaces the whole field of the domain. Starlake: Metadata.merge.
+    """
+    if domain.metadata == Metadata():
+        return table, origin
+    inherited = {name: getattr(domain.metadata, name) for name in _METADATA_KEYS if getattr(table, name) is None}
+    if not table.options:
+        inherited["options"] = domain.metadata.options
+    if isinstance(origin.keys, Positions) and isinstance(domain.origin.keys, Positions):
+        keys = [f"metadata.{_METADATA_KEYS[name]}" for name, value in inherited.items() if value]
+        origin = replace(origin, keys=origin.keys.inherit(domain.origin.keys.select_under(keys)))
+    return replace(table, **inherited), origin
 
 
 def _read_table(section: Section, domain: Domain, context: LoadContext, file_name: str | None = None) -> Table | None:
@@ -222,15 +214,11 @@ def _read_table(section: Section, domain: Domain, context: LoadContext, file_nam
     pattern = section.get_string("pattern") or ""
     _check_pattern(section, pattern)
     check_attributes(section, attributes, context.types, context.application)
-    origin = section.build_origin()
-    inherited = _find_inherited(domain, own)
-    if inherited and isinstance(origin.keys, Positions):
-        origin = replace(origin, keys=origin.keys.inherit(inherited))
+    merged, origin = _inherit_metadata(domain, own, section.build_origin())
     extra = collect_extra_keys(section, find_keys("table"))
     metadata = section.get_section("metadata") if isinstance(section.data.get("metadata"), dict) else None
     if metadata is not None:
         extra.update(collect_extra_keys(metadata, _METADATA_KEYS.values(), "metadata."))
-    merged = merge_metadata(domain.metadata, own)
     if merged.write_strategy is not None and not section.context.lenient:
         for key, severity, message in find_strategy_faults(merged.write_strategy, attributes, section.get_strings("primaryKey")):
             section.context.problems.append(Problem(origin.locate(f"metadata.writeStrategy.{key}"), severity, message))

@@ -95,7 +95,8 @@ class Migration:
             sink["partition"] = [timestamp]
             self._move_lines(f"{place}.timestamp", f"{place}.partition")
         dynamic = sink.pop("dynamicPartitionOverwrite", None)
-        if dynamic is True and not _has_type(parent):
+        strategy = parent.get("writeStrategy")
+        if dynamic is True and not (isinstance(strategy, dict) and ("type" in strategy or "types" in strategy)):
             parent["writeStrategy"] = {"type": "OVERWRITE_BY_PARTITION"}
             self._move_lines(f"{place}.dynamicPartitionOverwrite", join_key(path, "writeStrategy"))
 
@@ -122,11 +123,6 @@ class Migration:
             else:
                 result["type"] = "OVERWRITE" if isinstance(write, str) and write.upper() == "OVERWRITE" else "APPEND"
         target["writeStrategy"] = result
-
-
-def _has_type(parent: dict[str, Any]) -> bool:
-    strategy = parent.get("writeStrategy")
-    return isinstance(strategy, dict) and ("type" in strategy or "types" in strategy)
 
 
 def _get_strategy(parent: dict[str, Any]) -> dict[str, Any] | None:

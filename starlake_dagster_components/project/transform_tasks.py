@@ -36,6 +36,7 @@ from .yaml_source import Positions
 
 _TASK = FileKind("task", "warning", "Starlake skips the task, including its SQL file")
 _CONFIG = FileKind("transform", "warning", "Starlake skips all tasks of the folder")
+_FAILS = "running the task fails"
 # In the order in which Starlake looks for a task's command.
 _COMMANDS = (".sql", ".sql.j2", ".py")
 # Keys whose fields have other names.
@@ -150,8 +151,12 @@ def _read_config(reading: Reading, path: str, folder: _Folder, bodies: list[_Bod
             if isinstance(task, dict):
                 migration.migrate_task(task, f"tasks[{index}]")
 
-    if _is_empty_config(reading, path):
-        return True
+    try:
+        # Starlake treats a file that is exactly "transform:" as empty. Starlake: YamlSerde.deserializeYamlTransform.
+        if reading.files.read(path).strip() == "transform:":
+            return True
+    except UnreadableFile:
+        pass  # reported below
     section = load_section(reading, path, _CONFIG, migrate)
     if section is None:
         return False
@@ -170,14 +175,6 @@ def _read_config(reading: Reading, path: str, folder: _Folder, bodies: list[_Bod
     return not section.context.broken
 
 
-def _is_empty_config(reading: Reading, path: str) -> bool:
-    # Starlake treats a file that is exactly "transform:" as empty. Starlake: YamlSerde.deserializeYamlTransform.
-    try:
-        return reading.files.read(path).strip() == "transform:"
-    except UnreadableFile:
-        return False
-
-
 def _read_body(section: Section, context: LoadContext) -> _Body:
     section.warn_about_unknown_keys(find_keys("task"), "a task")
     found: dict[str, Any] = {}
@@ -187,10 +184,10 @@ def _read_body(section: Section, context: LoadContext) -> _Body:
         **dict.fromkeys(("presql", "postsql", "tags", "primaryKey"), section.get_strings),
         **dict.fromkeys(("rls", "acl"), lambda key: read_grants(section, key, find_keys(key))),
         "parseSQL": section.get_boolean,
-        "sink": lambda _: _read_sink(section, context),
+        "sink": lambda _: read_sink(section, context.application, _FAILS),
         "writeStrategy": lambda _: read_write_strategy(section, context.strategies),
         "taskTimeoutMs": lambda _: _read_timeout(section),
-        "connectionRef": lambda key: _check_connection(section, key, section.get_name(key), context),
+        "connectionRef": lambda _: _read_connection(section, context),
         "expectations": lambda _: read_expectations(section),
         "freshness": lambda _: read_freshness(section),
         "attributes": lambda _: _read_attributes(section, context),
@@ -216,16 +213,9 @@ def _read_body(section: Section, context: LoadContext) -> _Body:
     )
 
 
-def _read_sink(section: Section, context: LoadContext) -> Any:
-    sink = read_sink(section)
-    sink_section = section.get_section("sink")
-    if sink is not None and sink_section is not None:
-        _check_connection(sink_section, "connectionRef", sink.connection_ref, context)
-    return sink
-
-
-def _check_connection(section: Section, key: str, name: str | None, context: LoadContext) -> str | None:
-    check_connection(section, key, name, context.application, "running the task fails")
+def _read_connection(section: Section, context: LoadContext) -> str | None:
+    name = section.get_name("connectionRef")
+    check_connection(section, "connectionRef", name, context.application, _FAILS)
     return name
 
 

@@ -146,7 +146,9 @@ class _Query:
         word = words[index]
         while word != "" and word != ")":
             if state == _START:
-                index, state = self._read_start(index, word, common)
+                if word != "(" and word != "SELECT":
+                    self._give_up()
+                index, state = (index + 1, _LIST) if word == "SELECT" else (self._read_operand(index, common), _AFTER)
             elif word in _INTERESTING:
                 index, state = self._read_keyword(index, word, state, common)
             elif word in _BRACKETS:
@@ -162,13 +164,6 @@ class _Query:
             self._give_up()
         self._depth -= 1
         return index
-
-    def _read_start(self, index: int, word: str, common: frozenset[str]) -> tuple[int, int]:
-        if word == "(":
-            return self._read_operand(index, common), _AFTER
-        if word != "SELECT":
-            self._give_up()
-        return index + 1, _LIST
 
     def _read_keyword(self, index: int, word: str, state: int, common: frozenset[str]) -> tuple[int, int]:
         if word == "FROM":
