@@ -91,8 +91,8 @@ def read_template(config: DagConfig) -> Template:
         spelled = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", match["executor"] or match["job"]).lower()
         executor = _EXECUTOR_NAMES.get(spelled, spelled)
     if not kind:
-        folder = config.template.replace("\\", "/").rpartition("/")[0].rpartition("/")[2]
-        kind = "load" if folder == "load" else "transform" if folder == "transform" else None
+        folders: dict[str, Kind] = {"load": "load", "transform": "transform"}
+        kind = folders.get(config.template.replace("\\", "/").rpartition("/")[0].rpartition("/")[2])
     literals, computed = _read_literals(config.template_text)
     cron = _CRON.search(config.template_text)
     cron_line = config.template_text.count("\n", 0, cron.start()) + 1 if cron else 0
@@ -105,8 +105,7 @@ def find_dagster_template(kind: Kind, executor: str) -> str | None:
 
 
 def _parse_name(template: str) -> Template:
-    match = _NAME.search(template)
-    if match:
+    if match := _NAME.search(template):
         executor = match["executor"].lower()
         return Template(match["orchestrator"].lower(), _parse_kind(match["what"]), _EXECUTOR_NAMES.get(executor, executor))
     match = _ANY_ORCHESTRATOR.search(template)

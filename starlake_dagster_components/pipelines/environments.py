@@ -7,7 +7,7 @@ from dataclasses import replace
 from ..errors import Problem
 from ..project.model import DagConfig, Project, Table, Task
 from ..project.reader import StartedProject, read_remaining_files, start_reading
-from .dag_refs import find_dag_ref
+from .dag_refs import N, find_dag_ref
 from .dag_variables import DagRenderer
 from .pipeline import NOT_VARIABLES, Environment
 
@@ -61,16 +61,13 @@ def apply_environments(project: Project, environments: Mapping[str, Environment]
     nodes: list[Table | Task] = [*project.tables, *project.tasks]
     configs = {node.origin.file: find_dag_ref(project, node)[0] or "" for node in nodes}
 
-    def find_table(table: Table) -> Table:
-        return tables.get((find_dag_ref(project, table)[0] or "", table.full_name), table)
-
-    def find_task(task: Task) -> Task:
-        return tasks.get((find_dag_ref(project, task)[0] or "", task.full_name), task)
+    def choose(node: N, found: Mapping[tuple[str, str], N]) -> N:
+        return found.get((find_dag_ref(project, node)[0] or "", node.full_name), node)
 
     return replace(
         project,
-        domains=tuple(replace(domain, tables=tuple(find_table(t) for t in domain.tables)) for domain in project.domains),
-        tasks=tuple(find_task(t) for t in project.tasks),
+        domains=tuple(replace(domain, tables=tuple(choose(t, tables) for t in domain.tables)) for domain in project.domains),
+        tasks=tuple(choose(t, tasks) for t in project.tasks),
         problems=tuple(dict.fromkeys(_choose_problems(project, environments, configs))),
     )
 

@@ -112,18 +112,10 @@ def load_plan(
     The plan is the same with and without a cache. A cached plan is used if each file system lookup (contents, folders, links) has the
     same result as before, and each variable that can have an effect has the same value.
 
-    Args:
-        root: folder that contains ``metadata`` (``SL_ROOT``).
-        profile: name of the active environment; by default the one that ``SL_ENV`` or the project selects.
-        environ: environment variables; by default those of the process.
-        options: additional variables, like ``--options`` of Starlake's commands.
-        orchestrators: orchestrators whose DAG configs become jobs.
-        dependencies: ``auto``, ``sql``, or a path or glob of dependency JSON files, relative to the project.
-        timezone: IANA name of the time zone of schedules whose DAG config does not set one.
-        name_prefix: prefix of all job names.
-        cache: the cache to look in first; None for no cache.
-        find_pinned: takes the name of the project's plans in the cache, and returns the identity of the plan to use regardless of
-            changes, as in the processes of a run. If it is None or returns an empty string, the project is planned as it is now.
+    ``cache`` is looked in first; None for no cache. ``find_pinned`` takes the name of the project's plans in the cache, and returns the
+    identity of the plan to use regardless of changes, as in the processes of a run. If it is None or returns an empty string, the
+    project is planned as it is now. The other arguments are those of :func:`~starlake_dagster_components.project.reader.read_project`
+    and :func:`~starlake_dagster_components.pipelines.plan.plan_project`.
 
     Raises:
         ProjectNotFound: the folder does not exist or does not contain a Starlake project.

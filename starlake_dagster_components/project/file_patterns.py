@@ -62,9 +62,9 @@ def match_patterns(names: Iterable[str], patterns: Sequence[str]) -> dict[str, i
 
     The patterns are Java regular expressions. Names that match none of them are not in the result.
     """
-    compiled = [compile_file_pattern(pattern) for pattern in patterns]
-    found = {name: next((index for index, pattern in enumerate(compiled) if pattern.fullmatch(name)), None) for name in names}
-    return {name: index for name, index in found.items() if index is not None}
+    compiled = list(enumerate(map(compile_file_pattern, patterns)))
+    found = ((name, next((index for index, pattern in compiled if pattern.fullmatch(name)), None)) for name in names)
+    return {name: index for name, index in found if index is not None}
 
 
 def _translate_pattern(regex: str) -> str:
@@ -141,10 +141,8 @@ def _translate_escape(regex: str, index: int, in_class: bool) -> tuple[str, int]
         name = (match.group(1) or match.group(2)) if match else ""
         members = {"L": "a-zA-Z", "Alphabetic": "a-zA-Z", "Lu": "A-Z", "Ll": "a-z", "N": "0-9", "Nd": "0-9"}.get(name) or _CLASSES.get(name)
         if match is None or members is None or (in_class and following == "P"):
-            raise ValueError(
-                f"'{regex}' uses the character class {match.group() if match else following} at position {index + 1}, "
-                "which is not supported"
-            )
+            written = match.group() if match else following
+            raise ValueError(f"'{regex}' uses the character class {written} at position {index + 1}, which is not supported")
         return (members if in_class else f"[{'^' if following == 'P' else ''}{members}]"), match.end()
     if following in _LETTERS:
         text = _LETTERS[following]

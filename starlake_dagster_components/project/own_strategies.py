@@ -28,11 +28,10 @@ class OwnStrategies:
         """Report a type that neither Starlake nor a template of the project defines, and name the file that could define it."""
         upper = name.strip().upper()
         known = STRATEGIES.union(self.types)
-        if upper in known:
-            return
-        hint = suggest_name(upper, known) or f" (known: {', '.join(sorted(known))})"
-        file = os.path.join(self.folder, upper.lower() + _ENDING)
-        section.report_error(key, f"unknown writeStrategy type '{name}'{hint}; the project has no template {file}")
+        if upper not in known:
+            hint = suggest_name(upper, known) or f" (known: {', '.join(sorted(known))})"
+            file = os.path.join(self.folder, upper.lower() + _ENDING)
+            section.report_error(key, f"unknown writeStrategy type '{name}'{hint}; the project has no template {file}")
 
 
 def read_own_strategies(files: ProjectFiles, folder: str, application: Application) -> OwnStrategies:

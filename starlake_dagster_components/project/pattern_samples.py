@@ -106,21 +106,16 @@ class _Reader:
             raise _UnsupportedSyntax
         if body.startswith("^"):
             return [next(char for char in "0aA_-.9zZ" if not re.match(f"[{body[1:]}]", char))], end + 1
-        first = body[0]
-        if first == "\\":
-            first = _ESCAPED.get(body[1], body[1])
-        return [first], end + 1
+        return [_ESCAPED.get(body[1], body[1]) if body[0] == "\\" else body[0]], end + 1
 
     def _read_count(self, index: int) -> tuple[list[int], int]:
         char = self._pattern[index : index + 1]
-        counts = [1]
-        if char and char in "*+?":
-            counts, index = ([0, 1] if char != "+" else [1]), index + 1
-        elif char == "{":
-            match = _COUNT.match(self._pattern, index)
+        if char not in ("*", "+", "?", "{"):
+            return [1], index
+        counts, index = [1] if char == "+" else [0, 1], index + 1
+        if char == "{":
+            match = _COUNT.match(self._pattern, index - 1)
             if match is None or int(match.group(1)) > _MAX_LENGTH:
                 raise _UnsupportedSyntax
             counts, index = [int(match.group(1))], match.end()
-        else:
-            return counts, index
         return counts, index + (self._pattern[index : index + 1] in ("?", "+"))  # lazy or possessive

@@ -1,5 +1,6 @@
 """Find the tables that SQL reads in sqlglot's syntax tree, with regard to the scopes of CTEs, aliases, and targets of DML and DDL."""
 
+import itertools
 import logging
 import re
 from collections.abc import Iterable, Iterator
@@ -97,13 +98,8 @@ def silence_sqlglot() -> Iterator[None]:
 
 
 def _split_tokens(tokens: list[Any]) -> list[list[Any]]:
-    chunks: list[list[Any]] = [[]]
-    for token in tokens:
-        if token.text == ";" and token.token_type.name == "SEMICOLON":
-            chunks.append([])
-        else:
-            chunks[-1].append(token)
-    return [chunk for chunk in chunks if chunk]
+    groups = itertools.groupby(tokens, lambda token: token.text == ";" and token.token_type.name == "SEMICOLON")
+    return [list(chunk) for is_separator, chunk in groups if not is_separator]
 
 
 def _find_classes(expressions: Any, names: Iterable[str]) -> tuple[Any, ...]:
@@ -198,8 +194,7 @@ class _TreeWalk:
         clause = node.args.get("with_") or node.args.get("with")
         if not isinstance(clause, self._exp.With):
             return ctes
-        recursive = bool(clause.args.get("recursive"))
-        if recursive:
+        if clause.args.get("recursive"):
             # A CTE can refer to itself, and in sqlglot and some databases also to later ones.
             ctes = ctes | {item.alias.lower() for item in clause.expressions}
         for item in clause.expressions:
