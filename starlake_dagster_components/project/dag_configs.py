@@ -3,13 +3,11 @@
 import os
 import re
 from collections.abc import Mapping
-from pathlib import Path
 
 from ..errors import Location
 from . import disk
 from .documents import FileKind, Reading, load_section
 from .model import EMPTY, DagConfig, FrozenDict
-from .project_files import UnreadableFile
 from .schema_shapes import find_keys
 from .sql.sections import SqlPart, strip_comments
 from .templating import TemplateError
@@ -57,13 +55,8 @@ def _read_template(reading: Reading, template: str, folder: str) -> str | None:
         return None
     root = str(reading.files.root)
     for path in (os.path.join(root, template), os.path.join(folder, "templates", template)):
-        real = disk.resolve_links(path) if disk.find_kind(path) == "file" else ""
-        if any(real.startswith(os.path.join(disk.resolve_links(allowed), "")) for allowed in (root, folder)):
-            try:
-                return reading.files.read(path)
-            except UnreadableFile as error:
-                reading.problems.append(error.problem)
-                return None
+        if disk.find_kind(path) == "file" and disk.is_below(disk.resolve_links(path), (root, folder)):
+            return reading.read_file(path)
     return None
 
 
@@ -75,14 +68,13 @@ def find_includes(text: str) -> list[str]:
 def _read_includes(reading: Reading, text: str) -> Mapping[str, str]:
     """Return the contents of the project files that a template includes, directly or not, by path. The other files are Starlake's."""
     found: dict[str, str] = {}
-    metadata = disk.resolve_links(reading.metadata)
     paths = find_includes(text)
     for path in paths:
         if len(paths) > _MAX_INCLUDES:
             break
         file = os.path.join(reading.metadata, path)
         try:
-            if Path(disk.resolve_links(file)).is_relative_to(metadata):
+            if disk.is_below(disk.resolve_links(file), [reading.metadata]):
                 found[path] = disk.read_bytes(file).decode("utf-8")
                 paths.extend(p for p in find_includes(found[path]) if p not in paths)
         except (OSError, ValueError):
@@ -98,14 +90,10 @@ def read_macros(reading: Reading, expectations: str, macros: str) -> str:
     texts = []
     for folder in (expectations, macros):
         for name, path in (*reading.files.list_files(folder), *reading.files.walk_files(folder)):
-            if not name.endswith(".j2"):
-                continue
-            try:
-                texts.append(reading.files.read(path))
-            except UnreadableFile as error:
-                reading.add_problem(error.problem.location or Location(reading.files.name(path)), "error", error.problem.message)
-            else:
-                _check_macros(reading, reading.files.name(path), texts[-1])
+            text = reading.read_file(path) if name.endswith(".j2") else None
+            if text is not None:
+                texts.append(text)
+                _check_macros(reading, reading.files.name(path), text)
     return "\n".join(f"\n{text}\n" for text in texts)
 
 

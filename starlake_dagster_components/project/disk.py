@@ -7,7 +7,7 @@ import errno
 import os
 import re
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -167,6 +167,11 @@ def find_kind(path: str | Path) -> Literal["", "file", "folder"]:
 def resolve_links(path: str | Path) -> str:
     """Return a path with all links resolved."""
     return _look_up("real", str(path), os.path.realpath)
+
+
+def is_below(real: str, folders: Iterable[str | Path]) -> bool:
+    """Return whether a path without links is one of the folders, whose links are resolved, or below one of them."""
+    return any(real == found or real.startswith(os.path.join(found, "")) for found in map(resolve_links, folders))
 
 
 def find_files(base: Path, pattern: str) -> list[Path]:

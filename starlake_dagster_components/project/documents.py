@@ -48,6 +48,14 @@ class Reading:
         """Add a problem."""
         self.problems.append(Problem(location, severity, message))
 
+    def read_file(self, path: str) -> str | None:
+        """Return a file's text; None if it cannot be read, which is reported."""
+        try:
+            return self.files.read(path)
+        except UnreadableFile as error:
+            self.problems.append(error.problem)
+            return None
+
     def report_files(self, files: Iterable[tuple[str, str]], suffixes: tuple[str, ...], severity: Severity, message: str) -> None:
         """Add a problem for each of the files, (name, path), whose name has one of the suffixes."""
         for name, path in files:

@@ -77,11 +77,7 @@ class ProjectFiles:
     def _find_target_outside(self, path: str | Path) -> str:
         """Return the target of a link if it is outside the project, else an empty string."""
         target = disk.resolve_links(path)
-        for folder in self._allowed:
-            real = disk.resolve_links(folder)
-            if target == real or target.startswith(os.path.join(real, "")):
-                return ""
-        return target
+        return "" if disk.is_below(target, self._allowed) else target
 
     def _list_entries(self, folder: Path | str) -> list[disk.Entry]:
         """Return the entries of a folder that can be read. Report the others, and a folder that cannot be listed."""

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from ..errors import Location, ProjectNotFound
@@ -82,21 +83,10 @@ def start_reading(
     metadata = Path(folders.metadata)
     files.allow_folders([metadata])
     env_files = read_env_files(files, metadata)
-    now = datetime.now()
-
-    def resolve(application_env: str | None) -> Variables:
-        return resolve_variables(
-            env_files,
-            root=str(folder),
-            environ=environment,
-            profile=profile,
-            application_env=application_env,
-            options=options or {},
-            now=now,
-        )
-
-    first = resolve(None)
-    reading = _build_reading(files, metadata, first, folders)
+    resolve = partial(
+        resolve_variables, env_files, root=str(folder), environ=environment, profile=profile, options=options or {}, now=datetime.now()
+    )
+    reading = _build_reading(files, metadata, resolve(application_env=None), folders)
     reading.problems.extend(env_files.problems)
     application_path, old_path = (os.path.join(folders.metadata, f"application.{suffix}") for suffix in ("sl.yml", "conf"))
     section = read_application_section(reading, application_path)
@@ -109,7 +99,7 @@ def start_reading(
     else:
         folders = Folders(folder, environment, section)
         metadata = Path(folders.metadata)
-        again = _build_reading(files, metadata, resolve(section.get_name("env")), folders)
+        again = _build_reading(files, metadata, resolve(application_env=section.get_name("env")), folders)
         reading = replace(again, problems=reading.problems, reported_unset=reading.reported_unset, sections=reading.sections)
     variables = reading.variables
     owner = f"{folder} {variables.profile or ''}"

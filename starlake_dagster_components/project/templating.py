@@ -165,8 +165,7 @@ class Renderer:
         if self.metadata_folder is None or "\0" in name:
             return None
         path = disk.resolve_links(os.path.join(self.metadata_folder, name))
-        allowed = (folder for folder in (self.root, self.metadata_folder) if folder)
-        if not any(path.startswith(os.path.join(disk.resolve_links(folder), "")) for folder in allowed):
+        if not disk.is_below(path, (folder for folder in (self.root, self.metadata_folder) if folder)):
             return None
         try:
             content = disk.read_bytes(path).decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")

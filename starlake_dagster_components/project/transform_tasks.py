@@ -291,10 +291,8 @@ def _build_task(reading: Reading, folder: _Folder, body: _Body, name: str, domai
     file = reading.files.name(path)
     if path.endswith(".py"):
         task = replace(task, python_file=file, sql_text=None, sql_file=None)
-    try:
-        text = reading.files.read(path)
-    except UnreadableFile as error:
-        reading.problems.append(error.problem)
+    text = reading.read_file(path)
+    if text is None:
         return task
     if path.endswith(".py"):
         return replace(task, python_variables=tuple(sorted(find_interval_variables((text,)))))
