@@ -6,7 +6,7 @@ from dataclasses import replace
 from ..errors import Location, Problem, suggest_name
 from ..project.model import Project, Task
 from .cycles import find_cycles
-from .dependency_json import NamedChild, NamedTask, build_task, read_named_tasks
+from .dependency_json import NamedTask, build_task, read_named_tasks
 from .pipeline import Dependencies, Dependency
 from .table_names import ReferenceIndex
 
@@ -64,7 +64,7 @@ class _JsonDependencies:
                 found.setdefault((dependency.kind, dependency.name), dependency)
         return tuple(found.values())
 
-    def _resolve(self, task: Task, child: NamedChild) -> Sequence[Dependency]:
+    def _resolve(self, task: Task, child: Dependency) -> Sequence[Dependency]:
         index = self._index
         upstream = index.find_task(child.name) if child.kind == "task" else None
         table = index.find_table(child.name)
@@ -72,17 +72,17 @@ class _JsonDependencies:
             upstream = index.find_task(child.name) or next(iter(index.find_writers(child.name)), None)
         if upstream is not None:
             same = upstream.full_name == task.full_name
-            return () if same else (Dependency("task", upstream.full_name, child.location, "json"),)
+            return () if same else (replace(child, kind="task", name=upstream.full_name),)
         if table is not None:
-            return (Dependency("table", table.full_name, child.location, "json", child.name),)
+            return (replace(child, kind="table", name=table.full_name, written=child.name),)
         if child.kind == "task":
             self._warn_stale("task", child.name, child.location, [t.full_name for t in self._project.tasks])
             return ()
         if self._project.domains:
             self._warn_stale("table", child.name, child.location, [t.final_full_name for t in self._project.tables])
-        return (Dependency("external", index.normalize_external_name(child.name), child.location, "json"),)
+        return (replace(child, kind="external", name=index.normalize_external_name(child.name)),)
 
-    def _warn_stale(self, kind: str, name: str, where: Location, known: Sequence[str]) -> None:
+    def _warn_stale(self, kind: str, name: str, where: Location | None, known: Sequence[str]) -> None:
         if name.lower() not in self._reported:
             self._reported.add(name.lower())
             message = f"the dependencies name the {kind} '{name}', which is not in the project{suggest_name(name, known)}"

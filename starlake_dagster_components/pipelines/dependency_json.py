@@ -3,25 +3,17 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, Literal
+from typing import Any
 
 from ..errors import Location, Problem
 from ..project.model import Freshness, Origin, Project, Task, WriteStrategy
 from .json_documents import InvalidJson, Lines, parse_json
+from .pipeline import Dependency, NodeKind
 
 _WRAPPERS = ("dependencies", "task_deps", "context")
 Object = dict[str, Any]
 Locate = Callable[..., Location]
 _EXPECTED = "expected the tree that dag-generate writes (a list of objects with 'data') or the diagram of 'starlake lineage --json --all'"
-
-
-@dataclass(frozen=True, slots=True)
-class NamedChild:
-    """A dependency of a task in JSON."""
-
-    kind: Literal["task", "table"]
-    name: str
-    location: Location
 
 
 @dataclass(slots=True)
@@ -31,13 +23,13 @@ class NamedTask:
     Attributes:
         name: full name.
         location: where it is named first.
-        children: its dependencies, by lowercase name.
+        children: its dependencies, by lowercase name, with their names as in the JSON.
         data: the ``data`` of its node; empty for a diagram.
     """
 
     name: str
     location: Location
-    children: dict[str, NamedChild] = field(default_factory=dict)
+    children: dict[str, Dependency] = field(default_factory=dict)
     data: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -105,8 +97,8 @@ def _read_tree(nodes: list[Object], locate: Locate, tasks: dict[str, NamedTask],
         for child in _iterate_objects(node.get("children")):
             child_name, child_data = _get_name(child)
             if child_name is not None:
-                kind: Literal["task", "table"] = "task" if _is_task(child, child_data) else "table"
-                task.children.setdefault(child_name.lower(), NamedChild(kind, child_name, locate(child_data, "name")))
+                kind: NodeKind = "task" if _is_task(child, child_data) else "table"
+                task.children.setdefault(child_name.lower(), Dependency(kind, child_name, locate(child_data, "name"), "json"))
             waiting.append(child)
 
 
@@ -138,8 +130,8 @@ def _read_diagram(diagram: Object, locate: Locate, tasks: dict[str, NamedTask]) 
             continue
         where = locate(relation, "source")
         task = tasks.setdefault(target.lower(), NamedTask(target, where))
-        kind: Literal["task", "table"] = "task" if types.get(source.lower()) == "task" else "table"
-        task.children.setdefault(source.lower(), NamedChild(kind, source, where))
+        kind: NodeKind = "task" if types.get(source.lower()) == "task" else "table"
+        task.children.setdefault(source.lower(), Dependency(kind, source, where, "json"))
 
 
 def _iterate_objects(value: Any) -> Iterator[Object]:

@@ -158,24 +158,17 @@ def read_freshness(parent: Section) -> Freshness | None:
     if freshness is None:
         return None
     freshness.warn_about_unknown_keys(find_keys("freshness"), "freshness")
-    warn, error = _read_duration(freshness, "warn"), _read_duration(freshness, "error")
+    warn, error = (freshness.parse_name(key, _parse_freshness, f"freshness {key}: ") for key in ("warn", "error"))
     if warn is not None and error is not None and warn > error:
         freshness.report_error("warn", f"freshness warn: {freshness.get_name('warn')} is longer than error, {freshness.get_name('error')}")
         warn = None
     return Freshness(warn=warn, error=error)
 
 
-def _read_duration(section: Section, key: str) -> timedelta | None:
-    text = section.get_name(key)
-    if text is None:
-        return None
-    try:
-        duration = parse_duration(text)
-        if duration < _SHORTEST_FRESHNESS:
-            raise ValueError(f"'{text}' is too short: expected a minute or more")
-    except ValueError as error:
-        section.report_error(key, f"freshness {key}: {error}")
-        return None
+def _parse_freshness(text: str) -> timedelta:
+    duration = parse_duration(text)
+    if duration < _SHORTEST_FRESHNESS:
+        raise ValueError(f"'{text}' is too short: expected a minute or more")
     return duration
 
 

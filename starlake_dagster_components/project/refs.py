@@ -43,24 +43,17 @@ def _read_entries(parent: Section) -> tuple[Reference, ...]:
             continue
         source.warn_about_unknown_keys(find_keys("input_ref"), "the input of an entry of refs")
         target.warn_about_unknown_keys(find_keys("input_ref"), "the output of an entry of refs")
-        table = _read_pattern(source, "table")
+        table = source.parse_name("table", compile_pattern, "table ")
         if table is None:
             source.reject_file("table", "the input of an entry of refs needs a 'table'")
             continue
         output = (target.get_string("database") or "", target.get_string("domain") or "", target.get_string("table") or "")
-        found.append(Reference(_read_pattern(source, "database"), _read_pattern(source, "domain"), table, output))
+        database, domain = (
+            source.parse_name("database", compile_pattern, "database "),
+            source.parse_name("domain", compile_pattern, "domain "),
+        )
+        found.append(Reference(database, domain, table, output))
     return tuple(found)
-
-
-def _read_pattern(section: Section, key: str) -> re.Pattern[str] | None:
-    text = section.get_name(key)
-    if text is None:
-        return None
-    try:
-        return compile_pattern(text)
-    except ValueError as error:
-        section.report_error(key, f"{key} {error}")
-        return None
 
 
 def rewrite_name(references: Sequence[Reference], database: str | None, domain: str, table: str) -> tuple[str | None, str, str]:

@@ -10,6 +10,7 @@ from .model import EMPTY, FrozenDict, Origin
 from .yaml_source import Positions, join_key
 
 C = TypeVar("C", list[Any], dict[str, Any])
+T = TypeVar("T")
 _NEAR_NAMES = 100
 """Keys of a mapping that are compared with a missing one, to find a misspelled key."""
 
@@ -127,6 +128,15 @@ class Section:
         """Return a string; None if it is absent, empty, or blank."""
         value = self.get_string(key)
         return value if value and value.strip() else None
+
+    def parse_name(self, key: str, parse: Callable[[str], T], what: str) -> T | None:
+        """Return a parsed string; None if it is absent, empty, blank, or invalid. ``what`` and the ValueError of ``parse`` are reported."""
+        text = self.get_name(key)
+        try:
+            return None if text is None else parse(text)
+        except ValueError as error:
+            self.report_error(key, f"{what}{error}")
+            return None
 
     def get_boolean(self, key: str) -> bool | None:
         """Return true or false; None if it is absent or null."""
