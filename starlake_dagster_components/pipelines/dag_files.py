@@ -33,15 +33,7 @@ class Planning:
 
 @dataclass(frozen=True, slots=True)
 class DagFile:
-    """A file that dag-generate would write.
-
-    Attributes:
-        config: the DAG config.
-        filename: the rendered file name.
-        comment: the rendered comment.
-        template: the content of the template.
-        reader: the rendered options. ``jobs`` in a custom template overrides them.
-    """
+    """A file that dag-generate would write: its DAG config with rendered values. ``jobs`` in a custom template overrides the options."""
 
     config: DagConfig
     filename: str

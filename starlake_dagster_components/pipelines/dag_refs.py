@@ -24,13 +24,7 @@ _VARIABLE = re.compile(r"\{\{\s*([\w.]+)[^}]*\}\}|\$\{\s*([\w.]+)\s*\}")
 
 @dataclass(frozen=True, slots=True)
 class Member(Generic[N]):
-    """A table or task with its DAG config.
-
-    Attributes:
-        node: the table or task.
-        config: its DAG config.
-        dag_ref: the location of the reference to the config.
-    """
+    """A table or task with its DAG config, and the location of the reference to the config."""
 
     node: N
     config: DagConfig
@@ -38,12 +32,9 @@ class Member(Generic[N]):
 
 
 class DagConfigs:
-    """The DAG configs that a project's tables and tasks refer to. Each is checked once.
+    """The DAG configs that a project's tables and tasks refer to. Each is checked once, and its problems are added to a list.
 
-    Args:
-        project: the project.
-        orchestrators: orchestrators whose DAG configs become jobs.
-        problems: list that problems are added to.
+    Only those for one of the orchestrators become jobs.
     """
 
     def __init__(self, project: Project, orchestrators: Sequence[str], problems: list[Problem]) -> None:

@@ -3,6 +3,8 @@
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 _SLICE = 150
@@ -16,11 +18,7 @@ _PLACEHOLDER = "\0"
 
 
 class InvalidJson(ValueError):
-    """A string that is not JSON.
-
-    Attributes:
-        line: the line of the error, from 1.
-    """
+    """A string that is not JSON; ``line`` is the line of the error, from 1."""
 
     def __init__(self, line: int, message: str) -> None:
         super().__init__(message)
@@ -85,23 +83,19 @@ def _parse_slice(text: str, first_line: int, parsed: list[Any]) -> Any:
         raise InvalidJson(first_line + error.lineno - 1, error.msg) from None
 
 
+@dataclass(frozen=True, eq=False)
 class Lines:
-    """The lines of a document's objects and keys. They are computed on first use.
+    """The lines of the objects and keys of a document, which :func:`parse_json` returned. They are computed on first use."""
 
-    Args:
-        text: the source of the document.
-        document: the result of :func:`parse_json` for it.
-    """
+    text: str
+    document: Any
 
-    def __init__(self, text: str, document: Any) -> None:
-        self._text = text
-        self._document = document
-        self._lines: dict[tuple[int, str | None], int] | None = None
+    @cached_property
+    def _lines(self) -> dict[tuple[int, str | None], int]:
+        return dict(_number_lines(self.text, self.document))
 
     def find(self, value: dict[str, Any], key: str | None = None) -> int:
         """Return the line of an object's key, or of the object itself; 0 if it is unknown."""
-        if self._lines is None:
-            self._lines = dict(_number_lines(self._text, self._document))
         return self._lines.get((id(value), key)) or self._lines.get((id(value), None), 0)
 
 

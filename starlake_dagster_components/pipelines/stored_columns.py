@@ -16,10 +16,6 @@ class StoredColumns:
     The columns of each task are stored with a checksum of its SQL. After an edit, those of the other tasks are shown until all columns
     have been inferred again.
 
-    Args:
-        cache: the cache.
-        plans: name of the project's plans in the cache.
-
     Attributes:
         made_for: the inputs from which the entry that was read or written last was made.
     """

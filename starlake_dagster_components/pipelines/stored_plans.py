@@ -31,13 +31,7 @@ class NotKept(Exception):
 
 @dataclass(frozen=True, slots=True)
 class LastPlan:
-    """The last plan of a project that was kept.
-
-    Attributes:
-        plan: the plan.
-        identity: its name in the cache.
-        kept_at: local time at which it was kept.
-    """
+    """The last plan of a project that was kept, its name in the cache, and the local time at which it was kept."""
 
     plan: Plan
     identity: str
@@ -52,12 +46,7 @@ class StoredPlans:
 
     Variables and ``application.sl.yml`` are not kept, because they may contain secrets. The current ones are used instead.
 
-    Args:
-        cache: the cache.
-        name: name of the last plan's entry, which depends on the project and the settings.
-        started: the project, with its variables and its application.
-        environ: process environment.
-        options: variables that override all others.
+    The entry of the last plan has a name that depends on the project and the settings. The options are variables that override all others.
 
     Attributes:
         columns: the stored columns of the project's tasks.

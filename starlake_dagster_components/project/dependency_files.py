@@ -11,11 +11,8 @@ from .model import FrozenDict
 def read_dependency_files(root: Path, metadata: Path, setting: str, problems: list[Problem]) -> Mapping[str, str]:
     """Return the text of each dependency file that the setting selects, by name. Names of files in the project are relative to it.
 
-    Args:
-        root: the project's folder.
-        metadata: its ``metadata`` folder.
-        setting: ``auto`` (``metadata/dependencies*.json``, if any), ``sql`` (no files), or a path or glob relative to the project.
-        problems: an error is added for each file that cannot be read, and if no file matches a path or glob.
+    The setting is ``auto`` (``metadata/dependencies*.json``, if any), ``sql`` (no files), or a path or glob relative to the project. An
+    error is added to the problems for each file that cannot be read, and if no file matches a path or glob.
     """
     found = {}
     for path in _find_files(root, metadata, setting, problems):

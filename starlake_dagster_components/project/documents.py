@@ -24,13 +24,12 @@ Migrate = Callable[[Migration, dict[str, Any]], None]
 
 @dataclass(slots=True)
 class Reading:
-    """The state that is shared while a project is read.
+    """The state that is shared while a project is read, and the problems found so far.
 
     Attributes:
         metadata: the ``metadata`` folder.
         variables: the project's variables, except those of the areas.
         values: all variables, as YAML files see them.
-        problems: the problems found so far.
         reported_unset: unset variables that were reported already.
         sections: (root key, content) of each file that Starlake checks against its JSON schema.
     """

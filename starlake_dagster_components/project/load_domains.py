@@ -38,14 +38,7 @@ _METADATA_KEYS = {field.name: write_key(field.name) for field in fields(Metadata
 
 @dataclass(frozen=True, slots=True)
 class LoadContext:
-    """The parts of a project that its tables and tasks refer to.
-
-    Attributes:
-        application: the application, which defines the connections.
-        types: attribute types by name.
-        strategies: the project's own write strategies.
-        references: the entries of ``refs.sl.yml``.
-    """
+    """The parts of a project that its tables and tasks refer to: connections, types, write strategies, and ``refs.sl.yml``."""
 
     application: Application
     types: Mapping[str, TypeDefinition]

@@ -12,11 +12,7 @@ _DELETE_THEN_INSERT = "DELETE_THEN_INSERT"
 
 
 class Migration:
-    """The migration of one document.
-
-    Attributes:
-        failures: (dotted key, message) of each part that Starlake cannot migrate.
-    """
+    """The migration of one document; ``failures`` has (dotted key, message) of each part that Starlake cannot migrate."""
 
     def __init__(self, document: YamlDocument) -> None:
         self._lines = document.lines

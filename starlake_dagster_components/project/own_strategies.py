@@ -14,12 +14,7 @@ _ENDING = ".j2"
 
 @dataclass(frozen=True, slots=True)
 class OwnStrategies:
-    """The write strategies that a project's templates define.
-
-    Attributes:
-        types: their names in uppercase, as in ``writeStrategy.type``.
-        folder: the folder of the templates, as messages show it.
-    """
+    """The write strategies that a project's templates define, in uppercase, and the folder of the templates, as messages show it."""
 
     types: frozenset[str]
     folder: str

@@ -26,13 +26,9 @@ from .yaml_source import Positions
 
 @dataclass(frozen=True, slots=True)
 class StartedProject:
-    """A project whose variables and application have been read, but nothing else.
+    """A project whose variables and application have been read, but nothing else, and the state needed to read the rest.
 
-    Attributes:
-        project: the project so far.
-        reading: the state needed to read the rest.
-        folders: the folders of the project's files.
-        section: content of ``application.sl.yml``; None if it is missing or broken.
+    ``section`` is the content of ``application.sl.yml``; None if it is missing or broken.
     """
 
     project: Project

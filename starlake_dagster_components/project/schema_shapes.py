@@ -31,12 +31,7 @@ class Type:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """The keys of a kind of object.
-
-    Attributes:
-        keys: key -> type of its value.
-        required: the required keys.
-    """
+    """The keys of a kind of object with the types of their values, and the required ones."""
 
     keys: Mapping[str, Type]
     required: tuple[str, ...]

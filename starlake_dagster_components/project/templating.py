@@ -45,13 +45,7 @@ class TemplateError(StarlakeError):
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """A rendered text, and the source line of each of its lines.
-
-    Attributes:
-        text: the text.
-        offset: the difference between line numbers in the source and in the text, if it is the same for all lines.
-        lines: the source lines, if the differences vary.
-    """
+    """A rendered text, and the source lines of its lines. If there are none, they differ from those of the text by the offset."""
 
     text: str
     offset: int = 0

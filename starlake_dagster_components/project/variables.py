@@ -24,14 +24,7 @@ UNSET_MARK = re.compile(f"{_UNSET_START}(.*?){_UNSET_END}")
 
 @dataclass(frozen=True, slots=True)
 class Unset:
-    """A variable of an env file whose value refers to a variable that is not set.
-
-    Attributes:
-        name: the variable.
-        value: its value, with the placeholder.
-        missing: the variable that is not set.
-        location: the line of ``name`` in the env file.
-    """
+    """A variable of an env file, and the ``missing`` one to which its value refers with a placeholder."""
 
     name: str
     value: str
@@ -82,13 +75,12 @@ def build_date_variables(now: datetime) -> dict[str, str]:
 
 @dataclass(slots=True)
 class EnvFiles:
-    """The env files of the metadata folder.
+    """The env files of the metadata folder, with the values as written, and their problems.
 
     Attributes:
-        common: values of ``env.sl.yml``, as written.
-        profiles: name -> values of ``env.<name>.sl.yml``, as written.
+        common: values of ``env.sl.yml``.
+        profiles: name -> values of ``env.<name>.sl.yml``.
         places: (name of the profile or "", variable) -> location.
-        problems: problems with the files.
     """
 
     common: dict[str, str] = field(default_factory=dict)
@@ -174,14 +166,8 @@ def resolve_variables(
 ) -> Variables:
     """Return the effective variables, without those of the areas. Starlake: SchemaHandler.loadActiveEnvVars.
 
-    Args:
-        env: the env files.
-        root: the project's folder, for ``SL_ROOT``.
-        environ: process environment.
-        profile: name of the active environment, which overrides all other sources; None to use them.
-        application_env: ``application.env``; None if it is not set or not read yet.
-        options: variables of ``--options``.
-        now: local time, for the date variables.
+    ``root`` is the value of ``SL_ROOT``. ``profile`` is the name of the active environment, which overrides all other sources; None to use
+    them. ``application_env`` is ``application.env``; None if it is not set or not read yet. ``now`` is a local time.
     """
     result = Variables()
     dates = build_date_variables(now)

@@ -16,12 +16,7 @@ class Unparsable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A table that SQL reads.
-
-    Attributes:
-        parts: the parts of its name, unquoted.
-        start: the index of the name's first character in the SQL.
-    """
+    """A table that SQL reads: the parts of its name, unquoted, and the index of the name's first character in the SQL."""
 
     parts: tuple[str, ...]
     start: int

@@ -16,12 +16,7 @@ _JAVA_BLANKS = "".join(map(chr, range(33)))
 
 @dataclass(frozen=True, slots=True)
 class SqlPart:
-    """A part of a task's SQL.
-
-    Attributes:
-        text: the SQL.
-        lines: the source line (from 1) of each line of the text; empty if they are the same.
-    """
+    """A part of a task's SQL, and the source line (from 1) of each of its lines; none if they are the same."""
 
     text: str
     lines: tuple[int, ...] = ()
