@@ -2,38 +2,23 @@
 
 import os
 import stat
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from ..cache import OFF, VARIABLE, open_cache
 from ..definitions.build import load_project_plan
 from ..errors import InvalidSetting
 from ..lineage.inferred import fill_columns
-from ..pipelines.pipeline import Plan
+from ..pipelines.plan_loading import Loaded
 from ..settings import Settings
 
 
-@dataclass(frozen=True, slots=True)
-class Filled:
-    """The result of filling the cache.
-
-    Attributes:
-        entry: the plan's file in the cache; None if it was not stored.
-        size: size of the cached files in bytes.
-        found: whether the plan was already there.
-        reason: why it was not stored.
-    """
-
-    plan: Plan
-    entry: Path | None
-    size: int = 0
-    found: bool = False
-    reason: str = ""
-
-
-def fill_cache(root: str | Path, settings: Settings) -> Filled:
+def fill_cache(root: str | Path, settings: Settings) -> tuple[Loaded, Sequence[Path]]:
     """Cache the plan of a project and the columns of its tasks, readable by every user, and verify that a later load finds them.
+
+    Returns:
+        The loaded plan, and its files in the cache. Without files, the plan was not stored, and its ``reason`` explains why.
 
     Raises:
         InvalidSetting: the cache is off, or its folder is a file.
@@ -46,7 +31,7 @@ def fill_cache(root: str | Path, settings: Settings) -> Filled:
     fill_columns(loaded)
     files = loaded.list_files()
     if not files:
-        return Filled(loaded.plan, None, reason=loaded.reason)
+        return loaded, ()
     if settings.cache or os.environ.get(VARIABLE, "").strip():
         # Only the user's own cache folder stays private.
         _add_rights(files[0].parent, 0o555)
@@ -55,8 +40,8 @@ def fill_cache(root: str | Path, settings: Settings) -> Filled:
     if not loaded.from_cache:
         again = load_project_plan(root, settings, readable=True)
         if not again.from_cache:
-            return Filled(again.plan, None, reason=again.reason)
-    return Filled(loaded.plan, files[0], sum(file.stat().st_size for file in files), loaded.from_cache)
+            return again, ()
+    return loaded, files
 
 
 def _add_rights(path: Path, mode: int) -> None:

@@ -307,16 +307,17 @@ def cache_(project: Path, folder: str | None, **given: str | bool | None) -> Non
     settings = build_settings(given)
     if folder is not None:
         settings = settings.override(cache=folder)
-    filled = fill_cache(project, settings)
-    _, problems = examine_plan(filled.plan, settings)
+    loaded, files = fill_cache(project, settings)
+    _, problems = examine_plan(loaded.plan, settings)
     errors = list_errors(problems)
     print_problems(errors)
-    if filled.entry is None:
-        echo(f"not cached: {filled.reason}", fg="red")
+    if files:
+        size = sum(file.stat().st_size for file in files)
+        shown = f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{size / 1e3:.1f} kB"
+        echo(f"{'already cached' if loaded.from_cache else 'cached'}: {files[0]} ({shown})")
     else:
-        size = f"{filled.size / 1e6:.1f} MB" if filled.size >= 1e6 else f"{filled.size / 1e3:.1f} kB"
-        echo(f"{'already cached' if filled.found else 'cached'}: {filled.entry} ({size})")
-    sys.exit(1 if errors or filled.entry is None else 0)
+        echo(f"not cached: {loaded.reason}", fg="red")
+    sys.exit(1 if errors or not files else 0)
 
 
 @main.command(epilog=_EXIT_CODES.format("it was stopped with Ctrl-C", "it could not start or one of Dagster's services exited"))

@@ -46,7 +46,6 @@ def build_assets(graph: AssetGraph, bodies: Bodies, settings: Settings) -> list[
 def _build_asset(node: StarlakeNode, spec: dg.AssetSpec, name: str, bodies: Bodies, settings: Settings) -> dg.AssetsDefinition:
     checks = {f"check_{i}": check for i, check in enumerate(build_asset_check_specs(node, spec.key, settings))}
     inputs = {f"upstream_{i}": dep.asset_key for i, dep in enumerate(spec.deps)}
-    attributes = find_op_attributes(node, settings)
     backfill_policy = None
     if spec.partitions_def is not None:
         single = spec.metadata.get(BACKFILL, settings.backfill) == "single_run"
@@ -58,9 +57,7 @@ def _build_asset(node: StarlakeNode, spec: dg.AssetSpec, name: str, bodies: Bodi
         ins=dict.fromkeys(inputs, _UPSTREAM),
         outs={"result": _SKIPPABLE if spec.skippable else _RESULT, **dict.fromkeys(checks, _SKIPPABLE)},
         config_schema=RUN_CONFIG,
-        tags=attributes.tags,
-        retry_policy=attributes.retry_policy,
-        pool=attributes.pool,
+        **find_op_attributes(node, settings),
     )
     return dg.AssetsDefinition(
         keys_by_input_name=inputs,
@@ -77,7 +74,6 @@ def _build_batch_asset(batch: Batch, graph: AssetGraph, bodies: Bodies, settings
     members = batch.members
     specs = [graph.specs["table", m.table.full_name] for m in members]
     first = members[0].node
-    attributes = find_op_attributes(first, settings)
     checks = {
         f"check_{i}_of_{m.output}": check for m in members for i, check in enumerate(build_asset_check_specs(m.node, m.key, settings))
     }
@@ -89,9 +85,7 @@ def _build_batch_asset(batch: Batch, graph: AssetGraph, bodies: Bodies, settings
         ins=dict.fromkeys(inputs, _UPSTREAM),
         outs=dict.fromkeys([*(m.output for m in members), *checks], _SKIPPABLE),
         config_schema=RUN_CONFIG,
-        tags=attributes.tags,
-        retry_policy=attributes.retry_policy,
-        pool=attributes.pool,
+        **find_op_attributes(first, settings),
     )
     return dg.AssetsDefinition(
         keys_by_input_name=inputs,

@@ -172,7 +172,7 @@ def _build_definitions(root: str | Path, settings: Settings) -> Built:
     identity = loaded.identity
     recovered = _recover(loaded, problems, settings)
     if recovered:
-        graph, problems, identity = recovered.graph, recovered.problems, recovered.identity
+        graph, problems, identity = recovered
     elif any(p.severity == "error" for p in problems):
         raise InvalidProjectDefinition(str(graph.plan.project.root), problems)
     plan = graph.plan

@@ -103,20 +103,13 @@ def build_graph(plan: Plan, settings: Settings) -> AssetGraph:
         problems += [rejected] if rejected else ()
         problems += find_freshness_problems(node)
         translated[node_id] = hide_in_spec(translated[node_id])
-    partitioned = add_partitions(plan, settings, nodes, translated)
-    translated = {**translated, **partitioned.specs}
-    problems += partitioned.problems
+    partitioned, partitions, found = add_partitions(plan, settings, nodes, translated)
+    translated.update(partitioned)
+    problems += found
     keys = {node_id: spec.key for node_id, spec in translated.items()}
     renamed = {nodes[node_id].key: key for node_id, key in keys.items() if nodes[node_id].key != key}
     specs = {node_id: _follow_renames(spec, renamed) for node_id, spec in translated.items()} if renamed else translated
-    return AssetGraph(
-        plan=plan,
-        nodes=nodes,
-        specs=specs,
-        keys=keys,
-        problems=(*problems, *_find_collisions(nodes, keys)),
-        partitions=partitioned.by_job,
-    )
+    return AssetGraph(plan, nodes, specs, keys, (*problems, *_find_collisions(nodes, keys)), partitions)
 
 
 def _follow_renames(spec: dg.AssetSpec, renamed: Mapping[dg.AssetKey, dg.AssetKey]) -> dg.AssetSpec:
@@ -173,9 +166,8 @@ def _find_pre_loaded_domains(plan: Plan) -> list[tuple[Domain, Pipeline]]:
     return [(domains[name], first[name]) for name in sorted(first)]
 
 
-def _find_collisions(nodes: Mapping[NodeId, StarlakeNode], keys: Mapping[NodeId, dg.AssetKey]) -> tuple[Problem, ...]:
+def _find_collisions(nodes: Mapping[NodeId, StarlakeNode], keys: Mapping[NodeId, dg.AssetKey]) -> Iterator[Problem]:
     seen: dict[dg.AssetKey, NodeId] = {}
-    problems = []
     for node_id, key in keys.items():
         other = seen.setdefault(key, node_id)
         if other == node_id:
@@ -183,11 +175,10 @@ def _find_collisions(nodes: Mapping[NodeId, StarlakeNode], keys: Mapping[NodeId,
         both = " and ".join(f"{kind} {name} ({nodes[kind, name].location or 'read by a task'})" for kind, name in (other, node_id))
         location = nodes[node_id].location
         if node_id[0] == "external":
-            problems.append(Problem(location, "warning", f"treated as one asset, '{key.to_user_string()}': {both}"))
-            continue
-        advice = _advise(nodes[other], nodes[node_id], key)
-        problems.append(Problem(location, "error", f"two nodes have the asset key '{key.to_user_string()}': {both}; {advice}"))
-    return tuple(problems)
+            yield Problem(location, "warning", f"treated as one asset, '{key.to_user_string()}': {both}")
+        else:
+            advice = _advise(nodes[other], nodes[node_id], key)
+            yield Problem(location, "error", f"two nodes have the asset key '{key.to_user_string()}': {both}; {advice}")
 
 
 def _advise(one: StarlakeNode, other: StarlakeNode, key: dg.AssetKey) -> str:

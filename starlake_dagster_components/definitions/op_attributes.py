@@ -1,15 +1,15 @@
 """Pool, retries, and tags of steps, from the settings, the rules of ``op``, and the DAG config."""
 
-from dataclasses import dataclass, field
+from typing import Any
 
 import dagster as dg
 
 from ..pipelines.pipeline import Pipeline
 from ..settings import Settings
-from ..settings.selection import RetryRule, SelectableNode
+from ..settings.selection import RetryRule
 from .names import build_tag_value
 from .nodes import StarlakeNode
-from .selecting import describe_node, describe_pre_load
+from .selecting import describe_node
 
 _VERBS = {"domain": "preload", "table": "load", "task": "transform"}
 
@@ -17,17 +17,8 @@ AIRFLOW_DEFAULT_POOL = "default_pool"
 """The pool that Airflow uses if none is set. In a DAG config, it therefore means no pool."""
 
 
-@dataclass(frozen=True, slots=True)
-class OpAttributes:
-    """The concurrency pool, retry policy, and tags of an op."""
-
-    pool: str | None = None
-    retry_policy: dg.RetryPolicy | None = None
-    tags: dict[str, str] = field(default_factory=dict)
-
-
-def find_op_attributes(node: StarlakeNode, settings: Settings) -> OpAttributes:
-    """Return the attributes of the op of a domain, table, or task.
+def find_op_attributes(node: StarlakeNode, settings: Settings) -> dict[str, Any]:
+    """Return the pool, retry policy, and tags of the op of a domain, table, or task, as arguments of :class:`dagster.OpDefinition`.
 
     Rules of ``op`` are applied in order, so later ones override earlier ones. They override the settings ``pool`` and ``op_tags``, which
     override the options of the DAG config (``default_pool``, ``retries``).
@@ -36,21 +27,14 @@ def find_op_attributes(node: StarlakeNode, settings: Settings) -> OpAttributes:
     pool = settings.pool or (own if own != AIRFLOW_DEFAULT_POOL else "") or None
     retry: RetryRule | None = None
     tags = dict(settings.op_tags)
-    described = _describe(node) if settings.op_rules else None
+    values = describe_node(node.definition, node.pipeline) if settings.op_rules and node.definition else {}
     for rule in settings.op_rules:
-        if described and rule.covers(described):
+        if rule.covers(values):
             pool, retry = rule.pool or pool, rule.retry_policy or retry
             tags |= rule.tags
     tags |= {"starlake/command": _VERBS[node.type], "starlake/domain": build_tag_value(node.domain)}
-    return OpAttributes(pool, _build_retry_policy(node.pipeline, settings) if retry is None else _convert(retry), tags)
-
-
-def _describe(node: StarlakeNode) -> SelectableNode:
-    if node.load_or_task is not None:
-        return describe_node(node.load_or_task, node.pipeline)
-    domain = node.load_domain
-    assert domain is not None
-    return describe_pre_load(domain.name, domain.final_name, domain.tags, node.pipeline)
+    retry_policy = _build_retry_policy(node.pipeline, settings) if retry is None else _convert(retry)
+    return {"pool": pool, "retry_policy": retry_policy, "tags": tags}
 
 
 def _convert(rule: RetryRule) -> dg.RetryPolicy | None:

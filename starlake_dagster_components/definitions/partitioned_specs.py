@@ -1,7 +1,6 @@
 """Add partitions to asset specs, and check those that a translator sets."""
 
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import dagster as dg
 
@@ -18,19 +17,14 @@ BACKFILL = "starlake/backfill"
 """Metadata of a spec that overrides the setting ``backfill`` for a task: ``runs`` or ``single_run``."""
 
 
-@dataclass(frozen=True, slots=True)
-class PartitionedSpecs:
-    """The specs that differ from the translator's, the partitions by job name, and problems with partitions."""
-
-    specs: Mapping[NodeId, dg.AssetSpec]
-    by_job: Mapping[str, Windows]
-    problems: tuple[Problem, ...] = ()
-
-
 def add_partitions(
     plan: Plan, settings: Settings, nodes: Mapping[NodeId, StarlakeNode], specs: Mapping[NodeId, dg.AssetSpec]
-) -> PartitionedSpecs:
-    """Add partitions to the specs of tasks: those of their jobs, or those that the translator sets."""
+) -> tuple[Mapping[NodeId, dg.AssetSpec], Mapping[str, Windows], Sequence[Problem]]:
+    """Add partitions to the specs of tasks: those of their jobs, or those that the translator sets.
+
+    Returns:
+        The specs that differ from the translator's, the partitions by job name, and problems with partitions.
+    """
     chosen: dict[NodeId, Windows] = {}
     problems: list[Problem] = []
     for node_id, node in nodes.items():
@@ -47,7 +41,7 @@ def add_partitions(
             text = f"metadata {BACKFILL} of {node.name}: expected 'runs' or 'single_run', not {policy!r}"
             problems.append(Problem(node.location, "error", text))
     if not chosen:
-        return PartitionedSpecs({}, {}, tuple(problems))
+        return {}, {}, problems
     for pipeline in plan.pipelines:
         problems += _restrict_partitions(plan, pipeline, settings, nodes, chosen)
     found = ((p.name, next((chosen[task] for task in _list_tasks(plan, p) if task in chosen), None)) for p in plan.pipelines)
@@ -58,7 +52,7 @@ def add_partitions(
         for node_id, node in nodes.items()
         if node_id in chosen or (node.task and any(dep.asset_key in keys for dep in specs[node_id].deps))
     }
-    return PartitionedSpecs(finished, by_job, tuple(problems))
+    return finished, by_job, problems
 
 
 def _list_tasks(plan: Plan, pipeline: Pipeline) -> Iterator[NodeId]:

@@ -1,8 +1,9 @@
 """Choose the plan for a project with errors (setting ``on_error``): its last plan without errors, or its plan without the broken files."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from ..errors import Location, Problem, join_names
 from ..pipelines.broken_files import can_leave_out, leave_out_files
@@ -16,14 +17,10 @@ _MAX_NAMES = 5
 Examine = Callable[[Plan, Settings], tuple[AssetGraph, tuple[Problem, ...]]]
 
 
-@dataclass(frozen=True, slots=True)
-class Recovered:
-    """The plan that replaces a plan with errors.
+class Recovered(NamedTuple):
+    """The assets of the plan that replaces a plan with errors, all problems, and the plan's identity in the cache; empty if not cached.
 
-    Attributes:
-        graph: the plan, with its assets.
-        problems: its problems, and the errors of the project as warnings.
-        identity: the plan's identity in the cache; empty if it is not cached.
+    The problems begin with a summary, and the errors of the project are warnings.
     """
 
     graph: AssetGraph

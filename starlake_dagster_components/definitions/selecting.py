@@ -1,29 +1,29 @@
 """Apply the patterns of the settings ``op``, ``select``, and ``exclude`` to a plan."""
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 
 from ..errors import Problem
 from ..pipelines.pipeline import Dependencies, Dependency, Pipeline, Plan
-from ..project.model import FrozenDict, Table, Task
+from ..project.model import Domain, FrozenDict, Table, Task
 from ..settings import Settings
-from ..settings.selection import NodePattern, SelectableNode
+from ..settings.selection import NodePattern, NodeValues
 
 
-def describe_node(node: Table | Task, pipeline: Pipeline | None) -> SelectableNode:
-    """Return the values of a table or task that patterns can match."""
-    if isinstance(node, Table):
-        names, domains, short_names = (node.full_name, node.final_full_name), (node.domain, node.final_domain), (node.name, node.final_name)
+def describe_node(node: Table | Task | Domain, pipeline: Pipeline | None) -> NodeValues:
+    """Return the values of a table, a task, or a domain's pre-load that patterns can match."""
+    short_names: tuple[str, ...] = ()
+    if isinstance(node, Domain):
+        kind, names = "domain", (node.name, node.final_name)
+        domains = names
+    elif isinstance(node, Table):
+        kind, names, domains = "table", (node.full_name, node.final_full_name), (node.domain, node.final_domain)
+        short_names = (node.name, node.final_name)
     else:
-        names, domains, short_names = (node.full_name, node.sink_name), (node.domain, node.domain), (node.name, node.table)
-    kind, dag_ref = "table" if isinstance(node, Table) else "task", pipeline.dag_config.name if pipeline else ""
-    return SelectableNode(kind, frozenset(names), frozenset(domains), frozenset(short_names), frozenset(node.tags), dag_ref)
-
-
-def describe_pre_load(name: str, final_name: str, tags: Iterable[str], pipeline: Pipeline | None) -> SelectableNode:
-    """Return the values of a domain's pre-load that patterns can match."""
-    names = frozenset((name, final_name))
-    return SelectableNode("domain", names, names, names, frozenset(tags), pipeline.dag_config.name if pipeline else "")
+        kind, names, domains, short_names = "task", (node.full_name, node.sink_name), (node.domain, node.domain), (node.name, node.table)
+    dag_refs = (pipeline.dag_config.name,) if pipeline else ()
+    values = {"name": names, "domain": domains, "tag": node.tags, "kind": (kind,), "dagRef": dag_refs, kind: (*names, *short_names)}
+    return {key: [text.lower() for text in texts] for key, texts in values.items()}
 
 
 def select_nodes(plan: Plan, settings: Settings) -> tuple[Plan, tuple[Problem, ...]]:
@@ -36,7 +36,7 @@ def select_nodes(plan: Plan, settings: Settings) -> tuple[Plan, tuple[Problem, .
         return plan, ()
     members: list[Table | Task] = [*plan.project.tables, *plan.project.tasks]
     nodes = {_identify(node): describe_node(node, plan.find_pipeline(node)) for node in members}
-    domains = [describe_pre_load(d.name, d.final_name, d.tags, None) for d in plan.project.domains]
+    domains = [describe_node(domain, None) for domain in plan.project.domains]
     problems = [
         *_find_unmatched("select", settings.select, nodes.values()),
         *_find_unmatched("exclude", settings.exclude, nodes.values()),
@@ -58,7 +58,7 @@ def _identify(node: Table | Task) -> tuple[str, str]:
     return ("table" if isinstance(node, Table) else "task", node.full_name)
 
 
-def _find_unmatched(setting: str, patterns: Sequence[NodePattern], nodes: Collection[SelectableNode]) -> Iterator[Problem]:
+def _find_unmatched(setting: str, patterns: Sequence[NodePattern], nodes: Collection[NodeValues]) -> Iterator[Problem]:
     for pattern in patterns:
         if not any(pattern.selects(node) for node in nodes):
             yield Problem(None, "error", f"{setting}: '{pattern.text}' matches no table and no task of the project")

@@ -15,25 +15,8 @@ Backoff = Literal["linear", "exponential"]
 Jitter = Literal["full", "plus_minus"]
 
 
-@dataclass(frozen=True, slots=True)
-class SelectableNode:
-    """A domain, table, or task with the values that patterns are matched against, ignoring case.
-
-    A node has several names if it is renamed: the name in the project, and the final name in the warehouse.
-
-    Attributes:
-        kind: ``domain`` (its pre-load), ``table``, or ``task``.
-        names: full names (``domain.table``).
-        short_names: names without the domain.
-        dag_ref: name of the DAG config that runs it; empty if none does.
-    """
-
-    kind: str
-    names: frozenset[str]
-    domains: frozenset[str]
-    short_names: frozenset[str]
-    tags: frozenset[str] = frozenset()
-    dag_ref: str = ""
+NodeValues = Mapping[str, Sequence[str]]
+"""Key of a pattern -> values of a domain, table, or task, in lower case. A renamed one has its names in the project and in the warehouse."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,22 +31,12 @@ class NodePattern:
     text: str
     criteria: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
-    def selects(self, node: SelectableNode) -> bool:
+    def selects(self, node: NodeValues) -> bool:
         """Return whether the pattern selects a node."""
-        return all(any(_matches(key, pattern, node) for pattern in patterns) for key, patterns in self.criteria.items())
-
-
-def _matches(key: str, pattern: str, node: SelectableNode) -> bool:
-    values = {
-        "name": node.names,
-        "domain": node.domains,
-        "table": node.short_names | node.names if node.kind == "table" else frozenset(),
-        "task": node.short_names | node.names if node.kind == "task" else frozenset(),
-        "tag": node.tags,
-        "kind": frozenset((node.kind,)),
-        "dagRef": frozenset((node.dag_ref,) if node.dag_ref else ()),
-    }[key]
-    return any(fnmatchcase(value.lower(), pattern.lower()) for value in values)
+        return all(
+            any(fnmatchcase(value, pattern.lower()) for pattern in patterns for value in node.get(key, ()))
+            for key, patterns in self.criteria.items()
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +65,9 @@ class OpRule:
     retry_policy: RetryRule | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
 
-    def covers(self, node: SelectableNode) -> bool:
+    def covers(self, node: NodeValues) -> bool:
         """Return whether the rule applies to a node."""
         return not self.match or any(pattern.selects(node) for pattern in self.match)
-
-
-# ------------------------------------------------------------------------------------------------------------------ values
 
 
 def check_patterns(name: str, value: Any) -> tuple[NodePattern, ...]:

@@ -34,10 +34,7 @@ def read_settings(environ: Mapping[str, str], options: Mapping[str, str] | None 
 
     ``SL_DAGSTER_EXECUTOR`` and ``SL_DAGSTER_STEP_EXECUTOR`` are a type (``duckdb``) or a JSON object (``{"type": "shell", "env": {...}}``).
     Lists are separated by commas. Mappings are ``name=value,name=value`` or a JSON object. Everything else is written as in YAML.
-
-    Args:
-        environ: the environment; only variables that begin with ``SL_DAGSTER_`` are read.
-        options: field name -> value of the command line option, which overrides the environment.
+    ``options`` has the values of command line options by the names of fields. They override the environment.
 
     Raises:
         InvalidSetting: a setting is unknown, or a value is invalid; the message begins with the variable or option.

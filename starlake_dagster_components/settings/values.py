@@ -28,13 +28,9 @@ else:
 
 
 def check_field(model: type[BaseModel], name: str, value: Any, shown: str = "") -> Any:
-    """Check the value of a setting, and return it converted to the field's type.
+    """Check the value of a field of a model, and return it converted to the field's type.
 
-    Args:
-        model: the model that defines the setting.
-        name: name of the field.
-        value: the value that the user wrote.
-        shown: name of the setting in messages; empty = the field's name.
+    ``shown`` is the name of the setting in messages; empty = the field's name.
 
     Raises:
         InvalidSetting: the value is invalid; the message contains the setting, the value, and what was expected.

@@ -9,10 +9,8 @@ import dagster as dg
 def find_interval_before(cron: str, timezone: str | None, moment: datetime) -> tuple[datetime, datetime]:
     """Return the last complete interval of a cron at a time, as ``scheduled_dates_range`` of starlake-orchestration does.
 
-    The time zone is an IANA name; None = UTC. ``moment`` has an offset.
-
-    Returns:
-        Start and end of the interval, in the time zone. The end is the last tick at or before ``moment``, and the start is the tick before.
+    The end of the interval is the last tick at or before ``moment``, which has an offset, and the start is the tick before. Both are in the
+    time zone, an IANA name; None = UTC.
 
     Raises:
         ValueError: there is no such interval.

@@ -23,11 +23,9 @@ def has_file_sensor(pipeline: Pipeline, settings: Settings) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class FileSensors:
-    """The load jobs of a project that have a file sensor.
+    """The load jobs that have a file sensor, with the folders in which their files wait.
 
-    Attributes:
-        folders: the pipeline of each job, and the folders in which its files wait.
-        domains: logical name of a domain -> its folder, with the tables of all these jobs.
+    ``domains`` has the folder of each domain by logical name, with the tables of all these jobs.
     """
 
     folders: tuple[tuple[Pipeline, tuple[WaitingFolder, ...]], ...]

@@ -1,11 +1,11 @@
 """Column metadata of materializations: the lineage of a task's columns, and a table's actual columns. Imported by the first transform."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
 
-from ...lineage.project import Column, ProjectColumns
+from ...lineage.project import ProjectColumns
 from ...lineage.statement import UnsupportedQuery
 from ...project.model import Task
 from ..columns import build_inferred_schema
@@ -15,36 +15,24 @@ from ..graph import AssetGraph
 def build_column_metadata(log: dg.DagsterLogManager, graph: AssetGraph, columns: ProjectColumns, task: Task) -> dict[str, Any]:
     """Return ``dagster/column_lineage`` of a task, and ``dagster/column_schema`` if its YAML does not declare columns.
 
-    ``log`` receives a debug message if the SQL cannot be analyzed.
-
-    Returns:
-        The metadata; empty if the SQL cannot be analyzed.
+    If the SQL cannot be analyzed, there is no metadata, and a debug message.
     """
     try:
         found = columns.get_task_columns(task)
-    except UnsupportedQuery as error:
-        log.debug(f"no column lineage of {task.full_name}: {error}")
-        return {}
     except Exception as error:  # noqa: BLE001 -- lineage is optional, and the command has succeeded
-        log.debug(f"no column lineage of {task.full_name}: {type(error).__name__}: {error}")
+        reason = str(error) if isinstance(error, UnsupportedQuery) else f"{type(error).__name__}: {error}"
+        log.debug(f"no column lineage of {task.full_name}: {reason}")
         return {}
     metadata: dict[str, Any] = {}
-    lineage = _build_lineage(graph, found)
-    if lineage:
-        metadata["dagster/column_lineage"] = dg.TableColumnLineage(deps_by_column=lineage)
-    if not task.attributes:
-        schema = build_inferred_schema((c.name, c.type) for c in found)
-        metadata.update({"dagster/column_schema": schema} if schema else {})
-    return metadata
-
-
-def _build_lineage(graph: AssetGraph, columns: Sequence[Column]) -> Mapping[str, list[dg.TableColumnDep]]:
-    found: dict[str, list[dg.TableColumnDep]] = {}
-    for column in columns:
+    lineage: dict[str, list[dg.TableColumnDep]] = {}
+    for column in found:
         if column.sources is not None:
             keys = ((graph.keys.get((source.kind, source.name)), source.column) for source in column.sources)
-            found[column.name] = [dg.TableColumnDep(key, name) for key, name in keys if key is not None]
-    return found
+            lineage[column.name] = [dg.TableColumnDep(key, name) for key, name in keys if key is not None]
+    if lineage:
+        metadata["dagster/column_lineage"] = dg.TableColumnLineage(deps_by_column=lineage)
+    schema = build_inferred_schema((c.name, c.type) for c in found) if not task.attributes else None
+    return {**metadata, "dagster/column_schema": schema} if schema else metadata
 
 
 def build_actual_columns(context: dg.AssetExecutionContext, key: dg.AssetKey, columns: Mapping[str, str]) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """Evaluate the check ``declared_schema`` (setting ``schema_checks``), which compares a table's actual columns with the declared ones."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import dagster as dg
 
@@ -37,43 +36,26 @@ _ALSO: Mapping[tuple[str, str], str] = {("snowflake", "integer"): "decimal", ("m
 """Dialect and declared family -> the family of types that the database uses instead."""
 
 
-@dataclass(frozen=True, slots=True)
-class Differences:
-    """The differences between a table's actual columns and the declared ones.
+def find_differences(project: Project, node: Table | Task, actual: Mapping[str, str]) -> Mapping[str, str]:
+    """Return the differences between a table's actual columns and those that its YAML declares: kind of difference -> list of columns.
 
-    Attributes:
-        missing: declared columns that the table does not have.
-        extra: columns of the table that are not declared.
-        changed: column -> declared and actual type, if the actual type is of another family, or smaller.
+    ``missing`` are declared columns that the table does not have, ``extra`` are those that are not declared, and the types of ``changed``
+    ones are of another family, or smaller. The case of names does not matter.
     """
-
-    missing: tuple[str, ...]
-    extra: tuple[str, ...]
-    changed: Mapping[str, tuple[str, str]]
-
-    def list_parts(self) -> Mapping[str, str]:
-        """Return a list of the columns for each kind of difference that exists."""
-        changed = [f"{name} (declared {declared}, is {actual})" for name, (declared, actual) in self.changed.items()]
-        parts = {"missing": self.missing, "extra": self.extra, "changed": changed}
-        return {kind: ", ".join(columns) for kind, columns in parts.items() if columns}
-
-
-def find_differences(project: Project, node: Table | Task, actual: Mapping[str, str]) -> Differences:
-    """Return the differences between a table's actual columns and those that its YAML declares. The case of names does not matter."""
     connection = project.find_connection(node)
     declared = {a.final_name.lower(): a for a in node.attributes if not a.ignore and a.name}
     history = {name.lower() for name in ProjectColumns(project).list_history_columns(find_write_strategy(node))}
     by_key = {name.lower(): (name, kind) for name, kind in actual.items()}
-    changed = {
-        name: (describe_type(declared[key]), kind)
-        for key, (name, kind) in by_key.items()
-        if key in declared and _is_changed(project, declared[key], kind, connection)
+    found = {
+        "missing": [a.final_name for key, a in declared.items() if key not in by_key],
+        "extra": [name for key, (name, _) in by_key.items() if key not in declared and key not in history],
+        "changed": [
+            f"{name} (declared {describe_type(declared[key])}, is {kind})"
+            for key, (name, kind) in by_key.items()
+            if key in declared and _is_changed(project, declared[key], kind, connection)
+        ],
     }
-    return Differences(
-        tuple(a.final_name for key, a in declared.items() if key not in by_key),
-        tuple(name for key, (name, _) in by_key.items() if key not in declared and key not in history),
-        changed,
-    )
+    return {kind: ", ".join(columns) for kind, columns in found.items() if columns}
 
 
 def _is_changed(project: Project, attribute: Attribute, kind: str, connection: Connection | None) -> bool:
@@ -124,7 +106,7 @@ def build_schema_check_result(
     """Return the result of the check ``declared_schema``; None if the table's columns are unknown."""
     if not actual:
         return None
-    parts = find_differences(project, node, actual).list_parts()
+    parts = find_differences(project, node, actual)
     return dg.AssetCheckResult(
         check_name=DECLARED_SCHEMA,
         asset_key=key,

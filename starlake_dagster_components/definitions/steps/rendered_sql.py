@@ -18,11 +18,8 @@ LONGEST = 20_000
 def build_rendered_sql(log: dg.DagsterLogManager, project: Project, task: Task, command: Command) -> dict[str, Any]:
     """Return ``starlake/sql``: the statements of a task with the variables and dates of its command, without comments and secrets.
 
-    Starlake's variables for the current time (``sl_date``, ``sl_hour``, ...) have their values at the end of the command. ``log`` receives
-    a debug message if the SQL cannot be rendered.
-
-    Returns:
-        The metadata; empty if the task has no SQL, or the SQL cannot be rendered.
+    Starlake's variables for the current time (``sl_date``, ``sl_hour``, ...) have their values at the end of the command. If the SQL cannot
+    be rendered, or the task has none, there is no metadata.
     """
     if task.python_file:
         return {}

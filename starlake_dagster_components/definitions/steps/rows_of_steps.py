@@ -1,6 +1,6 @@
 """Sample rows and actual columns of the tables that steps write. The code that reads them is imported when it is first needed."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -8,7 +8,7 @@ import dagster as dg
 
 from ...commands import Command
 from ...executors.base import Counters, ExpectationResult
-from ...project.model import Project, Table, Task
+from ...project.model import Table, Task
 from ...settings import Settings
 from ..checks import DECLARED_SCHEMA, has_schema_check
 from ..graph import AssetGraph
@@ -39,25 +39,15 @@ class RowsOfSteps:
 
         return TableRows(self._project, self.columns, self._samples)
 
-    def read_columns(
-        self, context: dg.AssetExecutionContext, project: Project, node: Table | Task, *, warehouses: bool
-    ) -> Mapping[str, str]:
-        """Return the actual columns of a node's table, name -> type; empty if they cannot be read.
-
-        ``warehouses``: whether to query warehouses in addition to DuckDB files.
-        """
-        from .table_rows import read_columns
-
-        return read_columns(context.log, project, node, warehouses=warehouses)
-
     def check_columns(self, context: dg.AssetExecutionContext, node: StarlakeNode, key: dg.AssetKey) -> list[dg.AssetCheckResult]:
         """Return the result of the check ``declared_schema``; empty if it is not selected, or the table cannot be read."""
         described, check = node.load_or_task, dg.AssetCheckKey(key, DECLARED_SCHEMA)
         if described is None or not has_schema_check(node, node.settings) or check not in context.selected_asset_check_keys:
             return []
         from .declared_schema import build_schema_check_result
+        from .table_rows import read_columns
 
-        actual = self.read_columns(context, node.project, described, warehouses=True)
+        actual = read_columns(context.log, node.project, described, warehouses=True)
         found = build_schema_check_result(node.project, described, key, actual)
         return [found] if found else []
 

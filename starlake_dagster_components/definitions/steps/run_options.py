@@ -45,9 +45,7 @@ class Carrier:
 
 
 def parse_sections(label: str, given: object) -> Sections:
-    """Return the sections in a JSON string or mapping.
-
-    ``label`` is the name for messages. An empty string or mapping has no sections.
+    """Return the sections in a JSON string or mapping. ``label`` is its name in messages.
 
     Raises:
         InvalidRunOptions: the value is not an object of objects.
@@ -64,9 +62,7 @@ def parse_sections(label: str, given: object) -> Sections:
 
 
 def read_carrier(materialization: dg.AssetMaterialization, *, latest: bool = True) -> Carrier:
-    """Return a materialization's options from its metadata.
-
-    ``latest``: whether it is the latest materialization of its asset.
+    """Return a materialization's options from its metadata. ``latest``: whether it is the latest one of its asset.
 
     Raises:
         InvalidRunOptions: the metadata is invalid.

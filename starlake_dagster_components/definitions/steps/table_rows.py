@@ -78,12 +78,14 @@ class TableRows:
         if result.success or not result.sql or not result.violations or private is None:
             return None
         connection = self._project.find_connection(node)
-        query = build_violations_query(result.sql, connection.engine if connection else "", private | self._private.declared, VIOLATING)
+        hidden = private | self._private.declared
+        query = build_violations_query(result.sql, connection.engine if connection else "", hidden, VIOLATING)
         if query is None:
             log.debug(f"the rows that violate {result.expect} are not shown: its query is not a plain count of rows")
             return None
-        found = self._read(log, connection, query.sql)
-        return self._format(found, private | self._private.declared | query.private) if found and found.rows else None
+        sql, derived = query
+        found = self._read(log, connection, sql)
+        return self._format(found, hidden | derived) if found and found.rows else None
 
     def _select_table(self, node: Table | Task, connection: Connection | None) -> str:
         names = find_written_table(node)
@@ -156,19 +158,11 @@ def read_columns(log: dg.DagsterLogManager, project: Project, node: Table | Task
         return {}
 
 
-@dataclass(frozen=True, slots=True)
-class ViolationsQuery:
-    """A query for the rows that violate an expectation, and the names, in lower case, of columns that are derived from private ones."""
+def build_violations_query(sql: str, engine: str, private: frozenset[str], limit: int) -> tuple[str, frozenset[str]] | None:
+    """Return a query for at most ``limit`` rows that an expectation counts, and its columns that are derived from private ones.
 
-    sql: str
-    private: frozenset[str]
-
-
-def build_violations_query(sql: str, engine: str, private: frozenset[str], limit: int) -> ViolationsQuery | None:
-    """Return a query for at most ``limit`` rows that an expectation counts; None if the expectation is not a plain count of rows.
-
-    ``sql`` is the query of the expectation, such as ``SELECT count(*) FROM ... WHERE ...``. ``engine`` is that of the connection.
-    ``private`` are the names, in lower case, of private columns.
+    The result is None if the expectation is not a plain count of rows. ``sql`` is its query, such as ``SELECT count(*) FROM ... WHERE
+    ...``. ``engine`` is that of the connection. The names of private columns are in lower case.
     """
     import sqlglot
     from sqlglot import exp
@@ -190,8 +184,7 @@ def build_violations_query(sql: str, engine: str, private: frozenset[str], limit
         if any(column.name.lower() in private for column in alias.this.find_all(exp.Column))
     }
     tree.set("expressions", [exp.Star()])
-    limited = tree.limit(limit)
-    return ViolationsQuery(limited.sql(dialect=dialect), frozenset(derived))
+    return tree.limit(limit).sql(dialect=dialect), frozenset(derived)
 
 
 def format_rows(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:

@@ -161,7 +161,7 @@ def test_rejected_rows_of_a_warehouse_have_their_reason(
 )
 def test_only_counts_of_rows_become_queries_for_rows(sql: str, expected: str | None) -> None:
     query = build_violations_query(sql, "duckdb", frozenset(), 20)
-    assert (query.sql if query else None) == expected
+    assert (query[0] if query else None) == expected
 
 
 def test_values_are_cut_and_escaped() -> None:
