@@ -16,7 +16,7 @@ Jitter = Literal["full", "plus_minus"]
 
 
 NodeValues = Mapping[str, Sequence[str]]
-"""Key of a pattern -> values of a domain, table, or task, in lower case. A renamed one has its names in the project and in the warehouse."""
+"""Key of a pattern -> values of a domain, table, or task, in lower case. A renamed one has two: in the project and the warehouse."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -135,11 +135,12 @@ class Steps:
         """Return metadata with the SQL of a task in a run, its column lineage, and the actual columns if its YAML does not declare them."""
         from .column_lineage import build_actual_columns, build_column_metadata
         from .rendered_sql import build_rendered_sql
-        from .table_rows import read_columns
 
         sql = build_rendered_sql(context.log, run.project, task, command) if self._settings.show_sql else {}
         metadata = {**sql, **build_column_metadata(context.log, self._graph, self._rows.columns, task)}
         if not task.attributes:
+            from .table_rows import read_columns
+
             columns = read_columns(context.log, run.project, task, warehouses=self._settings.warehouse_counts == "tables")
             metadata |= build_actual_columns(context, key, columns)
         return metadata

@@ -27,15 +27,15 @@ ORDERS, LINES, COUNTRY = WATCHED.values()
 DAILY, WEEKLY = "0 0 * * *", "0 0 * * 1"
 
 
-def at(text: str) -> datetime:
+def parse_utc(text: str) -> datetime:
     return datetime.fromisoformat(text).replace(tzinfo=timezone.utc)
 
 
-def made(storage_id: int, logical_time: str = "2026-01-09T10:00") -> Materialization:
-    return Materialization(storage_id, f"run{storage_id}", 1_000_000.0 + storage_id, at(logical_time))
+def build_materialization(storage_id: int, logical_time: str = "2026-01-09T10:00") -> Materialization:
+    return Materialization(storage_id, f"run{storage_id}", 1_000_000.0 + storage_id, parse_utc(logical_time))
 
 
-def decided(
+def decide(
     latest: dict[str, Materialization],
     *,
     consumption: Consumption | None = None,
@@ -49,47 +49,59 @@ def decided(
 
 class TestAll:
     def test_nothing(self) -> None:
-        assert decided({}) == Wait("No materializations observed")
+        assert decide({}) == Wait("No materializations observed")
 
     def test_some(self) -> None:
-        decision = decided({LINES: made(1)})
+        decision = decide({LINES: build_materialization(1)})
         assert decision == Wait("Observed materializations for ['sales_lines'], but not for ['sales_orders', 'ref_country']")
 
     def test_all(self) -> None:
-        latest = {ORDERS: made(1, "2026-01-05"), LINES: made(3, "2026-01-07"), COUNTRY: made(2, "2026-01-06")}
-        decision = decided(latest)
+        latest = {
+            ORDERS: build_materialization(1, "2026-01-05"),
+            LINES: build_materialization(3, "2026-01-07"),
+            COUNTRY: build_materialization(2, "2026-01-06"),
+        }
+        decision = decide(latest)
         assert decision == Start(latest)
         assert isinstance(decision, Start)
-        assert decision.logical_time == at("2026-01-07")
+        assert decision.logical_time == parse_utc("2026-01-07")
 
     def test_consumed_materializations_are_not_new(self) -> None:
-        latest = {ORDERS: made(1), LINES: made(3), COUNTRY: made(2)}
+        latest = {ORDERS: build_materialization(1), LINES: build_materialization(3), COUNTRY: build_materialization(2)}
         consumption = Consumption().record(latest, NOW)
-        assert decided(latest, consumption=consumption) == Wait("No materializations observed")
-        assert decided({**latest, LINES: made(4)}, consumption=consumption) == Wait(
+        assert decide(latest, consumption=consumption) == Wait("No materializations observed")
+        assert decide({**latest, LINES: build_materialization(4)}, consumption=consumption) == Wait(
             "Observed materializations for ['sales_lines'], but not for ['sales_orders', 'ref_country']"
         )
 
     def test_an_asset_that_is_watched_since_now_counts_when_it_was_materialized_before(self) -> None:
-        consumption = Consumption().record({ORDERS: made(1), LINES: made(3)}, NOW)
-        decision = decided({ORDERS: made(4), LINES: made(5), COUNTRY: made(2)}, consumption=consumption)
+        consumption = Consumption().record({ORDERS: build_materialization(1), LINES: build_materialization(3)}, NOW)
+        decision = decide(
+            {ORDERS: build_materialization(4), LINES: build_materialization(5), COUNTRY: build_materialization(2)}, consumption=consumption
+        )
         assert isinstance(decision, Start)
         assert set(decision.consumed) == {ORDERS, LINES, COUNTRY}
 
     def test_reused_ids_are_noticed(self) -> None:
         """SQLite reuses the ids of a deleted run."""
-        consumption = Consumption().record({ORDERS: made(7), LINES: made(8), COUNTRY: made(9)}, NOW)
+        consumption = Consumption().record(
+            {ORDERS: build_materialization(7), LINES: build_materialization(8), COUNTRY: build_materialization(9)}, NOW
+        )
         again = {a: Materialization(7, "other", 1_000_050.0, NOW) for a in (ORDERS, LINES, COUNTRY)}
-        assert isinstance(decided(again, consumption=consumption), Start)
+        assert isinstance(decide(again, consumption=consumption), Start)
 
     def test_an_older_one_seen_later_is_not_new(self) -> None:
         """Two writers may store their materializations of an asset in the wrong order."""
-        consumption = Consumption().record({ORDERS: made(7), LINES: made(8), COUNTRY: made(9)}, NOW)
-        assert decided({ORDERS: made(6)}, consumption=consumption) == Wait("No materializations observed")
+        consumption = Consumption().record(
+            {ORDERS: build_materialization(7), LINES: build_materialization(8), COUNTRY: build_materialization(9)}, NOW
+        )
+        assert decide({ORDERS: build_materialization(6)}, consumption=consumption) == Wait("No materializations observed")
 
     def test_a_long_list_ends_with_a_count(self) -> None:
         watched = {f"d.t{i}": f"d_t{i}" for i in range(300)}
-        decision = decide_run(build_rule(TransformTrigger(), watched), {"d_t0": made(1)}, Consumption(), NOW, find_interval_before)
+        decision = decide_run(
+            build_rule(TransformTrigger(), watched), {"d_t0": build_materialization(1)}, Consumption(), NOW, find_interval_before
+        )
         assert isinstance(decision, Wait)
         assert decision.reason.startswith("Observed materializations for ['d_t0'], but not for ['d_t1', 'd_t2'")
         assert decision.reason.endswith("'d_t100'] and 199 more")
@@ -97,14 +109,14 @@ class TestAll:
 
 class TestAny:
     def test_nothing(self) -> None:
-        assert decided({}, strategy="any") == Wait("No materializations observed")
+        assert decide({}, strategy="any") == Wait("No materializations observed")
 
     def test_one(self) -> None:
-        assert decided({LINES: made(1)}, strategy="any") == Start({LINES: made(1)})
+        assert decide({LINES: build_materialization(1)}, strategy="any") == Start({LINES: build_materialization(1)})
 
     def test_all_new_ones_are_consumed(self) -> None:
-        latest = {LINES: made(1), ORDERS: made(2)}
-        assert decided(latest, strategy=" ANY ") == Start(latest)
+        latest = {LINES: build_materialization(1), ORDERS: build_materialization(2)}
+        assert decide(latest, strategy=" ANY ") == Start(latest)
 
 
 class TestExpression:
@@ -122,24 +134,24 @@ class TestExpression:
         ],
     )
     def test_truth(self, new: tuple[str, ...], starts: bool) -> None:
-        assert isinstance(decided({a: made(1) for a in new}, strategy=self.EXPRESSION), Start) == starts
+        assert isinstance(decide({a: build_materialization(1) for a in new}, strategy=self.EXPRESSION), Start) == starts
 
     @pytest.mark.parametrize("strategy", ["sales.orders & (sales.lines | ref.country)", "SALES.Orders && (sales.lines || ref.country)"])
     def test_starlakes_operators_and_case(self, strategy: str) -> None:
-        assert isinstance(decided({ORDERS: made(1), COUNTRY: made(2)}, strategy=strategy), Start)
-        assert isinstance(decided({ORDERS: made(1)}, strategy=strategy), Wait)
+        assert isinstance(decide({ORDERS: build_materialization(1), COUNTRY: build_materialization(2)}, strategy=strategy), Start)
+        assert isinstance(decide({ORDERS: build_materialization(1)}, strategy=strategy), Wait)
 
     def test_asset_keys_are_names_too(self) -> None:
-        assert isinstance(decided({ORDERS: made(1)}, strategy="sales_orders or sales_lines"), Start)
+        assert isinstance(decide({ORDERS: build_materialization(1)}, strategy="sales_orders or sales_lines"), Start)
 
     def test_names_that_differ_in_case_only_are_two_datasets(self) -> None:
         watched = {"d.Members": "upper", "d.members": "lower"}
         for name, asset in watched.items():
             rule = build_rule(TransformTrigger(strategy=name), watched)
-            assert isinstance(decide_run(rule, {asset: made(1)}, Consumption(), NOW, find_interval_before), Start)
+            assert isinstance(decide_run(rule, {asset: build_materialization(1)}, Consumption(), NOW, find_interval_before), Start)
 
     def test_the_reason_shows_it(self) -> None:
-        assert decided({ORDERS: made(1)}, strategy=self.EXPRESSION) == Wait(
+        assert decide({ORDERS: build_materialization(1)}, strategy=self.EXPRESSION) == Wait(
             "Observed materializations for ['sales_orders'], but not for ['sales_lines', 'ref_country'] "
             "(strategy: sales.orders and (sales.lines or ref.country))"
         )
@@ -149,30 +161,30 @@ class TestExpression:
             build_rule(TransformTrigger(strategy="sales.order or ref.country"), WATCHED)
 
     def test_datasets_outside_of_the_expression_are_consumed_too(self) -> None:
-        latest = {ORDERS: made(1), LINES: made(2)}
-        assert decided(latest, strategy="sales.orders or ref.country") == Start(latest)
+        latest = {ORDERS: build_materialization(1), LINES: build_materialization(2)}
+        assert decide(latest, strategy="sales.orders or ref.country") == Start(latest)
 
 
 class TestMinTimedeltaBetweenRuns:
     OPTIONS = {"strategy": "any", "min_timedelta_between_runs": timedelta(minutes=15)}
 
     def test_the_first_run_does_not_wait(self) -> None:
-        assert isinstance(decided({ORDERS: made(1)}, **self.OPTIONS), Start)
+        assert isinstance(decide({ORDERS: build_materialization(1)}, **self.OPTIONS), Start)
 
     def test_later_ones_do_and_then_consume_everything(self) -> None:
-        consumption = Consumption().record({ORDERS: made(1)}, NOW)
-        waiting = decided({ORDERS: made(2)}, consumption=consumption, now=NOW + timedelta(minutes=5), **self.OPTIONS)
+        consumption = Consumption().record({ORDERS: build_materialization(1)}, NOW)
+        waiting = decide({ORDERS: build_materialization(2)}, consumption=consumption, now=NOW + timedelta(minutes=5), **self.OPTIONS)
         assert waiting == Wait(
             "Observed materializations for ['sales_orders'], but the last run was requested at 2026-01-09T12:00:00+00:00, "
             "so the next one can be requested in 600 s (min_timedelta_between_runs)"
         )
-        latest = {ORDERS: made(3), LINES: made(4)}
-        later = decided(latest, consumption=consumption, now=NOW + timedelta(minutes=15), **self.OPTIONS)
+        latest = {ORDERS: build_materialization(3), LINES: build_materialization(4)}
+        later = decide(latest, consumption=consumption, now=NOW + timedelta(minutes=15), **self.OPTIONS)
         assert later == Start(latest)
 
     def test_without_it_runs_follow_at_once(self) -> None:
-        consumption = Consumption().record({ORDERS: made(1)}, NOW)
-        assert isinstance(decided({ORDERS: made(2)}, consumption=consumption, now=NOW, strategy="any"), Start)
+        consumption = Consumption().record({ORDERS: build_materialization(1)}, NOW)
+        assert isinstance(decide({ORDERS: build_materialization(2)}, consumption=consumption, now=NOW, strategy="any"), Start)
 
 
 class TestDataCycle:
@@ -183,98 +195,128 @@ class TestDataCycle:
 
     def after_monday(self) -> Consumption:
         """A run on Monday the 5th consumed all three."""
-        monday = {ORDERS: made(1, "2026-01-05"), LINES: made(2, "2026-01-05"), COUNTRY: made(3, "2026-01-05")}
+        monday = {
+            ORDERS: build_materialization(1, "2026-01-05"),
+            LINES: build_materialization(2, "2026-01-05"),
+            COUNTRY: build_materialization(3, "2026-01-05"),
+        }
         return Consumption().record(monday, NOW)
 
     def test_a_dataset_that_is_renewed_less_often_counts_until_its_own_schedule_renews_it(self) -> None:
-        latest = {ORDERS: made(4, "2026-01-06"), LINES: made(5, "2026-01-06"), COUNTRY: made(3, "2026-01-05")}
-        assert isinstance(decided(latest, consumption=self.after_monday(), timings=self.TIMINGS), Wait)
-        decision = decided(latest, consumption=self.after_monday(), timings=self.TIMINGS, **self.CYCLE)
+        latest = {
+            ORDERS: build_materialization(4, "2026-01-06"),
+            LINES: build_materialization(5, "2026-01-06"),
+            COUNTRY: build_materialization(3, "2026-01-05"),
+        }
+        assert isinstance(decide(latest, consumption=self.after_monday(), timings=self.TIMINGS), Wait)
+        decision = decide(latest, consumption=self.after_monday(), timings=self.TIMINGS, **self.CYCLE)
         assert isinstance(decision, Start)
         assert set(decision.consumed) == {ORDERS, LINES}
-        assert decision.logical_time == at("2026-01-06")
+        assert decision.logical_time == parse_utc("2026-01-06")
 
     def test_but_not_for_ever(self) -> None:
-        latest = {ORDERS: made(4, "2026-01-20"), LINES: made(5, "2026-01-20"), COUNTRY: made(3, "2026-01-05")}
-        assert decided(latest, consumption=self.after_monday(), timings=self.TIMINGS, **self.CYCLE) == Wait(
+        latest = {
+            ORDERS: build_materialization(4, "2026-01-20"),
+            LINES: build_materialization(5, "2026-01-20"),
+            COUNTRY: build_materialization(3, "2026-01-05"),
+        }
+        assert decide(latest, consumption=self.after_monday(), timings=self.TIMINGS, **self.CYCLE) == Wait(
             "Observed materializations for ['sales_orders', 'sales_lines'], but not for ['ref_country'] "
             "(data cycle: since 2026-01-19T00:00:00+00:00)"
         )
 
     def test_all_must_be_of_one_cycle(self) -> None:
         options = {**self.CYCLE, "consumption": self.after_monday(), "timings": self.TIMINGS}
-        country = {COUNTRY: made(3, "2026-01-05")}
-        apart = {ORDERS: made(4, "2026-01-06"), LINES: made(5, "2026-01-08"), **country}
-        assert isinstance(decided(apart, **options), Wait)
-        assert isinstance(decided({**apart, ORDERS: made(6, "2026-01-08")}, **options), Start)
+        country = {COUNTRY: build_materialization(3, "2026-01-05")}
+        apart = {ORDERS: build_materialization(4, "2026-01-06"), LINES: build_materialization(5, "2026-01-08"), **country}
+        assert isinstance(decide(apart, **options), Wait)
+        assert isinstance(decide({**apart, ORDERS: build_materialization(6, "2026-01-08")}, **options), Start)
 
     def test_the_cycle_before_counts_while_the_next_one_is_not_complete(self) -> None:
         options = {**self.CYCLE, "consumption": self.after_monday()}
-        unscheduled = {ORDERS: made(4, "2026-01-07T09:00"), LINES: made(5, "2026-01-08T10:30"), COUNTRY: made(6, "2026-01-08T10:00")}
-        assert isinstance(decided(unscheduled, **options), Start)
-        assert isinstance(decided({**unscheduled, ORDERS: made(4, "2026-01-06T23:00")}, **options), Wait)
+        unscheduled = {
+            ORDERS: build_materialization(4, "2026-01-07T09:00"),
+            LINES: build_materialization(5, "2026-01-08T10:30"),
+            COUNTRY: build_materialization(6, "2026-01-08T10:00"),
+        }
+        assert isinstance(decide(unscheduled, **options), Start)
+        assert isinstance(decide({**unscheduled, ORDERS: build_materialization(4, "2026-01-06T23:00")}, **options), Wait)
 
     def test_any(self) -> None:
         """One dataset is new, and all others have been materialized in the cycle, whether consumed or not."""
-        consumption = self.after_monday().record({ORDERS: made(4, "2026-01-06"), LINES: made(5, "2026-01-06")}, NOW)
+        consumption = self.after_monday().record(
+            {ORDERS: build_materialization(4, "2026-01-06"), LINES: build_materialization(5, "2026-01-06")}, NOW
+        )
         options = {**self.CYCLE, "strategy": "any", "consumption": consumption, "timings": self.TIMINGS}
-        latest = {ORDERS: made(7, "2026-01-06"), LINES: made(5, "2026-01-06"), COUNTRY: made(3, "2026-01-05")}
-        assert decided(latest, **options) == Start({ORDERS: made(7, "2026-01-06")})
-        assert isinstance(decided({**latest, ORDERS: made(8, "2026-01-08")}, **options), Wait)
+        latest = {
+            ORDERS: build_materialization(7, "2026-01-06"),
+            LINES: build_materialization(5, "2026-01-06"),
+            COUNTRY: build_materialization(3, "2026-01-05"),
+        }
+        assert decide(latest, **options) == Start({ORDERS: build_materialization(7, "2026-01-06")})
+        assert isinstance(decide({**latest, ORDERS: build_materialization(8, "2026-01-08")}, **options), Wait)
 
     def test_expression(self) -> None:
         options = {**self.CYCLE, "strategy": "sales.orders and ref.country", "timings": self.TIMINGS}
-        latest = {ORDERS: made(4, "2026-01-06"), COUNTRY: made(3, "2026-01-05")}
-        assert isinstance(decided(latest, consumption=self.after_monday(), **options), Start)
+        latest = {ORDERS: build_materialization(4, "2026-01-06"), COUNTRY: build_materialization(3, "2026-01-05")}
+        assert isinstance(decide(latest, consumption=self.after_monday(), **options), Start)
 
     def test_optional(self) -> None:
         """A dataset whose period is longer than the cycle is not waited for."""
-        latest = {ORDERS: made(4, "2026-01-06"), LINES: made(5, "2026-01-06")}
-        assert isinstance(decided(latest, timings=self.TIMINGS, **self.CYCLE), Wait)
-        assert isinstance(decided(latest, timings=self.TIMINGS, optional_dataset_enabled=True, **self.CYCLE), Start)
-        assert isinstance(decided(latest, timings=self.TIMINGS, optional_dataset_enabled=True, strategy="any", **self.CYCLE), Start)
+        latest = {ORDERS: build_materialization(4, "2026-01-06"), LINES: build_materialization(5, "2026-01-06")}
+        assert isinstance(decide(latest, timings=self.TIMINGS, **self.CYCLE), Wait)
+        assert isinstance(decide(latest, timings=self.TIMINGS, optional_dataset_enabled=True, **self.CYCLE), Start)
+        assert isinstance(decide(latest, timings=self.TIMINGS, optional_dataset_enabled=True, strategy="any", **self.CYCLE), Start)
 
     @pytest.mark.parametrize(("cron", "starts"), [("0 0 */2 * *", True), (DAILY, False)])
     def test_datasets_that_arrive_every_second_day_are_optional(self, cron: str, starts: bool) -> None:
-        latest = {ORDERS: made(4, "2026-01-06"), LINES: made(5, "2026-01-06")}
+        latest = {ORDERS: build_materialization(4, "2026-01-06"), LINES: build_materialization(5, "2026-01-06")}
         timings = {**self.TIMINGS, "ref.country": DatasetTiming(cron)}
-        decision = decided(latest, timings=timings, optional_dataset_enabled=True, **self.CYCLE)
+        decision = decide(latest, timings=timings, optional_dataset_enabled=True, **self.CYCLE)
         assert isinstance(decision, Start) == starts
 
     def test_a_quarter_more_than_the_cycle_is_not_slower(self) -> None:
         """The hours 0, 4, 8 and so on are the cycle. Five hours exceed four by a quarter, six by a half."""
-        latest = {ORDERS: made(4, "2026-01-06T12:00"), LINES: made(5, "2026-01-06T12:00")}
+        latest = {ORDERS: build_materialization(4, "2026-01-06T12:00"), LINES: build_materialization(5, "2026-01-06T12:00")}
         for hours, starts in ((5, False), (6, True)):
             timings = {"ref.country": DatasetTiming(f"0 */{hours} * * *")}
-            decision = decided(latest, timings=timings, optional_dataset_enabled=True, data_cycle_enabled=True, data_cycle="0 */4 * * *")
+            decision = decide(latest, timings=timings, optional_dataset_enabled=True, data_cycle_enabled=True, data_cycle="0 */4 * * *")
             assert isinstance(decision, Start) == starts
 
     @pytest.mark.parametrize("strategy", ["all", "any"])
     def test_the_reason_does_not_name_optional_datasets(self, strategy: str) -> None:
-        decision = decided(
-            {ORDERS: made(4, "2026-01-06")}, timings=self.TIMINGS, optional_dataset_enabled=True, strategy=strategy, **self.CYCLE
+        decision = decide(
+            {ORDERS: build_materialization(4, "2026-01-06")},
+            timings=self.TIMINGS,
+            optional_dataset_enabled=True,
+            strategy=strategy,
+            **self.CYCLE,
         )
         assert isinstance(decision, Wait)
         assert "but not for ['sales_lines'] (data cycle" in decision.reason
 
     def test_optional_by_freshness(self) -> None:
         """Without a schedule, the period of a dataset is its freshness."""
-        latest = {ORDERS: made(4, "2026-01-06"), LINES: made(5, "2026-01-06")}
+        latest = {ORDERS: build_materialization(4, "2026-01-06"), LINES: build_materialization(5, "2026-01-06")}
         for days, starts in ((2, True), (1, False)):
             timings = {**self.TIMINGS, "ref.country": DatasetTiming(freshness=timedelta(days=days))}
-            decision = decided(latest, timings=timings, optional_dataset_enabled=True, **self.CYCLE)
+            decision = decide(latest, timings=timings, optional_dataset_enabled=True, **self.CYCLE)
             assert isinstance(decision, Start) == starts
 
     def test_optional_has_no_effect_without_a_cycle(self) -> None:
-        latest = {ORDERS: made(4, "2026-01-06"), LINES: made(5, "2026-01-06")}
-        assert isinstance(decided(latest, timings=self.TIMINGS, optional_dataset_enabled=True), Wait)
+        latest = {ORDERS: build_materialization(4, "2026-01-06"), LINES: build_materialization(5, "2026-01-06")}
+        assert isinstance(decide(latest, timings=self.TIMINGS, optional_dataset_enabled=True), Wait)
 
     @pytest.mark.parametrize(("strategy", "missing"), [("all", "['sales_orders', 'ref_country']"), ("any", "['ref_country']")])
     def test_missing_materializations_depend_on_the_strategy(self, strategy: str, missing: str) -> None:
         """The orders of the cycle are consumed, which is enough for ``any``."""
-        consumption = Consumption().record({ORDERS: made(4, "2026-01-06")}, NOW)
-        latest = {ORDERS: made(4, "2026-01-06"), LINES: made(5, "2026-01-06"), COUNTRY: made(3, "2025-12-01")}
-        assert decided(latest, consumption=consumption, strategy=strategy, **self.CYCLE) == Wait(
+        consumption = Consumption().record({ORDERS: build_materialization(4, "2026-01-06")}, NOW)
+        latest = {
+            ORDERS: build_materialization(4, "2026-01-06"),
+            LINES: build_materialization(5, "2026-01-06"),
+            COUNTRY: build_materialization(3, "2025-12-01"),
+        }
+        assert decide(latest, consumption=consumption, strategy=strategy, **self.CYCLE) == Wait(
             f"Observed materializations for ['sales_lines', 'ref_country'], but not for {missing} "
             "(data cycle: since 2026-01-05T00:00:00+00:00)"
         )
@@ -282,28 +324,40 @@ class TestDataCycle:
     @pytest.mark.parametrize(("days", "starts"), [(1, False), (6, False), (7, True)])
     def test_only_what_may_miss_a_cycle_may_be_late(self, days: int, starts: bool) -> None:
         timings = {"sales.orders": DatasetTiming(DAILY, freshness=timedelta(days=days))}
-        latest = {ORDERS: made(1, "2026-01-10T12:00"), LINES: made(2, "2026-01-12"), COUNTRY: made(3, "2026-01-12")}
-        decision = decided(latest, timings=timings, data_cycle_enabled=True, data_cycle=WEEKLY)
+        latest = {
+            ORDERS: build_materialization(1, "2026-01-10T12:00"),
+            LINES: build_materialization(2, "2026-01-12"),
+            COUNTRY: build_materialization(3, "2026-01-12"),
+        }
+        decision = decide(latest, timings=timings, data_cycle_enabled=True, data_cycle=WEEKLY)
         assert isinstance(decision, Start) is starts
 
     def test_months_of_different_lengths_are_one_rhythm(self) -> None:
         """A month of 31 days before February does not make the period of a dataset longer than a month."""
         timings = {"ref.country": DatasetTiming("0 0 25 * *")}
-        consumption = Consumption().record({COUNTRY: made(3, "2026-02-10")}, NOW)
-        latest = {ORDERS: made(4, "2026-03-01"), LINES: made(5, "2026-03-01"), COUNTRY: made(3, "2026-02-10")}
+        consumption = Consumption().record({COUNTRY: build_materialization(3, "2026-02-10")}, NOW)
+        latest = {
+            ORDERS: build_materialization(4, "2026-03-01"),
+            LINES: build_materialization(5, "2026-03-01"),
+            COUNTRY: build_materialization(3, "2026-02-10"),
+        }
         options = {"timings": timings, "data_cycle_enabled": True, "data_cycle": "0 0 1 * *"}
-        assert isinstance(decided(latest, consumption=consumption, **options), Wait)
-        assert isinstance(decided({**latest, COUNTRY: made(6, "2026-02-25")}, consumption=consumption, **options), Start)
+        assert isinstance(decide(latest, consumption=consumption, **options), Wait)
+        assert isinstance(decide({**latest, COUNTRY: build_materialization(6, "2026-02-25")}, consumption=consumption, **options), Start)
 
     def test_beyond_the_cycle(self) -> None:
         """A dataset may be late by its freshness."""
         late = {"ref.country": DatasetTiming(WEEKLY, freshness=timedelta(days=3))}
         timings = {**self.TIMINGS, **late}
-        latest = {ORDERS: made(4, "2026-01-20"), LINES: made(5, "2026-01-20"), COUNTRY: made(3, "2026-01-10")}
+        latest = {
+            ORDERS: build_materialization(4, "2026-01-20"),
+            LINES: build_materialization(5, "2026-01-20"),
+            COUNTRY: build_materialization(3, "2026-01-10"),
+        }
         options = {**self.CYCLE, "timings": timings, "consumption": self.after_monday()}
-        assert isinstance(decided(latest, **options), Start)
-        assert isinstance(decided(latest, beyond_data_cycle_enabled=False, **options), Wait)
-        assert isinstance(decided({**latest, COUNTRY: made(3, "2026-01-09")}, **options), Wait)
+        assert isinstance(decide(latest, **options), Start)
+        assert isinstance(decide(latest, beyond_data_cycle_enabled=False, **options), Wait)
+        assert isinstance(decide({**latest, COUNTRY: build_materialization(3, "2026-01-09")}, **options), Wait)
 
     @pytest.mark.parametrize(
         ("options", "freshness", "days"),
@@ -321,18 +375,18 @@ class TestDataCycle:
         latest: dict[str, Materialization] = {}
         for day in range(5, 13):
             for asset in (ORDERS, LINES, *((COUNTRY,) if day in (5, 12) else ())):
-                latest[asset] = made(day * 10, f"2026-01-{day:02}")
-            decision = decided(dict(latest), consumption=consumption, timings=timings, **options)
+                latest[asset] = build_materialization(day * 10, f"2026-01-{day:02}")
+            decision = decide(dict(latest), consumption=consumption, timings=timings, **options)
             if isinstance(decision, Start):
                 runs.append(day)
                 consumption = consumption.record(decision.consumed, NOW)
         assert runs == days
-        of_the_5th = {COUNTRY: made(50, "2026-01-05")}
+        of_the_5th = {COUNTRY: build_materialization(50, "2026-01-05")}
         consumption = Consumption().record(of_the_5th, NOW)
         missing = {
             day: isinstance(
-                decided(
-                    {a: made(day * 10, f"2026-01-{day:02}") for a in (ORDERS, LINES)} | of_the_5th,
+                decide(
+                    {a: build_materialization(day * 10, f"2026-01-{day:02}") for a in (ORDERS, LINES)} | of_the_5th,
                     consumption=consumption,
                     timings=timings,
                     **options,
@@ -345,35 +399,47 @@ class TestDataCycle:
         assert missing == {12: optional or freshness == 3, 19: optional}
 
     def test_the_cycle_follows_from_the_schedules_when_all_have_one(self) -> None:
-        latest = {ORDERS: made(4, "2026-01-06"), LINES: made(5, "2026-01-06"), COUNTRY: made(3, "2026-01-05")}
-        derived = decided(latest, consumption=self.after_monday(), timings=self.TIMINGS, data_cycle_enabled=True)
+        latest = {
+            ORDERS: build_materialization(4, "2026-01-06"),
+            LINES: build_materialization(5, "2026-01-06"),
+            COUNTRY: build_materialization(3, "2026-01-05"),
+        }
+        derived = decide(latest, consumption=self.after_monday(), timings=self.TIMINGS, data_cycle_enabled=True)
         assert isinstance(derived, Start)
         incomplete = {k: v for k, v in self.TIMINGS.items() if k != "sales.lines"}
-        assert isinstance(decided(latest, consumption=self.after_monday(), timings=incomplete, data_cycle_enabled=True), Wait)
+        assert isinstance(decide(latest, consumption=self.after_monday(), timings=incomplete, data_cycle_enabled=True), Wait)
 
     def test_it_needs_to_be_enabled(self) -> None:
-        latest = {ORDERS: made(4, "2026-01-06"), LINES: made(5, "2026-01-06"), COUNTRY: made(3, "2026-01-05")}
-        assert isinstance(decided(latest, consumption=self.after_monday(), timings=self.TIMINGS, data_cycle=DAILY), Wait)
+        latest = {
+            ORDERS: build_materialization(4, "2026-01-06"),
+            LINES: build_materialization(5, "2026-01-06"),
+            COUNTRY: build_materialization(3, "2026-01-05"),
+        }
+        assert isinstance(decide(latest, consumption=self.after_monday(), timings=self.TIMINGS, data_cycle=DAILY), Wait)
 
     def test_a_daily_schedule_in_another_zone_is_not_slower_when_the_clock_changes(self) -> None:
         timings = {**self.TIMINGS, "sales.orders": DatasetTiming(DAILY, "Europe/Paris")}
-        latest = {LINES: made(5, "2026-10-26"), COUNTRY: made(6, "2026-10-26"), ORDERS: made(1, "2026-10-25T22:00")}
-        decision = decided(latest, consumption=Consumption({ORDERS: 1}, 2e9), timings=timings, **self.CYCLE)
+        latest = {
+            LINES: build_materialization(5, "2026-10-26"),
+            COUNTRY: build_materialization(6, "2026-10-26"),
+            ORDERS: build_materialization(1, "2026-10-25T22:00"),
+        }
+        decision = decide(latest, consumption=Consumption({ORDERS: 1}, 2e9), timings=timings, **self.CYCLE)
         assert isinstance(decision, Wait)
 
 
 class TestFilteredDatasets:
     def test_they_are_not_waited_for(self) -> None:
-        latest = {ORDERS: made(1), LINES: made(2)}
-        assert isinstance(decided(latest), Wait)
-        assert decided({**latest, COUNTRY: made(3)}, filtered_datasets=frozenset({"REF.country"})) == Start(latest)
+        latest = {ORDERS: build_materialization(1), LINES: build_materialization(2)}
+        assert isinstance(decide(latest), Wait)
+        assert decide({**latest, COUNTRY: build_materialization(3)}, filtered_datasets=frozenset({"REF.country"})) == Start(latest)
 
     def test_they_may_be_named_as_assets(self) -> None:
-        latest = {ORDERS: made(1), LINES: made(2)}
-        assert decided(latest, filtered_datasets=frozenset({"Ref_Country"})) == Start(latest)
+        latest = {ORDERS: build_materialization(1), LINES: build_materialization(2)}
+        assert decide(latest, filtered_datasets=frozenset({"Ref_Country"})) == Start(latest)
 
     def test_without_anything_left_nothing_starts(self) -> None:
-        assert decided({ORDERS: made(1)}, filtered_datasets=frozenset(WATCHED)) == Wait("No materializations observed")
+        assert decide({ORDERS: build_materialization(1)}, filtered_datasets=frozenset(WATCHED)) == Wait("No materializations observed")
 
 
 class TestProblems:
