@@ -337,7 +337,8 @@ def dev(projects: tuple[Path, ...], port: int | None, host: str, reload: bool, l
     """Serve one or more projects in Dagster's UI. Each project is a code location that is named after its folder.
 
     Runs the web server, the daemon, and a code server for each PROJECT until you press Ctrl-C. When you edit a project's metadata, the
-    graph updates within seconds. If an edit breaks the project, the error is printed and the last good graph stays (setting on_error).
+    graph updates within seconds. If an edit breaks the project, the error is printed, and Dagster keeps the last graph that had no errors
+    (see the on_error setting).
     """
     folders = [choose_project(project) for project in projects] or [choose_project(None)]
     texts = get_given_texts(given)

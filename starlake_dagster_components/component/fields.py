@@ -179,7 +179,7 @@ class OpFields(BaseModel):
     tags: dict[str, Any] | None = Field(default=None, description="Tags of the steps.", examples=[{"team": "data"}])
     name: Any = Field(default=None, description="Not supported: an op has the name of its asset.")
     description: Any = Field(default=None, description="Not supported: an op has the description of its asset.")
-    backfill_policy: Any = Field(default=None, description="Not supported: use the setting backfill.")
+    backfill_policy: Any = Field(default=None, description="Not supported: use the backfill setting.")
 
 
 def _resolve_op(context: dg.ResolutionContext, written: Any) -> Any:

@@ -73,10 +73,10 @@ OPTIONS: Mapping[str, Option] = {
         "transform",
     ),
     "catchup": Option(
-        unsupported="schedules do not run missed ticks; start the job with the tag starlake/scheduled_date for a missed tick"
+        unsupported="schedules do not run missed ticks; for a missed tick, start the job with the starlake/scheduled_date tag"
     ),
     "default_dag_args": Option(unsupported="it is for Airflow only"),
-    "spark_config_name": Option(unsupported="spark settings come from the options spark_executor_*"),
+    "spark_config_name": Option(unsupported="Spark settings come from the spark_executor_* options"),
     "cron_period_frequency": Option("transform", "starlake-orchestration also ignores it"),
     **_build_options("sl_schedule_parameter_name sl_schedule_format", unsupported="asset keys do not contain a schedule"),
     **_build_options(

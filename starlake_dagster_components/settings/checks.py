@@ -17,13 +17,13 @@ from ..errors import InvalidSetting, describe_unknown, suggest_name
 
 @dataclass(frozen=True, slots=True)
 class ExpectationChecks:
-    """The setting ``expectation_checks``.
+    """The ``expectation_checks`` setting.
 
     Attributes:
         enabled: whether expectations become asset checks.
-        blocking: whether a failed check keeps downstream assets from running; ``auto``: if both the expectation and the application fail on
-            error.
-        severity: severity of a failed check; None = error if the expectation fails on error, else warning.
+        blocking: whether a failed check keeps downstream assets from running; ``auto``: if ``failOnError`` is true for the
+            expectation and for the application.
+        severity: severity of a failed check; None = error if the expectation's ``failOnError`` is true, else warning.
     """
 
     enabled: bool = True

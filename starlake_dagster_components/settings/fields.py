@@ -216,14 +216,14 @@ class SharedSettings(BaseModel):
         parse=parse_name_or_json,
         metavar="TYPE|JSON",
         values="`{type: threads \\| multiprocess \\| in_process, config: ...}`",
-        shown_default="`threads`, as many as the setting `executor` suggests",
+        shown_default="`threads`, as many as the executor suggests",
         more="See [steps.md](steps.md)",
     )
     expectation_checks: AnyChecks = describe_setting(
         True,
         "Whether expectations become asset checks: true, false, or a mapping with any of these keys. enabled: true or false. blocking: "
-        "whether a failed check keeps downstream assets from running (true, false, or auto: if both the expectation and the application "
-        "fail on error). severity: error or warn (default: error if the expectation fails on error).",
+        "whether a failed check keeps downstream assets from running (true, false, or auto: if failOnError is true for the expectation "
+        "and for the application). severity: error or warn (default: error if the expectation's failOnError is true).",
         examples=[True, {"blocking": False, "severity": "warn"}],
         options="run",
         check=check_expectation_checks,
@@ -233,7 +233,7 @@ class SharedSettings(BaseModel):
     )
     rejected_rows: Literal["ignore", "warn", "block"] = describe_setting(
         "warn",
-        "Response to rows that Starlake's Spark loader (the default) rejects. warn: the table's check rejected_rows fails with a "
+        "Response to rows that Starlake's Spark loader (the default) rejects. warn: the table's rejected_rows check fails with a "
         "warning. block: the load fails, and nothing downstream runs. ignore: there is no such check. The log always contains a "
         "warning.",
         examples=["block"],
@@ -242,7 +242,7 @@ class SharedSettings(BaseModel):
     )
     schema_checks: bool = describe_setting(
         False,
-        "Whether tables and tasks with attributes have the check declared_schema. After each load or transform, it warns about columns "
+        "Whether tables and tasks with attributes have a declared_schema check. After each load or transform, it warns about columns "
         "of the actual table that are missing, not declared, or of another type. It requires a DuckDB file or a warehouse that Dagster "
         "can read.",
         examples=[True],

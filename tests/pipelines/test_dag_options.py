@@ -43,7 +43,7 @@ def test_an_option_of_the_other_kind() -> None:
 def test_an_option_that_is_not_supported_says_why() -> None:
     assert transform(catchup="True") == [
         "metadata/dags/transform.sl.yml:5: warning: option 'catchup' is not supported: schedules do not run missed ticks; "
-        "start the job with the tag starlake/scheduled_date for a missed tick"
+        "for a missed tick, start the job with the starlake/scheduled_date tag"
     ]
 
 

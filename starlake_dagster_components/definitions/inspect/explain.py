@@ -58,7 +58,7 @@ def _explain_job(graph: AssetGraph, settings: Settings, pipeline: Pipeline) -> I
     yield f"job {pipeline.name}: {pipeline.kind} pipeline of the DAG config '{config.name}'{_show_key(pipeline)}"
     yield f"  file name {pipeline.filename}: rendered from '{config.filename}'{_show_key(pipeline, 'filename')}"
     template = f"the template '{config.template}'"
-    by = f"the setting executor, which overrides {pipeline.executor} of {template}" if settings.executor else template
+    by = f"the executor setting, which overrides {pipeline.executor} of {template}" if settings.executor else template
     yield f"  executor {get_executor_name(settings, pipeline)}: from {by}{_show_key(pipeline, 'template')}"
     yield from _explain_environment(graph, pipeline)
     if pipeline.run_dependencies_first:

@@ -21,9 +21,9 @@ def test_the_executor_is_that_of_the_template_or_of_the_setting(shop: ProjectFol
     where = "[metadata/dags/loads.sl.yml:4]"
     assert f"  executor shell: from {template}  {where}" in list_lines(shop, "shop_tables")
     found = list_lines(shop, "shop_tables", Settings(executor=DuckDBExecutor()))
-    assert f"  executor duckdb: from the setting executor, which overrides shell of {template}  {where}" in found
+    assert f"  executor duckdb: from the executor setting, which overrides shell of {template}  {where}" in found
     assert any(
-        line.startswith("  executor recording: from the setting")
+        line.startswith("  executor recording: from the executor setting")
         for line in list_lines(shop, "shop_tables", Settings(executor=RecordingExecutor()))
     )
 
