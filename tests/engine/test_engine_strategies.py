@@ -176,6 +176,31 @@ def test_tables_are_what_the_rows_one_after_the_other_make(lent: Any, name: str)
     check()
 
 
+ROWS = [[(1, "x", 1, "p"), (1, "x", 2, "q"), (2, None, 1, "p")], [(1, "x", 2, "p"), (1, "x", 1, "p"), (3, "y", None, None)]]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_table_that_is_emptied_first_has_only_the_rows_of_the_batch(lent: Any, name: str) -> None:
+    strategy, model = CASES[name]
+    first, second = number_rows(ROWS)
+    run(lent, strategy, [first])
+    database = Database(None, "memory", lent, None)
+    with database.begin_transaction():
+        assert write_batch(Target(database, "s", "t"), strategy, select_of(second), NAMES, truncate=True) == len(second)
+    assert database.fetch_rows("SELECT n FROM memory.s.t ORDER BY n") == sorted((row.n,) for row in model([], second))
+
+
+@pytest.mark.parametrize("strategy", [*(strategy for strategy, _ in CASES.values()), Strategy("SCD2", key=KEY, timestamp="ts")])
+def test_no_temporary_table_is_left(lent: Any, strategy: Strategy) -> None:
+    run(lent, strategy, number_rows(ROWS))
+    assert lent.connection.execute("SELECT table_name FROM duckdb_tables() WHERE temporary").fetchall() == []
+
+
+@pytest.mark.parametrize(("kind", "whole"), [("APPEND", False), ("OVERWRITE", False), ("UPSERT_BY_KEY", True), ("SCD2", True)])
+def test_strategies_that_need_the_whole_batch(kind: str, whole: bool) -> None:
+    assert Strategy(kind, key=KEY).needs_whole_batch is whole
+
+
 class Version(NamedTuple):
     """A row of an SCD2 table, with the batches in which it began and ended to be current."""
 

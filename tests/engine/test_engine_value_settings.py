@@ -111,11 +111,11 @@ def test_arrays_of_values_have_no_settings(tmp_path: Path, inside: bool, setting
     assert box.files("ingesting") == ["t/rows"]
 
 
-def test_arrays_have_no_default(tmp_path: Path) -> None:
+def test_arrays_and_structs_have_no_default(tmp_path: Path) -> None:
     box = make(tmp_path)
     array = "{ name: v, type: long, array: true, default: '[7]' }"
-    load_json(box, f"{array}\n{{ name: s, type: struct, attributes: [{array}] }}", {"s": {"v": [1]}}, {"v": [2], "s": {}})
-    assert box.rows("select v, s from t.rows order by id") == [(None, {"v": [1]}), ([2], {"v": None})]
+    load_json(box, f"{array}\n{{ name: s, type: struct, default: x, attributes: [{array}] }}", {"s": {"v": [1]}}, {"v": [2], "s": {}}, {})
+    assert box.rows("select v, s from t.rows order by id") == [(None, {"v": [1]}), ([2], {"v": None}), (None, None)]
 
 
 @pytest.mark.parametrize(
