@@ -124,9 +124,7 @@ def _get_key(table: Table, attribute: Attribute) -> str:
 
 def get_read_type(project: Project, table: Table, typed: TypedAttribute) -> str:
     """Return the type with which a struct is read. Fields have their names in the file, and are text if they have their own rules."""
-    if typed.definition is not None or not get_rule(project, table, typed).nested:
-        return typed.type
-    return _get_read_type(project, table, typed.attribute)
+    return typed.type if typed.definition is not None else _get_read_type(project, table, typed.attribute)
 
 
 def _get_read_type(project: Project, table: Table, attribute: Attribute) -> str:
@@ -142,10 +140,8 @@ def _needs_rule(project: Project, table: Table, attribute: Attribute) -> bool:
         return True
     if attribute.attributes:
         return any(_needs_rule(project, table, child) for child in attribute.attributes)
-    definition = project.types.get(attribute.type)
-    return (
-        attribute.trim in _TRIMS or attribute.default is not None or (definition is not None and patterns.get_form(definition) is not None)
-    )
+    form = patterns.get_form(project.types[attribute.type])
+    return attribute.trim in _TRIMS or attribute.default is not None or form is not None
 
 
 def _build_nested(project: Project, table: Table, attribute: Attribute, expression: str, depth: int = 0) -> str:

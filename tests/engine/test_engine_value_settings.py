@@ -1,5 +1,6 @@
 """Trim, patterns, privacy, defaults, and new names of values, at the top of a table, in structs, and in arrays."""
 
+import datetime
 import json
 from pathlib import Path
 from typing import Any
@@ -93,6 +94,29 @@ def test_structs_in_structs_and_arrays_follow_the_settings_of_their_fields(tmp_p
         ([],),
         (None,),
     ]
+
+
+@pytest.mark.parametrize(
+    ("fields", "value", "kept"),
+    [
+        (f"{X}, {{ name: gone, type: string, ignore: true }}", {"x": 1, "gone": "a"}, {"x": 1}),
+        (f"{X}, {{ name: gone, type: struct, ignore: true, attributes: [{X}] }}", {"x": 1, "gone": {"x": 2}}, {"x": 1}),
+        ("{ name: d, type: struct, attributes: [{ name: v, type: string, trim: BOTH }] }", {"d": {"v": " a "}}, {"d": {"v": "a"}}),
+        ("{ name: v, type: string, privacy: INITIALS }", {"v": "Ann Lee"}, {"v": "A.L."}),
+        (f"{{ name: d, type: struct, rename: e, attributes: [{X}] }}", {"d": {"x": 1}}, {"e": {"x": 1}}),
+        ("{ name: v, type: string, default: Paris }", {"v": None}, {"v": "Paris"}),
+        ("{ name: v, type: string, rename: w }", {"v": "a"}, {"w": "a"}),
+        ("{ name: v, type: euro_day }", {"v": "29/02/2024"}, {"v": datetime.date(2024, 2, 29)}),
+    ],
+)
+def test_one_setting_inside_a_struct_is_enough(tmp_path: Path, fields: str, value: dict[str, Any], kept: dict[str, Any]) -> None:
+    box = make(tmp_path)
+    load_json(box, STRUCT % fields, {"s": value})
+    assert box.rows("select s from t.rows") == [(kept,)]
+
+
+def test_a_blank_text_is_not_a_number_in_a_struct_without_settings(tmp_path: Path) -> None:
+    assert "column 's.x': '' is not of type BIGINT" in load_json(make(tmp_path), STRUCT % X, {"s": {"x": ""}}, check=False)
 
 
 @pytest.mark.parametrize("inside", [False, True])
