@@ -102,13 +102,11 @@ def read_strategy(session: Session, node: Table | Task, chosen: str | None = Non
         expected = find_folder(session) / f"{kind.lower()}.j2"
         reason = f"{describe_unknown('write strategy', kind, TYPES)}, and the project has no template {expected}"
         raise BadSetting(origin.locate(f"{at}.type"), reason)
-    if found.on and found.on.upper() not in ("TARGET", "SOURCE_AND_TARGET"):
-        raise BadSetting(origin.locate(f"{at}.on"), describe_unknown("value of on:", found.on, ("TARGET", "SOURCE_AND_TARGET")))
     strategy = Strategy(
         type=kind,
         key=tuple(key),
         timestamp=found.timestamp,
-        dedupe=(found.on or "").upper() == "SOURCE_AND_TARGET",
+        dedupe=found.on == "SOURCE_AND_TARGET",
         partition=sink.partition if sink else (),
         start=start,
         end=end,

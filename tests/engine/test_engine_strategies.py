@@ -19,7 +19,8 @@ from starlake_dagster_components.engine import strategies
 from starlake_dagster_components.engine.database import Column, Database
 from starlake_dagster_components.engine.ddl import create_table
 from starlake_dagster_components.engine.instances import lend_instance
-from starlake_dagster_components.engine.strategies import Strategy, Target, write_batch
+from starlake_dagster_components.engine.strategies import Strategy, Target, stage_batch, write_batch, write_staged_batch
+from starlake_dagster_components.engine.strategy_templates import TemplateInput
 
 
 class Row(NamedTuple):
@@ -199,6 +200,55 @@ def test_no_temporary_table_is_left(lent: Any, strategy: Strategy) -> None:
 @pytest.mark.parametrize(("kind", "whole"), [("APPEND", False), ("OVERWRITE", False), ("UPSERT_BY_KEY", True), ("SCD2", True)])
 def test_strategies_that_need_the_whole_batch(kind: str, whole: bool) -> None:
     assert Strategy(kind, key=KEY).needs_whole_batch is whole
+
+
+def test_an_emptied_table_of_a_template_is_left_to_the_template(lent: Any) -> None:
+    seen: list[TemplateInput] = []
+
+    class Template:
+        """A template that inserts the rows."""
+
+        def run(self, database: Database, given: TemplateInput) -> None:
+            seen.append(given)
+            database.execute(f"INSERT INTO memory.{given.schema}.{given.table} {given.query}")
+
+    template: Any = Template()
+    first, second = number_rows(ROWS)
+    run(lent, Strategy("APPEND", template=template), [first])
+    database = Database(None, "memory", lent, None)
+    target = Target(database, "s", "t")
+    with database.begin_transaction():
+        assert write_batch(target, Strategy("MINE", template=template), select_of(second), NAMES, truncate=True) == len(second)
+    assert database.fetch_rows("SELECT n FROM memory.s.t ORDER BY n") == [(row.n,) for row in (*first, *second)]
+    assert [(given.columns, given.truncate) for given in seen] == [(tuple(NAMES), False), (tuple(NAMES), True)]
+    assert lent.connection.execute("SELECT table_name FROM duckdb_tables() WHERE temporary").fetchall() == []
+    assert str(target) == "s.t"
+
+
+def test_a_staged_batch_overwrites_the_table(lent: Any) -> None:
+    first, second = number_rows(ROWS)
+    run(lent, Strategy("APPEND"), [first])
+    database = Database(None, "memory", lent, None)
+    target = Target(database, "s", "t")
+    with database.begin_transaction():
+        write_staged_batch(target, Strategy("OVERWRITE"), stage_batch(target, select_of(second), NAMES))
+    assert database.fetch_rows("SELECT n FROM memory.s.t ORDER BY n") == [(row.n,) for row in second]
+
+
+@pytest.mark.parametrize("repeated", [0, 1, 2])
+def test_large_batches_with_few_repeated_keys(lent: Any, monkeypatch: pytest.MonkeyPatch, repeated: int) -> None:
+    monkeypatch.setattr(strategies, "_MANY", 0)
+    batch = number_rows([[(key, None, None, None) for key in (1, 2, 3, *range(1, repeated + 1))]])
+    kept = {row.a: row.n for row in batch[0]}
+    assert [row[4] for row in run(lent, Strategy("UPSERT_BY_KEY", key=("a",)), batch)] == sorted(kept.values())
+
+
+@pytest.mark.parametrize("name", ["UPSERT_BY_KEY", "UPSERT_BY_KEY_AND_TIMESTAMP"])
+def test_large_batches_with_keys_of_several_columns(lent: Any, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setattr(strategies, "_MANY", 0)
+    strategy, model = CASES[name]
+    first, second = number_rows(ROWS)
+    assert [row[4] for row in run(lent, strategy, [first, second])] == sorted(row.n for row in model(model([], first), second))
 
 
 class Version(NamedTuple):

@@ -207,6 +207,9 @@ def test_columns_of_a_strategy_that_do_not_exist_are_named(strategy: Strategy, s
     [
         ("type: APPEND, queryFilter: a > 1", "queryFilter is for BigQuery's partitions; the embedded engine does not support it"),
         ("type: OVERWRITE_BY_PARTITION", "write strategy OVERWRITE_BY_PARTITION needs sink.partition"),
+        ("types: { OVERWRITE_BY_PARTITION: 'true' }", "write strategy OVERWRITE_BY_PARTITION needs sink.partition"),
+        ("types: { UPSERT_BY_KEY: 'true' }", "write strategy UPSERT_BY_KEY needs a key: writeStrategy.key"),
+        ("types: { UPSERT_BY_KEY_AND_TIMESTAMP: 'true' }, key: [id]", "needs a timestamp: writeStrategy.timestamp"),
         ("type: SCD2, key: [id], startTs: since", "startTs and endTs must be given together"),
     ],
 )
@@ -215,6 +218,27 @@ def test_a_strategy_that_cannot_be_run_is_rejected_with_its_line(box: Sandbox, s
     reason = box.load("d", {"x1.csv": "id;a\n1;a\n"}, check=False).reason or ""
     assert said in reason
     assert "x.sl.yml:5" in reason
+
+
+def test_newer_rows_replace_older_ones(box: Sandbox) -> None:
+    strategy = "writeStrategy: { types: { UPSERT_BY_KEY_AND_TIMESTAMP: 'true' }, key: [id], timestamp: a }"
+    box.table("d", "x", FIELDS, f"format: DSV, {strategy}")
+    box.load("d", {"x1.csv": "id;a\n1;b\n2;b\n", "x2.csv": "id;a\n1;a\n2;c\n"})
+    assert box.rows("select * from d.x order by id") == [(1, "b"), (2, "c")]
+
+
+@pytest.mark.parametrize(("on", "kept"), [("TARGET", "b"), ("source_and_target", "a")])
+def test_one_of_several_rows_with_a_key_is_kept(box: Sandbox, on: str, kept: str) -> None:
+    box.table("d", "x", FIELDS, f"format: DSV, writeStrategy: {{ type: UPSERT_BY_KEY, key: [id], on: {on} }}")
+    box.load("d", {"x1.csv": "id;a\n1;a\n1;b\n"})
+    assert box.rows("select * from d.x") == [(1, kept)]
+
+
+def test_the_strategy_of_a_project_has_the_primary_key(box: Sandbox) -> None:
+    box.write({f"{TEMPLATES}/my_merge.j2": MERGE})
+    box.table("d", "x", FIELDS, "format: DSV, writeStrategy: { type: MY_MERGE, on: TARGET }", primaryKey="[id]")
+    box.load("d", {"x1.csv": "id;a\n1;a\n", "x2.csv": "id;a\n1;b\n"})
+    assert box.rows("select * from d.x") == [(1, "b")]
 
 
 def test_a_partition_that_is_not_a_column_is_rejected(box: Sandbox) -> None:

@@ -101,6 +101,7 @@ def test_structs_in_structs_and_arrays_follow_the_settings_of_their_fields(tmp_p
     [
         (f"{X}, {{ name: gone, type: string, ignore: true }}", {"x": 1, "gone": "a"}, {"x": 1}),
         (f"{X}, {{ name: gone, type: struct, ignore: true, attributes: [{X}] }}", {"x": 1, "gone": {"x": 2}}, {"x": 1}),
+        (f"{X}, {{ name: gone, type: long, array: true, ignore: true }}", {"x": 1, "gone": ["a"]}, {"x": 1}),
         ("{ name: d, type: struct, attributes: [{ name: v, type: string, trim: BOTH }] }", {"d": {"v": " a "}}, {"d": {"v": "a"}}),
         ("{ name: v, type: string, privacy: INITIALS }", {"v": "Ann Lee"}, {"v": "A.L."}),
         (f"{{ name: d, type: struct, rename: e, attributes: [{X}] }}", {"d": {"x": 1}}, {"e": {"x": 1}}),
