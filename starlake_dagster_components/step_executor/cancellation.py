@@ -44,13 +44,11 @@ def get_cancellation(context: Any) -> Canceled:
 
 
 def run_cancellable(context: Any, call: Callable[[Canceled], T]) -> T:
-    """Run a long call that ends when the event of :func:`get_cancellation` is set, so that canceling the run ends it under every executor.
+    """Return the result of a long call that ends when the event of :func:`get_cancellation` is set.
 
-    Under this package's executor, it is called directly. Dagster's executors raise interrupts anywhere in the main thread, so there it is
-    called in a separate thread while the main thread waits. It does not have to handle such exceptions.
-
-    Returns:
-        The result of the call.
+    So canceling the run ends the call under every executor. Under this package's executor, it is called directly. Dagster's executors
+    raise interrupts anywhere in the main thread, so there it is called in a separate thread while the main thread waits. It does not have
+    to handle such exceptions.
 
     Raises:
         DagsterExecutionInterruptedError: the run was canceled; Dagster marks the step as interrupted.

@@ -91,11 +91,10 @@ class _Execution:
 
     def execute_steps(self) -> Iterator[dg.DagsterEvent]:
         """Run all steps and yield their events."""
-        began = time.monotonic()
-        yield self._build_engine_event(
-            f"Executing steps in threads of one process (pid: {os.getpid()}), at most {self._options.max_concurrent} at a time",
-            EngineEventData.in_process(os.getpid(), self._plan.step_keys_to_execute),
-        )
+        began, pid = time.monotonic(), os.getpid()
+        data = EngineEventData.in_process(pid, self._plan.step_keys_to_execute)
+        limit = f"at most {self._options.max_concurrent} at a time"
+        yield self._build_engine_event(f"Executing steps in threads of one process (pid: {pid}), {limit}", data)
         with ExitStack() as stack:
             self._instance_limits = stack.enter_context(InstanceConcurrencyContext(self._context.instance, self._context.dagster_run))
             self._active = stack.enter_context(
@@ -124,16 +123,16 @@ class _Execution:
             yield from self._end_capture(captured)
             if self._deadline is not None:
                 raise dg.DagsterExecutionInterruptedError
-        yield self._build_engine_event(
-            f"Finished steps in threads (pid: {os.getpid()}) in {time.monotonic() - began:.1f}s",
-            EngineEventData.in_process(os.getpid(), self._plan.step_keys_to_execute),
-        )
+        yield self._build_engine_event(f"Finished steps in threads (pid: {pid}) in {time.monotonic() - began:.1f}s", data)
 
     def _run_loop(self) -> Iterator[dg.DagsterEvent]:
         look_for_work, looked = True, time.monotonic()
         while self._running or (self._deadline is None and not self._active.is_complete):
             if self._active.check_for_interrupts() and self._deadline is None:
-                yield from self._handle_interrupt()
+                self._active.mark_interrupted()
+                self._cancel()
+                message = "Received a termination signal: canceling the running steps"
+                yield self._build_engine_event(message, EngineEventData.interrupted(list(self._running)))
             if self._deadline is not None:
                 self._interrupt_steps()
                 if self._running and time.monotonic() > self._deadline:
@@ -259,13 +258,6 @@ class _Execution:
         else:
             self._active.handle_event(event)
 
-    def _handle_interrupt(self) -> Iterator[dg.DagsterEvent]:
-        self._active.mark_interrupted()
-        self._cancel()
-        yield self._build_engine_event(
-            "Received a termination signal: canceling the running steps", EngineEventData.interrupted(list(self._running))
-        )
-
     def _cancel(self) -> None:
         if self._deadline is not None:
             return
@@ -279,13 +271,11 @@ class _Execution:
 
     def _abandon(self) -> Iterator[dg.DagsterEvent]:
         """Report steps that did not end in time; their threads end with the process."""
-        keys = sorted(self._running)
-        yield self._build_engine_event(
-            f"{len(keys)} step{'s' if len(keys) != 1 else ''} did not end within {self._options.cancel_grace_seconds:g} s after being "
-            f"canceled and may have left processes running: {', '.join(keys)}",
-            EngineEventData.interrupted(keys),
-        )
-        why = f"the step did not end within {self._options.cancel_grace_seconds:g} s after it was canceled"
+        keys, grace = sorted(self._running), f"{self._options.cancel_grace_seconds:g} s"
+        message = f"{len(keys)} step{'s' if len(keys) != 1 else ''} did not end within {grace} after being canceled"
+        rest = f"and may have left processes running: {', '.join(keys)}"
+        yield self._build_engine_event(f"{message} {rest}", EngineEventData.interrupted(keys))
+        why = f"the step did not end within {grace} after it was canceled"
         for running in list(self._running.values()):
             running.abandoned = True
             if running.started and not running.settled:
@@ -308,10 +298,9 @@ class _Execution:
             return
         error = serializable_error_info_from_exc_info(sys.exc_info())
         self._cancel()
-        yield self._build_engine_event(
-            "Unexpected exception while steps were running; canceling them",
-            EngineEventData(metadata={"steps_interrupted": dg.MetadataValue.text(str(list(self._running)))}, error=error),
-        )
+        interrupted = {"steps_interrupted": dg.MetadataValue.text(str(list(self._running)))}
+        data = EngineEventData(metadata=interrupted, error=error)
+        yield self._build_engine_event("Unexpected exception while steps were running; canceling them", data)
         yield from self._wait_for_end()
 
     def _wait_for_end(self) -> Iterator[dg.DagsterEvent]:
