@@ -101,10 +101,11 @@ def build_application(section: Section | None, environ: Mapping[str, str], metad
     else:
         origin = section.build_origin()
         section.warn_about_unknown_keys(find_keys("application") | {"ack"}, "application")
-    audit = _read_sub_section(section, "audit", find_keys("audit"))
-    expectations = _read_sub_section(section, "expectations", find_keys("expectations"))
-    dag_ref = _read_sub_section(section, "dagRef", find_keys("dag_ref"))
-    _read_sub_section(section, "area", find_keys("area"))
+    empty = Section(section.context, {})
+    audit = section.get_section("audit", "audit") or empty
+    expectations = section.get_section("expectations", "expectations") or empty
+    dag_ref = section.get_section("dagRef", "dag_ref") or empty
+    section.get_section("area", "area")
     sink = audit.get_section("sink")
 
     def find(section: Section | None, key: str, *variables: str) -> str | None:
@@ -137,14 +138,6 @@ def build_application(section: Section | None, environ: Mapping[str, str], metad
     return application
 
 
-def _read_sub_section(section: Section, key: str, known: frozenset[str]) -> Section:
-    found = section.get_section(key)
-    if found is None:
-        return Section(section.context, {}, section.join_key(key))
-    found.warn_about_unknown_keys(known, key)
-    return found
-
-
 def _read_boolean(section: Section, key: str, environ: Mapping[str, str], variable: str, default: bool) -> bool:
     written = section.get_boolean(key)
     if written is not None:
@@ -159,19 +152,13 @@ def _read_connections(section: Section) -> Mapping[str, Connection]:
         return EMPTY
     found = {}
     for name in connections.data:
-        connection = connections.get_section(name)
+        connection = connections.get_section(name, "connection", f"connection '{name}'")
         if connection is None:
             continue
-        connection.warn_about_unknown_keys(find_keys("connection"), f"connection '{name}'")
         kind = connection.get_name("type")
         if kind is None:
             connection.reject_file("type", f"connection '{name}' needs a 'type', such as jdbc, bigquery, or fs")
-        found[name] = Connection(
-            name=name,
-            type=(kind or "").lower(),
-            options=connection.get_mapping("options"),
-            origin=connection.build_origin(),
-        )
+        found[name] = Connection(name, (kind or "").lower(), connection.get_mapping("options"), connection.build_origin())
     return FrozenDict(found)
 
 

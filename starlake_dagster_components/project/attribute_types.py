@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from . import disk
 from .documents import FileKind, Reading, load_list_section
 from .model import FrozenDict, Origin, TypeDefinition
-from .schema_shapes import ENUMERATIONS, find_keys
+from .schema_shapes import ENUMERATIONS
 from .word_sets import split_words
 from .yaml_mappings import Section
 
@@ -52,14 +52,13 @@ def read_types(reading: Reading, folder: str) -> Mapping[str, TypeDefinition]:
     for name in ("default.sl.yml", "types.sl.yml"):
         path = os.path.join(folder, name)
         section = load_list_section(reading, path, _KIND) if disk.find_kind(path) else None
-        for definition in map(_read_definition, section.get_sections("types") if section else ()):
+        for definition in map(_read_definition, section.get_sections("types", "type", "a type") if section else ()):
             if definition is not None:
                 found[definition.name] = definition
     return FrozenDict(found)
 
 
 def _read_definition(item: Section) -> TypeDefinition | None:
-    item.warn_about_unknown_keys(find_keys("type"), "a type")
     if not item.require_keys(("name", "pattern"), "a type"):
         return None
     location = item.find_location()

@@ -11,26 +11,23 @@ from .application import check_connection
 from .durations import parse_duration
 from .model import EMPTY, Application, Attribute, Expectation, Freshness, FrozenDict, Origin, Sink, WriteStrategy
 from .own_strategies import OwnStrategies
-from .schema_shapes import ENUMERATIONS, STRATEGIES_WITH_KEY, find_keys
+from .schema_shapes import ENUMERATIONS, STRATEGIES_WITH_KEY
 from .yaml_mappings import Section, format_scalar, write_key
 
 
 def read_attributes(section: Section, key: str = "attributes") -> tuple[Attribute, ...]:
     """Return the attributes of a table or task, or the fields of a struct. Starlake: TableAttribute."""
-    return tuple([_read_attribute(item) for item in section.get_sections(key)])
+    return tuple([_read_attribute(item) for item in section.get_sections(key, "attribute", "an attribute")])
 
 
 def _read_attribute(item: Section) -> Attribute:
-    data = item.data
-    if not find_keys("attribute").issuperset(data):
-        item.warn_about_unknown_keys(find_keys("attribute"), "an attribute")
     name = item.get_name("name")
     if name is None:
         item.reject_file("name", "an attribute needs a 'name'")
         name = ""
     # Most attributes have only a name and a type, so absent keys are not looked up.
     rest: dict[str, Any] = {}
-    for attribute_key, value in data.items():
+    for attribute_key, value in item.data.items():
         if value is None:
             continue
         if attribute_key in _STRING_KEYS:
@@ -59,10 +56,9 @@ _STRING_KEYS = {write_key(name): name for name in _STRINGS}
 
 
 def _read_position(item: Section) -> tuple[int, int] | None:
-    position = item.get_section("position")
+    position = item.get_section("position", "position", "a position")
     if position is None:
         return None
-    position.warn_about_unknown_keys(find_keys("position"), "a position")
     first, last = position.get_integer("first"), position.get_integer("last")
     if first is None or last is None:
         item.reject_file("position", "a position needs 'first' and 'last'")
@@ -75,10 +71,9 @@ def _read_position(item: Section) -> tuple[int, int] | None:
 
 def read_sink(parent: Section, application: Application, effect: str) -> Sink | None:
     """Return the sink of a table, domain, or task. ``effect`` is the consequence of an unknown connection."""
-    sink = parent.get_section("sink")
+    sink = parent.get_section("sink", "sink")
     if sink is None:
         return None
-    sink.warn_about_unknown_keys(find_keys("sink"), "sink")
     check_connection(sink, "connectionRef", sink.get_name("connectionRef"), application, effect)
     known = ("connectionRef", "format", "partition", "clustering", "materializedView")
     options = {key: value for key, value in sink.data.items() if key not in known and value is not None}
@@ -94,10 +89,9 @@ def read_sink(parent: Section, application: Application, effect: str) -> Sink | 
 
 def read_write_strategy(parent: Section, own: OwnStrategies) -> WriteStrategy | None:
     """Return the ``writeStrategy`` of a table, domain, or task. An unknown type is an error, because rows would be lost."""
-    strategy = parent.get_section("writeStrategy")
+    strategy = parent.get_section("writeStrategy", "write_strategy")
     if strategy is None:
         return None
-    strategy.warn_about_unknown_keys(find_keys("write_strategy"), "writeStrategy")
     types = strategy.get_mapping("types")
     written = strategy.get_name("type")
     for key, name in (*([("type", written)] if written else []), *((f"types.{name}", name) for name in types)):
@@ -154,10 +148,9 @@ _SHORTEST_FRESHNESS = timedelta(minutes=1)
 
 def read_freshness(parent: Section) -> Freshness | None:
     """Return the freshness of a table, domain, or task. A duration that Scala cannot parse is an error."""
-    freshness = parent.get_section("freshness")
+    freshness = parent.get_section("freshness", "freshness")
     if freshness is None:
         return None
-    freshness.warn_about_unknown_keys(find_keys("freshness"), "freshness")
     warn, error = (freshness.parse_name(key, _parse_freshness, f"freshness {key}: ") for key in ("warn", "error"))
     if warn is not None and error is not None and warn > error:
         freshness.report_error("warn", f"freshness warn: {freshness.get_name('warn')} is longer than error, {freshness.get_name('error')}")
@@ -175,8 +168,7 @@ def _parse_freshness(text: str) -> timedelta:
 def read_expectations(parent: Section) -> tuple[Expectation, ...]:
     """Return the expectations of a table or task. A string instead of a mapping is an error, as in Starlake."""
     found = []
-    for item in parent.get_sections("expectations", "expect: ..."):
-        item.warn_about_unknown_keys(find_keys("expectation"), "an expectation")
+    for item in parent.get_sections("expectations", "expectation", "an expectation", "expect: ..."):
         call = item.get_name("expect")
         if call is None:
             item.reject_file("expect", "an expectation needs 'expect': the call of a macro, such as is_col_value_not_unique('id')")
@@ -187,11 +179,10 @@ def read_expectations(parent: Section) -> tuple[Expectation, ...]:
     return tuple(found)
 
 
-def read_grants(parent: Section, key: str, known: Collection[str]) -> tuple[Mapping[str, Any], ...]:
+def read_grants(parent: Section, key: str) -> tuple[Mapping[str, Any], ...]:
     """Return the entries of ``acl`` or ``rls``. A grant may be a comma-separated list. Starlake: SchemaHandler.buildAutoTaskInfo."""
     found = []
-    for item in parent.get_sections(key):
-        item.warn_about_unknown_keys(known, key)
+    for item in parent.get_sections(key, key, key):
         entry = {name: format_scalar(value) for name, value in item.data.items() if name != "grants" and value is not None}
         grants = tuple([part for grant in item.get_strings("grants") for part in grant.replace('"', "").split(",")])
         found.append(FrozenDict({**entry, "grants": grants}))

@@ -144,10 +144,9 @@ def _build_domain(section: Section, folder: str, context: LoadContext) -> Domain
 
 def read_metadata(parent: Section, context: LoadContext) -> Metadata:
     """Return the ``metadata`` of a table or domain, before merging."""
-    section = parent.get_section("metadata")
+    section = parent.get_section("metadata", "metadata")
     if section is None:
         return Metadata()
-    section.warn_about_unknown_keys(find_keys("metadata"), "metadata")
     return Metadata(
         format=section.get_choice("format", ENUMERATIONS["format"], "format"),
         encoding=section.get_name("encoding"),
@@ -230,8 +229,8 @@ def _read_table(section: Section, domain: Domain, context: LoadContext, file_nam
         postsql=section.get_strings("postsql"),
         filter=section.get_name("filter"),
         expectations=read_expectations(section),
-        acl=read_grants(section, "acl", find_keys("acl")),
-        rls=read_grants(section, "rls", find_keys("rls")),
+        acl=read_grants(section, "acl"),
+        rls=read_grants(section, "rls"),
         streams=section.get_strings("streams"),
         database=domain.database,
         extra=FrozenDict(extra),

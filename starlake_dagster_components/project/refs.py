@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from . import disk
 from .documents import FileKind, Reading, load_list_section
 from .file_patterns import compile_pattern
-from .schema_shapes import find_keys
 from .yaml_mappings import Section
 
 _KIND = FileKind("refs")
@@ -35,23 +34,18 @@ def read_refs(reading: Reading, metadata: str, application: Section | None) -> t
 
 def _read_entries(parent: Section) -> tuple[Reference, ...]:
     found = []
-    for item in parent.get_sections("refs"):
-        item.warn_about_unknown_keys(find_keys("ref"), "an entry of refs")
-        source, target = item.get_section("input"), item.get_section("output")
+    for item in parent.get_sections("refs", "ref", "an entry of refs"):
+        source = item.get_section("input", "input_ref", "the input of an entry of refs")
+        target = item.get_section("output", "output_ref", "the output of an entry of refs")
         if source is None or target is None:
             item.reject_file("", "an entry of refs needs 'input' and 'output'")
             continue
-        source.warn_about_unknown_keys(find_keys("input_ref"), "the input of an entry of refs")
-        target.warn_about_unknown_keys(find_keys("input_ref"), "the output of an entry of refs")
         table = source.parse_name("table", compile_pattern, "table ")
         if table is None:
             source.reject_file("table", "the input of an entry of refs needs a 'table'")
             continue
         output = (target.get_string("database") or "", target.get_string("domain") or "", target.get_string("table") or "")
-        database, domain = (
-            source.parse_name("database", compile_pattern, "database "),
-            source.parse_name("domain", compile_pattern, "domain "),
-        )
+        database, domain = (source.parse_name(key, compile_pattern, f"{key} ") for key in ("database", "domain"))
         found.append(Reference(database, domain, table, output))
     return tuple(found)
 

@@ -168,21 +168,20 @@ def _read_config(reading: Reading, path: str, folder: _Folder, bodies: list[_Bod
             f"the domain is called '{folder.job}', but its folder is called '{folder.name}': tasks with a YAML file are in '{folder.job}', "
             f"tasks that are only a SQL file are in '{folder.name}'",
         )
-    default = section.get_section("default")
+    default = section.get_section("default", "task", "a task")
     if default is not None:
         folder.default = _read_body(default, context)
-    bodies.extend(_read_body(item, context) for item in section.get_sections("tasks"))
+    bodies.extend(_read_body(item, context) for item in section.get_sections("tasks", "task", "a task"))
     return not section.context.broken
 
 
 def _read_body(section: Section, context: LoadContext) -> _Body:
-    section.warn_about_unknown_keys(find_keys("task"), "a task")
     found: dict[str, Any] = {}
     readers: dict[str, Callable[[str], Any]] = {
         **dict.fromkeys(("database", "dagRef", "dataset_triggering_strategy"), section.get_name),
         **dict.fromkeys(("schedule", "comment"), section.get_string),
         **dict.fromkeys(("presql", "postsql", "tags", "primaryKey"), section.get_strings),
-        **dict.fromkeys(("rls", "acl"), lambda key: read_grants(section, key, find_keys(key))),
+        **dict.fromkeys(("rls", "acl"), lambda key: read_grants(section, key)),
         "parseSQL": section.get_boolean,
         "sink": lambda _: read_sink(section, context.application, _FAILS),
         "writeStrategy": lambda _: read_write_strategy(section, context.strategies),
@@ -244,6 +243,7 @@ def _read_yaml_task(reading: Reading, folder: _Folder, base: str, path: str, con
     section = load_section(reading, path, _TASK, Migration.migrate_task)
     if section is None:
         return None
+    section.warn_about_unknown_keys(find_keys("task"), "a task")
     body = _read_body(section, context)
     if section.context.broken:
         return None

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from ..errors import Location, Problem, ProblemList, Severity, suggest_name
 from .model import EMPTY, FrozenDict, Origin
+from .schema_shapes import find_keys
 from .yaml_source import Positions, join_key
 
 C = TypeVar("C", list[Any], dict[str, Any])
@@ -200,18 +201,31 @@ class Section:
                 found[name] = text
         return FrozenDict(found) if found else EMPTY
 
-    def get_section(self, key: str) -> "Section | None":
-        """Return a mapping as a section; None if it is absent or null."""
-        value = self._get_collection(key, dict, "a mapping")
-        return None if value is None else Section(self.context, value, self.join_key(key))
+    def get_section(self, key: str, kind: str = "", where: str = "") -> "Section | None":
+        """Return a mapping as a section; None if it is absent or null.
 
-    def get_sections(self, key: str, example: str = "") -> list["Section"]:
-        """Return a list of mappings as sections; empty if it is absent or null. The message about another item shows an example."""
+        ``kind`` is the kind of the object in Starlake's schema. If it is given, unknown keys are reported, and ``where`` is its name in
+        the messages (by default, the key).
+        """
+        value = self._get_collection(key, dict, "a mapping")
+        if value is None:
+            return None
+        section = Section(self.context, value, self.join_key(key))
+        if kind:
+            section.warn_about_unknown_keys(find_keys(kind), where or key)
+        return section
+
+    def get_sections(self, key: str, kind: str, where: str, example: str = "") -> list["Section"]:
+        """Return a list of mappings as sections, as :meth:`get_section` does; empty if it is absent or null.
+
+        The message about an item that is not a mapping shows an example.
+        """
         found = []
         path = self.join_key(key)
         for index, item in enumerate(self._get_collection(key, list, "a list") or ()):
             if isinstance(item, dict):
                 found.append(Section(self.context, item, f"{path}[{index}]"))
+                found[-1].warn_about_unknown_keys(find_keys(kind), where)
             elif item is not None:
                 self._reject_value(f"{key}[{index}]", item, f"a mapping ('{example}')" if example else "a mapping")
         return found
@@ -230,11 +244,11 @@ class Section:
             self.report_error(key, f"unknown {what} '{self.data[key]}'{hint}")
         return value
 
-    def warn_about_unknown_keys(self, known: Collection[str], where: str) -> None:
+    def warn_about_unknown_keys(self, known: frozenset[str], where: str) -> None:
         """Warn about keys that Starlake's schema does not allow, once per key and file. ``where`` names the kind of section."""
-        for key in self.data:
-            if key in known or key in self.context.reported or self.is_full:
-                continue
+        for key in [key for key in self.data if key not in known and key not in self.context.reported]:
+            if self.is_full:
+                return
             self.context.reported.add(key)
             self.report_warning(
                 key, f"unknown key '{key}' in {where}{self.suggest_name(key, known)}; it is ignored here, and Starlake rejects the file"
