@@ -22,12 +22,9 @@ DATA_CYCLES = {**PRESETS, "weekly": "0 0 * * 0"}
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """A known option.
+    """A known option of one kind of DAG (None for both) and one executor (empty for all).
 
-    Attributes:
-        kind: the kind of DAG that the option belongs to; None for both.
-        unsupported: the reason why the option has no effect; empty if it is supported or not needed.
-        executor: the executor that the option belongs to; empty for all.
+    ``unsupported`` is the reason why it has no effect; empty if it is supported or not needed.
     """
 
     kind: Kind | None = None
@@ -156,12 +153,9 @@ def check_validity(config: DagConfig, root: str) -> list[Problem]:
 
 @dataclass(frozen=True, slots=True)
 class OptionReader:
-    """Reads the options of one pipeline. For an invalid value, it adds an error and returns the default.
+    """Reads the rendered options of one pipeline. For an invalid value, it adds an error to the problems and returns the default.
 
-    Attributes:
-        config: the DAG config that contains the options.
-        options: the rendered options. As in starlake-orchestration, an empty value counts as absent.
-        problems: list that errors are added to.
+    As in starlake-orchestration, an empty value counts as absent.
     """
 
     config: DagConfig

@@ -21,9 +21,8 @@ def build_dependency_tree(plan: Plan, tasks: Iterable[str] | None = None) -> lis
     Starlake: TaskViewDependency, TaskViewDependencyNode (Jackson, NON_EMPTY). ``tasks`` are the full names of the tasks at the root, in
     this order; None for all tasks, sorted by name.
 
-    Returns:
-        Nodes with ``data``, ``children``, and ``task``. Keys are in Starlake's order, empty values are left out, and children are sorted by
-        name. As in Starlake, load tables are named as in the SQL. A node that occurs in several places is one object.
+    Nodes have ``data``, ``children``, and ``task``. Keys are in Starlake's order, empty values are left out, and children are sorted by
+    name. As in Starlake, load tables are named as in the SQL. A node that occurs in several places is one object.
 
     Raises:
         UnknownName: a task does not exist.
@@ -61,26 +60,20 @@ class _TreeWriter:
             if key in self._nodes:
                 waiting.pop()
                 continue
-            children = self._list_children(key)
+            kind, name, shown = key
+            reads = self._plan.dependencies.get_direct(name) if kind == "task" else ()
+            children = sorted(((d.kind, d.name, _get_shown_name(d)) for d in reads if d.kind != "external"), key=lambda c: c[2])
             missing = [c for c in children if c not in self._nodes and c not in started]
             started.add(key)
             if missing:
                 waiting.extend(missing)
                 continue
             waiting.pop()
-            self._nodes[key] = self._build_node(key, [self._nodes[c] for c in children if c in self._nodes])
+            node: Node = {"data": self._build_data(self._tasks[name] if kind == "task" else self._tables[name], shown)}
+            if below := [self._nodes[c] for c in children if c in self._nodes]:
+                node["children"] = below
+            self._nodes[key] = {**node, "task": kind == "task"}
         return self._nodes[root]
-
-    def _list_children(self, key: _Key) -> list[_Key]:
-        if key[0] != "task":
-            return []
-        found = [(d.kind, d.name, _get_shown_name(d)) for d in self._plan.dependencies.get_direct(key[1]) if d.kind != "external"]
-        return sorted(found, key=lambda c: c[2])
-
-    def _build_node(self, key: _Key, children: list[Node]) -> Node:
-        kind, name, shown = key
-        data = self._build_data(self._tasks[name] if kind == "task" else self._tables[name], shown)
-        return {"data": data, **({"children": children} if children else {}), "task": kind == "task"}
 
     def _build_data(self, node: Task | Table, shown: str) -> Node:
         task = node if isinstance(node, Task) else None

@@ -14,11 +14,9 @@ class InvalidTrigger(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Trigger:
-    """A parsed strategy.
+    """A parsed strategy: an expression in postfix order, as (``name`` or ``operator``, text), or nothing for ``all`` and ``any``.
 
-    Attributes:
-        postfix: (``name`` or ``operator``, text) of the expression in postfix order; empty for ``any`` and ``all``.
-        every: False for ``any``.
+    ``every`` is False for ``any``.
     """
 
     postfix: tuple[tuple[str, str], ...] = ()

@@ -29,12 +29,9 @@ _EXPECTED = {
 
 @dataclass(frozen=True, slots=True)
 class SchemaViolation:
-    """A violation of the schema.
+    """A violation of the schema: a dotted key, such as ``attributes[0].type``, and one sentence without the location.
 
-    Attributes:
-        path: dotted key, such as ``metadata.withHeader`` or ``attributes[0].type``.
-        message: one sentence, without the location.
-        unknown_key: the key that the schema does not have, if that is the reason; else empty.
+    ``unknown_key`` is the key that the schema does not have, if that is the reason; else empty.
     """
 
     path: str

@@ -45,13 +45,7 @@ class Context:
 
 @dataclass(slots=True, eq=False)
 class Section:
-    """A mapping in a YAML file.
-
-    Attributes:
-        context: the state of the file.
-        data: the mapping.
-        path: its dotted key in the file; empty for the content of the root key.
-    """
+    """A mapping in a YAML file, and its dotted key in the file, which is empty for the content of the root key."""
 
     context: Context
     data: Mapping[str, Any]

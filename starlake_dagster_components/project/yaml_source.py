@@ -288,7 +288,8 @@ class _Walk:
                 return sys.intern(value) if value.__class__ is str and len(value) <= 40 else value
             if node.style in ("|", ">"):
                 self._document.blocks.add(path)
-            return _parse_tagged(node)
+            name = node.tag.rpartition(":")[2] if node.tag.startswith("tag:yaml.org,2002:") else ""
+            return resolve_plain_value(node.value) if name in ("int", "float", "bool", "null") else node.value
         self._count += len(node.value)
         if depth > _MAX_DEPTH or self._count > _MAX_NODES:
             raise YamlError("is nested too deeply" if depth > _MAX_DEPTH else _TOO_LARGE, node.start_mark.line + 1)
@@ -344,10 +345,3 @@ def resolve_plain_value(text: str) -> str | bool | int | float | None:
         real = float(text)
         return real if repr(real) == text else text
     return text
-
-
-def _parse_tagged(node: yaml.ScalarNode) -> Any:
-    name = node.tag.rpartition(":")[2] if node.tag.startswith("tag:yaml.org,2002:") else ""
-    if name in ("int", "float", "bool", "null"):
-        return resolve_plain_value(node.value)
-    return node.value

@@ -129,12 +129,7 @@ _CLASS_IN_MESSAGE = re.compile(r"Required keyword: '\w+' missing for <class '[\w
 
 
 class _TreeWalk:
-    """A walk through the syntax tree of one statement.
-
-    Attributes:
-        created: lowercase names of the tables that the statement creates.
-        found: the tables that it reads.
-    """
+    """A walk through the syntax tree of one statement, for the tables that it reads, and the lowercase names of those that it creates."""
 
     def __init__(self, sql: str, dialect: str, start: int, created: set[tuple[str, ...]]) -> None:
         from sqlglot import exp
