@@ -1,7 +1,7 @@
 """Render a DAG config for one generated file, and read the options that load and transform pipelines share."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -11,7 +11,6 @@ from .dag_options import OptionReader
 from .dag_refs import DagConfigs
 from .dag_templates import Template
 from .dag_variables import DagRenderer
-from .job_names import build_job_name
 from .pipeline import Pipeline
 from .schedule_presets import ScheduleReader
 
@@ -120,14 +119,6 @@ def keep_unique_pipelines(drafts: Iterable[Pipeline], problems: list[Problem]) -
             )
         problems.append(Problem(draft.dag_config.origin.locate("filename"), "error", message))
     return tuple(taken[name] for name in sorted(taken))
-
-
-def name_pipeline(draft: Pipeline, schedule: str | None = None, *, filename: str | None = None) -> Pipeline:
-    """Return a pipeline with a name that is made from its file name.
-
-    ``schedule`` is the name of the schedule, if the file has several. ``filename`` replaces the file name of the pipeline.
-    """
-    return replace(draft, name=build_job_name(filename if filename is not None else draft.filename, schedule))
 
 
 def _describe_members(pipeline: Pipeline) -> str:

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from ..project.model import DagConfig, Table
-from .dag_files import DagFile, Planning, name_pipeline, read_common_values, render_dag_file
+from .dag_files import DagFile, Planning, read_common_values, render_dag_file
 from .dag_options import PRE_LOAD_STRATEGIES
 from .dag_refs import Member, collect_dag_refs
 from .dag_variables import find_filename_variables
+from .job_names import build_job_name
 from .pipeline import Pipeline, PreLoad, name_ack_path
 from .scala_order import sort_as_scala
 from .schedule_presets import NONE, find_timezone, get_schedule_text, locate_schedule, number_crons
@@ -119,8 +120,9 @@ def _build_pipelines(planning: Planning, file: DagFile, entries: Sequence[_Entry
         tables = tuple(m.node for m in entry.members)
         # The schedule of each table is read, so that an invalid cron is reported wherever it occurs.
         schedules = [planning.schedules.read(entry.schedule, entry.schedule_name, locate_schedule(t), timezone) for t in tables]
-        draft = Pipeline(
-            name="",
+        suffix = entry.schedule_name if len(entries) > 1 and entry.schedule != NONE else None
+        yield Pipeline(
+            name=build_job_name(file.filename, suffix),
             kind="load",
             schedule=schedules[0],
             tables=tables,
@@ -130,8 +132,6 @@ def _build_pipelines(planning: Planning, file: DagFile, entries: Sequence[_Entry
             dag_refs=collect_dag_refs(entry.members),
             **values,
         )
-        suffix = entry.schedule_name if len(entries) > 1 and entry.schedule != NONE else None
-        yield name_pipeline(draft, suffix)
 
 
 def _read_pre_loads(planning: Planning, file: DagFile, tables: Iterable[Table]) -> dict[str, PreLoad]:

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from ..errors import Problem
 from ..project.model import Task
-from .dag_files import DagFile, Planning, name_pipeline, read_common_values, render_dag_file
+from .dag_files import DagFile, Planning, read_common_values, render_dag_file
 from .dag_refs import Member, collect_dag_refs
-from .job_names import build_schedule_name
+from .job_names import build_job_name, build_schedule_name
 from .pipeline import Pipeline, TransformTrigger
 from .schedule_presets import find_timezone, get_schedule_text, is_inline, locate_schedule
 from .sensor_triggers import InvalidTrigger, parse_trigger
@@ -40,8 +40,10 @@ def _build_pipeline(planning: Planning, group: Sequence[Member[Task]]) -> Pipeli
     tasks = tuple(m.node for m in group)
     # Only the schedule of the first task is used, but invalid crons of the others are reported, too.
     schedules = [planning.schedules.read(get_schedule_text(t), get_schedule_text(t), locate_schedule(t), timezone) for t in tasks]
-    draft = Pipeline(
-        name="",
+    schedule_name = build_schedule_name(text) if is_inline(text) else text
+    readable = planning.renderer.render_filename(head.config, {**_build_variables(head.node), "schedule": schedule_name})
+    return Pipeline(
+        name=build_job_name(readable),
         kind="transform",
         schedule=schedules[0],
         tasks=tasks,
@@ -51,9 +53,6 @@ def _build_pipeline(planning: Planning, group: Sequence[Member[Task]]) -> Pipeli
         dag_refs=collect_dag_refs(group),
         **values,
     )
-    schedule_name = build_schedule_name(text) if is_inline(text) else text
-    readable = planning.renderer.render_filename(head.config, {**_build_variables(head.node), "schedule": schedule_name})
-    return name_pipeline(draft, filename=readable)
 
 
 def _warn_if_different(planning: Planning, group: Sequence[Member[Task]]) -> None:

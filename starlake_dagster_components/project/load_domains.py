@@ -1,6 +1,6 @@
 """Read load domains and tables. Starlake: SchemaHandler.loadDomains, Metadata.merge."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import PurePath
 from typing import Any
@@ -147,25 +147,18 @@ def read_metadata(parent: Section, context: LoadContext) -> Metadata:
     section = parent.get_section("metadata", "metadata")
     if section is None:
         return Metadata()
+
+    def read(get: Callable[[str], Any], *names: str) -> dict[str, Any]:
+        return {name: get(_METADATA_KEYS[name]) for name in names}
+
     return Metadata(
         format=section.get_choice("format", ENUMERATIONS["format"], "format"),
-        encoding=section.get_name("encoding"),
-        multiline=section.get_boolean("multiline"),
-        array=section.get_boolean("array"),
-        with_header=section.get_boolean("withHeader"),
-        separator=section.get_string("separator"),
-        quote=section.get_string("quote"),
-        escape=section.get_string("escape"),
-        null_value=section.get_string("nullValue"),
-        empty_is_null=section.get_boolean("emptyIsNull"),
-        directory=section.get_name("directory"),
-        ack=section.get_string("ack"),
-        loader=section.get_name("loader"),
+        **read(section.get_boolean, "multiline", "array", "with_header", "empty_is_null"),
+        **read(section.get_string, "separator", "quote", "escape", "null_value", "ack", "schedule"),
+        **read(section.get_name, "encoding", "directory", "loader", "dag_ref"),
         options=section.get_mapping("options"),
         sink=read_sink(section, context.application, "loading into it fails"),
         write_strategy=read_write_strategy(section, context.strategies),
-        dag_ref=section.get_name("dagRef"),
-        schedule=section.get_string("schedule"),
         freshness=read_freshness(section),
     )
 
