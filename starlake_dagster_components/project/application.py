@@ -94,6 +94,7 @@ def build_application(section: Section | None, environ: Mapping[str, str], metad
 
     ``section`` is the content of the file; None if it is missing or broken. ``metadata_name`` is the name of the metadata folder.
     """
+    is_read = section is not None
     if section is None:
         file = f"{metadata_name}/application.sl.yml"
         section = Section(Context(file, Positions(file, {}), ProblemList(), "error"), {})
@@ -128,6 +129,7 @@ def build_application(section: Section | None, environ: Mapping[str, str], metad
         loader=find(section, "loader", "SL_LOADER"),
         timezone=find(section, "timezone", "SL_TIMEZONE"),
         job_id_env_name=find(section, "jobIdEnvName", "SL_JOB_ID_ENV_NAME"),
+        is_read=is_read,
         raw=FrozenDict(section.data),
         origin=origin,
     )

@@ -90,9 +90,7 @@ def start_reading(
         message = "is not read: move the settings to application.sl.yml, which Starlake prefers"
         reading.add_problem(Location(files.name(old_path)), "warning", message)
     application = build_application(section, environment, files.name(metadata))
-    if section is None:
-        application = replace(application, is_read=False)
-    else:
+    if section is not None:
         folders = Folders(folder, environment, section)
         metadata = Path(folders.metadata)
         again = _build_reading(files, metadata, resolve(application_env=section.get_name("env")), folders)

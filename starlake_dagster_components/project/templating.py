@@ -212,10 +212,10 @@ def substitute_once(text: str, variables: Mapping[str, Any]) -> str:
 
     def replace(match: re.Match[str]) -> str:
         nonlocal length
-        value = write_variable(variables.get(match.group(1) or match.group(2), match.group()))
+        name = match.group(1) or match.group(2)
+        value = write_variable(variables.get(name, match.group()))
         length += len(value)
         if length > _MAX_SUBSTITUTED:
-            name = match.group(1) or match.group(2)
             raise TemplateError(f"variables expand to more than {_MAX_SUBSTITUTED:,} characters: the last one was '{name}'")
         return value
 

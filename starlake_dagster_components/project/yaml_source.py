@@ -33,7 +33,6 @@ _WORDS: dict[str, bool | None] = {
     **dict.fromkeys(("false", "False", "FALSE"), False),
 }
 _FIRST_OF_NUMBER = frozenset("0123456789+-.")
-_FLOW_OPENERS = re.compile(r"[\[{]")
 
 # Dotted key of a parent -> key of a child -> dotted key. All documents share it, so that each string is stored once.
 _joined: dict[str, dict[str, str]] = {}
@@ -259,15 +258,12 @@ def _check_nesting(text: str) -> None:
     # The C composer recurses without limit. Each level of nesting needs a bracket, another column of indentation, or a dash.
     if len(text) < 2000:
         return
-    brackets = len(_FLOW_OPENERS.findall(text))
-    if brackets > _MAX_DEPTH * 8:
-        depth = deepest = 0
+    if text.count("[") + text.count("{") > _MAX_DEPTH * 8:
+        depth = 0
         for match in re.finditer(r"[\[\]{}]", text):
             depth = depth + 1 if match.group() in "[{" else max(0, depth - 1)
-            if depth > deepest:
-                deepest = depth
-                if deepest > _MAX_DEPTH * 8:
-                    raise YamlError("is nested too deeply", text.count("\n", 0, match.start()) + 1)
+            if depth > _MAX_DEPTH * 8:
+                raise YamlError("is nested too deeply", text.count("\n", 0, match.start()) + 1)
     for match in re.finditer(r"(?m)^(?:[ \t]|[-?:][ \t]){400,}", text):
         raise YamlError("is nested too deeply", text.count("\n", 0, match.start()) + 1)
 

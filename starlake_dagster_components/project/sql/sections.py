@@ -54,31 +54,19 @@ def split_sections(text: str, lines: Sequence[int] = ()) -> SqlSections:
     As in Starlake, every line is trimmed, blank lines are dropped, and the first non-empty SL_SQL section is used. ``lines`` has the
     source line of each line of the text; it is empty if they are the same.
     """
-    sections: dict[str, list[SqlPart]] = {"SL_SQL": [], "SL_PRESQL": [], "SL_POSTSQL": []}
-    current = "SL_SQL"
-    kept: list[str] = []
-    kept_lines: list[int] = []
-
-    def close() -> None:
-        if kept:
-            sections[current].append(SqlPart("\n".join(kept), tuple(kept_lines)))
-            kept.clear()
-            kept_lines.clear()
-
+    parts: list[tuple[str, list[str], list[int]]] = [("SL_SQL", [], [])]
     for index, line in enumerate(text.split("\n")):
-        trimmed = line.strip(_JAVA_BLANKS)
-        if not trimmed:
-            continue
         # Starlake looks for the marker in the untrimmed line, so an indented marker is a comment.
         if line.startswith("--") and (marker := _MARKER.fullmatch(line)):
-            close()
-            current = marker.group(1)
-            continue
-        kept.append(trimmed)
-        kept_lines.append(lines[index] if index < len(lines) else index + 1)
-    close()
-    queries = sections["SL_SQL"]
-    return SqlSections(tuple(sections["SL_PRESQL"]), queries[0] if queries else None, tuple(sections["SL_POSTSQL"]))
+            parts.append((marker.group(1), [], []))
+        elif trimmed := line.strip(_JAVA_BLANKS):
+            parts[-1][1].append(trimmed)
+            parts[-1][2].append(lines[index] if index < len(lines) else index + 1)
+    sections: dict[str, list[SqlPart]] = {"SL_SQL": [], "SL_PRESQL": [], "SL_POSTSQL": []}
+    for kind, kept, kept_lines in parts:
+        if kept:
+            sections[kind].append(SqlPart("\n".join(kept), tuple(kept_lines)))
+    return SqlSections(tuple(sections["SL_PRESQL"]), next(iter(sections["SL_SQL"]), None), tuple(sections["SL_POSTSQL"]))
 
 
 def strip_comments(part: SqlPart) -> SqlPart:
