@@ -42,7 +42,6 @@ class DagConfigs:
         self._orchestrators = tuple(dict.fromkeys(o.lower() for o in orchestrators))
         self._problems = problems
         self._templates: dict[str, Template] = {}
-        self._checked: dict[tuple[str, Kind], bool] = {}
 
     def _add_problem(self, where: Location, severity: Severity, message: str) -> None:
         self._problems.append(Problem(where, severity, message))
@@ -64,12 +63,15 @@ class DagConfigs:
             if ref:
                 found.setdefault((ref, where), []).append(node)
         members = []
+        becomes_job: dict[str, bool] = {}
         for (ref, where), users in found.items():
             config = self._project.dag_configs.get(ref)
             if config is None:
                 self._report_unknown(ref, where, users)
-            elif self._check_kind(config, kind, where, users) and self._check_once(config, kind):
-                members += [Member(node, config, where) for node in users]
+            elif self._check_kind(config, kind, where, users):
+                if ref not in becomes_job:
+                    becomes_job[ref] = self._check(config, kind)
+                members += [Member(node, config, where) for node in users if becomes_job[ref]]
         return members
 
     def _report_unknown(self, ref: str, where: Location, users: Sequence[Table | Task]) -> None:
@@ -95,14 +97,8 @@ class DagConfigs:
         self._add_problem(where, "error", f"DAG config '{config.name}' has a {template.kind} template ({config.template}), {use}")
         return False
 
-    def _check_once(self, config: DagConfig, kind: Kind) -> bool:
-        """Return whether a config becomes jobs. Its problems are added the first time."""
-        key = (config.name, kind)
-        if key not in self._checked:
-            self._checked[key] = self._check(config, kind)
-        return self._checked[key]
-
     def _check(self, config: DagConfig, kind: Kind) -> bool:
+        """Return whether a config becomes jobs, and add its problems."""
         template = self.read_template(config)
         where = config.origin.locate("template")
         by = template.orchestrator

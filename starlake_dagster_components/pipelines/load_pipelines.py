@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import groupby
 
 from ..project.model import DagConfig, Table
 from .dag_files import DagFile, Planning, read_common_values, render_dag_file
@@ -33,13 +34,11 @@ _File = tuple[Mapping[str, str], Sequence[_Entry]]
 
 def build_load_pipelines(planning: Planning, members: Iterable[Member[Table]]) -> Iterator[Pipeline]:
     """Yield the pipelines of load tables, one per file and schedule. Each table is in exactly one pipeline."""
-    by_config: dict[str, list[Member[Table]]] = {}
-    for member in members:
-        by_config.setdefault(member.config.name, []).append(member)
-    for name in sorted(by_config):
-        group = sorted(by_config[name], key=lambda m: (m.node.domain, m.node.name))
-        config = group[0].config
-        for variables, entries in _group_into_files(config, group):
+    ordered = sorted(members, key=lambda m: (m.config.name, m.node.domain, m.node.name))
+    for _, group in groupby(ordered, key=lambda m: m.config.name):
+        of_config = list(group)
+        config = of_config[0].config
+        for variables, entries in _group_into_files(config, of_config):
             yield from _build_pipelines(planning, render_dag_file(planning, config, variables), entries)
 
 
@@ -68,24 +67,22 @@ def _build_files_per_table(members: Sequence[Member[Table]]) -> Iterator[_File]:
 
 
 def _build_files_per_domain(members: Sequence[Member[Table]], *, per_schedule: bool) -> Iterator[_File]:
-    """Yield one file per domain, or per domain and schedule.
+    """Yield one file per domain, or per domain and schedule. The members are sorted by domain.
 
     Starlake names the schedules of a domain once for each schedule and keeps counting, and the last names apply. If a domain has one
     inline cron, and tables without a schedule, its cron is therefore named ``cron2``. The names here are the same.
     """
     number = 1
-    by_domain: dict[str, list[Member[Table]]] = {}
-    for member in members:
-        by_domain.setdefault(member.node.domain, []).append(member)
     order = sort_as_scala(_group_by_schedule(members))
-    for domain in sorted(by_domain):
-        by_schedule = _group_by_schedule(by_domain[domain])
+    for _, group in groupby(members, key=lambda m: m.node.domain):
+        of_domain = list(group)
+        by_schedule = _group_by_schedule(of_domain)
         schedules = [s for s in order if s in by_schedule]
         names: dict[str, str] = {}
         for _ in schedules:
             names = number_crons(schedules, number)
             number += sum(name != schedule for schedule, name in names.items())
-        variables = _build_domain_variables(by_domain[domain][0].node)
+        variables = _build_domain_variables(of_domain[0].node)
         yield from _build_files(variables, _build_entries(by_schedule, names), per_schedule=per_schedule)
 
 
@@ -95,7 +92,7 @@ def _build_files(variables: Mapping[str, str], entries: Sequence[_Entry], *, per
     return iter([(variables, entries)])
 
 
-def _group_by_schedule(members: Sequence[Member[Table]]) -> dict[str, list[Member[Table]]]:
+def _group_by_schedule(members: Iterable[Member[Table]]) -> dict[str, list[Member[Table]]]:
     found: dict[str, list[Member[Table]]] = {}
     for member in members:
         found.setdefault(get_schedule_text(member.node), []).append(member)
