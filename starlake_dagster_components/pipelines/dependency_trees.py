@@ -19,13 +19,10 @@ def build_dependency_tree(plan: Plan, tasks: Iterable[str] | None = None) -> lis
     """Return the dependency tree as dag-generate writes it into transform files (``context.dependencies``).
 
     Starlake: TaskViewDependency, TaskViewDependencyNode (Jackson, NON_EMPTY). ``tasks`` are the full names of the tasks at the root, in
-    this order; None for all tasks, sorted by name.
+    this order; None for all tasks, sorted by name. UnknownName is raised if one does not exist.
 
     Nodes have ``data``, ``children``, and ``task``. Keys are in Starlake's order, empty values are left out, and children are sorted by
     name. As in Starlake, load tables are named as in the SQL. A node that occurs in several places is one object.
-
-    Raises:
-        UnknownName: a task does not exist.
     """
     known = {t.full_name: t for t in plan.project.tasks}
     names = sorted(known) if tasks is None else list(tasks)

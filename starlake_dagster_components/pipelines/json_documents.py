@@ -29,12 +29,9 @@ class InvalidJson(ValueError):
 
 
 def parse_json(text: str) -> Any:
-    """Parse a JSON document.
+    """Parse a document, or raise InvalidJson.
 
     A dependency tree has two levels for each task of a chain. If this exceeds Python's recursion limit, the tree is parsed in slices.
-
-    Raises:
-        InvalidJson: the document is not JSON.
     """
     text = text.removeprefix("\ufeff")
     try:

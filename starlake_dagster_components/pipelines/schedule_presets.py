@@ -100,11 +100,7 @@ def find_timezone(config: DagConfig, options: OptionReader, default: str | None)
 
 
 def check_timezone(name: str | None) -> str | None:
-    """Return the setting ``timezone``; None if it is empty.
-
-    Raises:
-        InvalidSetting: it is not an IANA name.
-    """
+    """Return the setting ``timezone``; None if it is empty. Raise InvalidSetting if it is not an IANA name."""
     if name and (fault := _find_timezone_fault(name)):
         raise InvalidSetting(f"timezone: {fault}")
     return name or None

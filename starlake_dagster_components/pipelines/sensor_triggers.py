@@ -45,10 +45,9 @@ class Trigger:
 
 
 def parse_trigger(text: str) -> Trigger:
-    """Parse ``any``, ``all``, or names with ``and``, ``or`` (also ``&``, ``|``), and parentheses. ``and`` takes precedence over ``or``.
+    """Parse ``any``, ``all``, or names with ``and``, ``or`` (also ``&``, ``|``), and parentheses, or raise InvalidTrigger.
 
-    Raises:
-        InvalidTrigger: the expression is malformed.
+    ``and`` takes precedence over ``or``.
     """
     lower = text.strip().lower()
     if lower in ("all", "any"):

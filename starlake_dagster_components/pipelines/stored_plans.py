@@ -129,10 +129,9 @@ class StoredPlans:
         return Plan(_complete(slim, self._started.project), pipelines, dependencies, problems, settings, completed)
 
     def keep(self, plan: Plan, lookups: disk.Lookups) -> str:
-        """Keep a plan without errors as the last one and return its identity. ``lookups`` were made while reading and planning it.
+        """Keep a plan without errors as the last one and return its identity, or raise NotKept as :meth:`keep_for_runs` does.
 
-        Raises:
-            NotKept: it contains secrets or cannot be written.
+        ``lookups`` were made while reading and planning it.
         """
         identity = self.keep_for_runs(plan)
         used = _select_variables(plan.project.variables, lookups.words)
@@ -152,11 +151,7 @@ class StoredPlans:
             raise NotKept(f"it cannot be written: {error}") from error
 
     def keep_for_runs(self, plan: Plan) -> str:
-        """Store a plan for :meth:`find`, and return its identity. The last plan stays the same.
-
-        Raises:
-            NotKept: it contains secrets or cannot be written.
-        """
+        """Store a plan for :meth:`find`, and return its identity. Raise NotKept if it contains secrets or cannot be written."""
         slim = {id(p): replace(p, variables=EMPTY, application=Application(), dependency_files=EMPTY) for p in plan.list_projects()}
         environments = {name: replace(e, project=slim[id(e.project)]) for name, e in plan.environments.items()}
         body = serialize((slim[id(plan.project)], environments, plan.pipelines, plan.dependencies, plan.problems, dict(plan.settings)))

@@ -148,11 +148,7 @@ class Entry(NamedTuple):
 
 
 def list_entries(folder: str | Path) -> list[Entry]:
-    """Return a folder's entries, sorted by name, without hidden ones. A missing folder has no entries.
-
-    Raises:
-        OSError: the folder exists and cannot be read.
-    """
+    """Return a folder's entries, sorted by name, without hidden ones. Raise OSError if the folder exists and cannot be read."""
     return _look_up("folder", str(folder), _scan_folder)
 
 
@@ -175,11 +171,7 @@ def is_below(real: str, folders: Iterable[str | Path]) -> bool:
 
 
 def find_files(base: Path, pattern: str) -> list[Path]:
-    """Return the files below a folder that match a glob, sorted by path.
-
-    Raises:
-        ValueError: the pattern is not a glob.
-    """
+    """Return the files below a folder that match a pattern, sorted by path. Raise ValueError if the pattern is not a glob."""
     return _look_up("glob", f"{base}\0{pattern}", _glob)
 
 

@@ -124,11 +124,7 @@ SHAPES: Mapping[str, str] = {
 
 @cache
 def find_shape(name: str) -> Shape:
-    """Return the shape of a kind of object, such as ``table`` or ``application``.
-
-    Raises:
-        KeyError: there is no such kind.
-    """
+    """Return the shape of a kind of object, such as ``table`` or ``application``. Raise KeyError if there is no such kind."""
     keys, required = {}, []
     for word in SHAPES[name].split():
         written, _, of = word.partition(":")

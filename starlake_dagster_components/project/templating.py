@@ -171,11 +171,7 @@ class Renderer:
 
 
 def render(text: str, variables: Mapping[str, str], *, metadata_folder: Path | None = None) -> str:
-    """Render a template as Starlake does; see :class:`Renderer`. Undefined names are empty.
-
-    Raises:
-        TemplateError: it is not a Jinja template, or it cannot be rendered.
-    """
+    """Render a template as Starlake does; see :meth:`Renderer.render`. Undefined names are empty."""
     return _find_renderer(metadata_folder).render(text, variables).text
 
 

@@ -196,9 +196,7 @@ else:
 def _find_first_document(text: str) -> tuple[yaml.Node | None, int]:
     """Return the first document of a YAML text, and the line of the second; None and 0 if there are none.
 
-    Raises:
-        YamlError: it has too many keys and values.
-        yaml.YAMLError: it is not YAML.
+    Raise YamlError if the document has too many keys and values, and yaml.YAMLError if it is not YAML.
     """
     composer = _Composer(text)
     try:

@@ -67,10 +67,9 @@ def repeat_string(text: str, count: int) -> str:
 
 
 def replace_string(text: str, old: str, new: str, count: int = -1) -> str:
-    """Replace a substring. An empty substring is never found. Java: StringUtils.replace.
+    """Replace a substring, or raise ExpressionError if the result would be too long. An empty substring is never found.
 
-    Raises:
-        ExpressionError: the result would be too long.
+    Java: StringUtils.replace.
     """
     if not old:
         return text

@@ -114,11 +114,7 @@ def _compute_dates(variables: Mapping[str, str]) -> dict[str, str]:
 
 
 def render_sections(renderer: Renderer, task: Task, values: Mapping[str, str]) -> SqlSections:
-    """Return the rendered sections of a task's ``sql_text``, with comments and with the file's line numbers.
-
-    Raises:
-        TemplateError: the SQL is not a Jinja template, or it cannot be rendered. Its line is that of the file.
-    """
+    """Return the rendered sections of a task's ``sql_text``, as :func:`render_task` does, but with comments."""
     if task.sql_text is None:
         return SqlSections()
     try:
