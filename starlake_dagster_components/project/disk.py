@@ -148,7 +148,7 @@ class Entry(NamedTuple):
 
 
 def list_entries(folder: str | Path) -> list[Entry]:
-    """Return a folder's entries, sorted by name, without hidden ones. Raise OSError if the folder exists and cannot be read."""
+    """Return a folder's entries, sorted by name, without hidden ones; none if it is missing. Raise OSError if it cannot be read."""
     return _look_up("folder", str(folder), _scan_folder)
 
 
