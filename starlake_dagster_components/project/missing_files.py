@@ -2,7 +2,7 @@
 
 import difflib
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from ..errors import Location, join_names
 from .file_patterns import compile_file_pattern
@@ -32,7 +32,7 @@ class MissingFiles:
     stage_exists: bool
     incoming_exists: bool
     waiting: tuple[str, ...] = ()
-    unmatched: tuple[tuple[str, str], ...] = field(default=())
+    unmatched: tuple[tuple[str, str], ...] = ()
 
     @property
     def is_suspicious(self) -> bool:
