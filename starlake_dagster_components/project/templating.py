@@ -43,7 +43,7 @@ class TemplateError(StarlakeError):
         super().__init__(message)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Rendered:
     """A rendered text, and the source lines of its lines. If there are none, they differ from those of the text by the offset."""
 

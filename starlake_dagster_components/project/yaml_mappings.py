@@ -240,9 +240,11 @@ class Section:
 
     def warn_about_unknown_keys(self, known: frozenset[str], where: str) -> None:
         """Warn about keys that Starlake's schema does not allow, once per key and file. ``where`` names the kind of section."""
-        for key in [key for key in self.data if key not in known and key not in self.context.reported]:
-            if self.is_full:
-                return
+        if known.issuperset(self.data):
+            return
+        for key in self.data:
+            if key in known or key in self.context.reported or self.is_full:
+                continue
             self.context.reported.add(key)
             self.report_warning(
                 key, f"unknown key '{key}' in {where}{self.suggest_name(key, known)}; it is ignored here, and Starlake rejects the file"
