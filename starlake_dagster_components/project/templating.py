@@ -68,7 +68,8 @@ class Rendered:
 
     def list_lines(self) -> list[int]:
         """Return the source line of every line of the rendered text."""
-        return [self.get_line(number) for number in range(1, self.text.count("\n") + 2)]
+        numbers = range(1, self.text.count("\n") + 2)
+        return [number + self.offset for number in numbers] if self.lines is None else [self.get_line(number) for number in numbers]
 
 
 @dataclass(eq=False)

@@ -192,7 +192,7 @@ def _read_body(section: Section, context: LoadContext) -> _Body:
         "attributes": lambda _: _read_attributes(section, context),
     }
     for key, read in readers.items():
-        if key in section and (value := read(key)) is not None:
+        if section.data.get(key) is not None and (value := read(key)) is not None:
             found[_FIELDS.get(key, key)] = value
     extra = collect_extra_keys(section, (*readers, "name", "domain", "table", "sql", "streams"))
     if extra:

@@ -169,10 +169,11 @@ class _NoResolver:
             raise _TooManyNodes
         return "" if implicit is True or (kind is yaml.ScalarNode and implicit[0]) else "!"  # type: ignore[index]
 
-    def descend_resolver(self, *_: object) -> None:
+    def descend_resolver(self, parent: object, index: object) -> None:
         """Do nothing: tags do not depend on the position."""
 
-    ascend_resolver = descend_resolver
+    def ascend_resolver(self) -> None:
+        """Do nothing: tags do not depend on the position."""
 
 
 if TYPE_CHECKING or not yaml.__with_libyaml__:

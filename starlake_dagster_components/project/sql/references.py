@@ -4,9 +4,10 @@ Starlake: AutoTask.dependencies. Starlake uses two regular expressions; this mod
 """
 
 import re
-from bisect import bisect_left
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import accumulate
 
 from ...errors import Location, Problem
 from ..documents import Reading
@@ -104,10 +105,10 @@ def find_references(
     """
     part = SqlPart(sql, tuple(lines))
     offset = 0 if lines else first_line - 1
-    line_breaks = [match.start() for match in re.finditer("\n", sql)]
+    line_ends = list(accumulate(len(line) + 1 for line in sql.split("\n")))
 
     def locate(index: int) -> Location:
-        return Location(file, part.find_source_line(bisect_left(line_breaks, index) + 1) + offset)
+        return Location(file, part.find_source_line(bisect_right(line_ends, index) + 1) + offset)
 
     references: dict[tuple[str, ...], TableReference] = {}
     problems: list[Problem] = []
