@@ -1,9 +1,7 @@
 """Fill the cache of plans and inferred columns ahead of time, for example when an image is built."""
 
 import os
-import stat
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
 from ..cache import OFF, VARIABLE, open_cache
@@ -12,6 +10,7 @@ from ..errors import InvalidSetting
 from ..lineage.inferred import fill_columns
 from ..pipelines.plan_loading import Loaded
 from ..settings import Settings
+from .output import add_rights
 
 
 def fill_cache(root: str | Path, settings: Settings) -> tuple[Loaded, Sequence[Path]]:
@@ -34,19 +33,11 @@ def fill_cache(root: str | Path, settings: Settings) -> tuple[Loaded, Sequence[P
         return loaded, ()
     if settings.cache or os.environ.get(VARIABLE, "").strip():
         # Only the user's own cache folder stays private.
-        _add_rights(files[0].parent, 0o555)
+        add_rights(files[0].parent, 0o555)
     for file in files:
-        _add_rights(file, 0o444)
+        add_rights(file, 0o444)
     if not loaded.from_cache:
         again = load_project_plan(root, settings, readable=True)
         if not again.from_cache:
             return again, ()
     return loaded, files
-
-
-def _add_rights(path: Path, mode: int) -> None:
-    """Add permissions to a file or folder, if this user may do so."""
-    now = stat.S_IMODE(path.stat().st_mode)
-    if now | mode != now:
-        with suppress(OSError):
-            path.chmod(now | mode)

@@ -3,7 +3,6 @@
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +10,7 @@ import click
 
 from ..cache import VARIABLE
 from .options import add_project_options, build_settings
-from .output import echo
+from .output import add_rights, echo
 
 if TYPE_CHECKING:
     from ..commands import Command
@@ -83,17 +82,10 @@ def _warm(executor: "ShellExecutor", program: str, environment: Mapping[str, str
     except (NotMade, OSError) as error:
         echo(f"{program}, {loader}: not created: {error}", fg="red", err=True)
         return False
-    if executor.jvm.archive != "auto":
-        _open_folders(folder)
-    elif os.environ.get(VARIABLE, "").strip():
-        _open_folders(folder, folder.parent)
+    chosen = executor.jvm.archive != "auto"
+    # The user who builds an image is often not the one who runs commands in it.
+    for path in [folder] if chosen else [folder, folder.parent] if os.environ.get(VARIABLE, "").strip() else []:
+        add_rights(path, 0o555)
     size = archive.path.stat().st_size / 1e6
     echo(f"{program}, {loader}: {'already exists' if found else 'created'}: {archive.path} ({size:.1f} MB, Java {java.version})")
     return True
-
-
-def _open_folders(*folders: Path) -> None:
-    """Make folders readable by all users: the user who builds an image is often not the one who runs commands in it."""
-    for folder in folders:
-        with suppress(OSError):
-            folder.chmod(folder.stat().st_mode | 0o555)

@@ -182,15 +182,10 @@ class OpFields(BaseModel):
     backfill_policy: Any = Field(default=None, description="Not supported: use the backfill setting.")
 
 
-def _resolve_op(context: dg.ResolutionContext, written: Any) -> Any:
-    """Return the rules of ``op``."""
-    return None if written is None else check_op_rules("op", render_value(context, written))
-
-
 OpRules = Annotated[
     Any,
     dg.Resolver(
-        _resolve_op,
+        lambda context, written: None if written is None else check_op_rules("op", render_value(context, written)),
         # Other values are accepted as well, because check_op_rules has better messages.
         model_field_type=OpFields | dict[str, Any] | list[OpFields | Any] | None,
         inject_before_resolve=False,

@@ -10,14 +10,7 @@ from weakref import WeakKeyDictionary
 
 import dagster as dg
 
-from .._dagster_jobs import (
-    JOBS_HAVE_OWNERS,
-    AssetGraph,
-    AssetNode,
-    JobScopedAssetGraph,
-    UnresolvedAssetJobDefinition,
-    build_asset_job,
-)
+from .._dagster_jobs import JOBS_HAVE_OWNERS, AssetGraph, AssetNode, JobScopedAssetGraph, UnresolvedAssetJobDefinition, build_asset_job
 
 _upstream: "WeakKeyDictionary[AssetGraph, dict[dg.AssetKey, dg.AssetsDefinition]]" = WeakKeyDictionary()
 """Graph -> assets that jobs read but do not materialize, shared by all jobs."""

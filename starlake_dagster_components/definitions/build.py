@@ -105,7 +105,12 @@ def examine_plan(plan: Plan, settings: Settings) -> tuple[AssetGraph, tuple[Prob
     plan, idle = select_nodes(plan, settings)
     with silence_beta_warnings(), pause_garbage_collection():
         graph = build_graph(plan, settings)
-    found = [*plan.problems, *idle, *graph.problems, *_find_variable_problems(settings)]
+    found = [*plan.problems, *idle, *graph.problems]
+    if settings.variables:
+        from ..commands import explain_rejected_variable
+
+        rejected = (explain_rejected_variable(str(name), str(value)) for name, value in settings.variables.items())
+        found += [Problem(None, "error", f"variables: {reason}") for reason in rejected if reason]
     for pipeline in plan.pipelines:
         found.extend(_find_executor_problems(plan, pipeline, settings))
         found.extend(find_sensor_problems(graph, pipeline, settings))
@@ -189,7 +194,9 @@ def _build_definitions(root: str | Path, settings: Settings) -> Built:
     log_warnings(plan.project, (*problems, *notes))
     file_sensors = find_file_sensors(plan, settings)
     graph = add_incoming_assets(add_warnings(graph, problems), file_sensors)
-    _raise_recursion_limit(graph.depth)
+    # Dagster follows dependencies recursively when it builds jobs, with a few calls per asset.
+    if graph.depth > 200:
+        sys.setrecursionlimit(max(sys.getrecursionlimit(), 1000 + 4 * graph.depth))
     # Steps stay in memory, and do not need the specs.
     bodies = Bodies(replace(graph, specs={}), settings)
     conditions = _build_conditions(graph, settings)
@@ -229,16 +236,6 @@ def choose_job_executor(pipeline: Pipeline | None, settings: Settings, choose_ta
     )
 
 
-def _find_variable_problems(settings: Settings) -> Iterator[Problem]:
-    if settings.variables:
-        from ..commands import explain_rejected_variable
-
-        for name, value in settings.variables.items():
-            rejected = explain_rejected_variable(str(name), str(value))
-            if rejected:
-                yield Problem(None, "error", f"variables: {rejected}")
-
-
 def _find_executor_problems(plan: Plan, pipeline: Pipeline, settings: Settings) -> Sequence[Problem]:
     executor, config = settings.get_executor(pipeline), pipeline.dag_config
     if executor is None:
@@ -260,13 +257,6 @@ def _find_executor_problems(plan: Plan, pipeline: Pipeline, settings: Settings) 
 
         idle = check_executor_options(config, str(executor.type))
     return (*executor.find_problems(pipeline), *unsupported, *idle)
-
-
-def _raise_recursion_limit(depth: int) -> None:
-    """Let Dagster build jobs with long dependency chains, which it follows recursively, with a few calls per asset."""
-    needed = 1000 + 4 * depth
-    if depth > 200 and sys.getrecursionlimit() < needed:
-        sys.setrecursionlimit(needed)
 
 
 def _build_schedule(graph: AssetGraph, pipeline: Pipeline, settings: Settings) -> dg.ScheduleDefinition:

@@ -34,11 +34,9 @@ def recover(loaded: Loaded, problems: Sequence[Problem], settings: Settings, exa
     A broken file is one that Starlake skips as a whole, with a warning. With ``last_good``, files that an edit has broken count as errors.
     With ``leave_out``, all broken files do. ``examine`` is ``build.examine_plan``.
     """
-    if settings.on_error == "last_good":
-        return _find_last_good(loaded, problems, settings, examine)
-    if settings.on_error == "leave_out":
-        return _leave_out(loaded, problems, settings, examine)
-    return None
+    if settings.on_error == "fail":
+        return None
+    return (_find_last_good if settings.on_error == "last_good" else _leave_out)(loaded, problems, settings, examine)
 
 
 def _find_last_good(loaded: Loaded, problems: Sequence[Problem], settings: Settings, examine: Examine) -> Recovered | None:

@@ -86,10 +86,7 @@ def _mark_stale(spec: dg.AssetSpec, problems: Sequence[Problem]) -> dg.AssetSpec
         return spec
     lines = [f"**{STALE}**", *(f"`{p.location}`: {p.message[len(STALE) + 2 :]}" for p in problems)]
     kinds = sorted(spec.kinds, key=lambda kind: kind == "starlake")[:2]
-    return spec.replace_attributes(
-        description="\n\n".join(filter(None, (*lines, spec.description))),
-        kinds={*kinds, BROKEN_KIND},
-    )
+    return spec.replace_attributes(description="\n\n".join(filter(None, (*lines, spec.description))), kinds={*kinds, BROKEN_KIND})
 
 
 def collect_job_warnings(pipeline: Pipeline, problems: Sequence[Problem]) -> Mapping[str, dg.MetadataValue]:

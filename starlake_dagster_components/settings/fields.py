@@ -354,13 +354,7 @@ class Settings(SharedSettings):
         check=check_tags,
         parse=parse_pairs,
     )
-    pool: str | None = describe_setting(
-        None,
-        "Concurrency pool of every step.",
-        examples=["warehouse"],
-        options="run",
-        values="name",
-    )
+    pool: str | None = describe_setting(None, "Concurrency pool of every step.", examples=["warehouse"], options="run", values="name")
     op_rules: Sequence[Any] = describe_setting(
         (),
         "Rules for the steps of some domains, tables, and tasks, with match, pool, retry_policy, and tags. Later rules override earlier "

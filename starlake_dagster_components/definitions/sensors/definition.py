@@ -18,10 +18,7 @@ if TYPE_CHECKING:
 MINIMUM_INTERVAL_SECONDS = 60
 """The interval of sensors in generated DAGs (Starlake's guide "Customize Dagster DAGs")."""
 
-_DEFAULTS: Mapping[str, Any] = {
-    "minimum_interval_seconds": MINIMUM_INTERVAL_SECONDS,
-    "default_status": dg.DefaultSensorStatus.RUNNING,
-}
+_DEFAULTS: Mapping[str, Any] = {"minimum_interval_seconds": MINIMUM_INTERVAL_SECONDS, "default_status": dg.DefaultSensorStatus.RUNNING}
 
 
 def build_sensor(
@@ -73,9 +70,5 @@ def build_sensor(
         # Dagster recommends declarative automation instead, except if "a specific job must be targeted", as here.
         warnings.simplefilter("ignore", dg.SupersessionWarning)
         return dg.MultiAssetSensorDefinition(
-            name=name,
-            job_name=job_name,
-            monitored_assets=list(monitored),
-            asset_materialization_fn=evaluate,
-            **{**_DEFAULTS, **options},
+            name=name, job_name=job_name, monitored_assets=list(monitored), asset_materialization_fn=evaluate, **{**_DEFAULTS, **options}
         )

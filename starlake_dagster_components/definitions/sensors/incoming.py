@@ -14,13 +14,6 @@ from ..names import build_op_name
 from .file_sensor import MINIMUM_INTERVAL_SECONDS, build_file_sensor, build_incoming_asset, describe_folder
 
 
-def has_file_sensor(pipeline: Pipeline, settings: Settings) -> bool:
-    """Return whether a file sensor starts a pipeline's job: the option ``pre_load_sensor``, or else the setting ``file_sensors``."""
-    if pipeline.kind != "load" or not any(pre_load.strategy != "none" for pre_load in pipeline.pre_load.values()):
-        return False
-    return settings.file_sensors == "on" if pipeline.file_sensor is None else pipeline.file_sensor
-
-
 @dataclass(frozen=True, slots=True)
 class FileSensors:
     """The load jobs that have a file sensor, with the folders in which their files wait.
@@ -34,7 +27,10 @@ class FileSensors:
 
 def find_file_sensors(plan: Plan, settings: Settings) -> FileSensors:
     """Return the load jobs of a plan that have a file sensor, and the folders that they watch."""
-    watching = [(p, list_waiting_folders(plan.project, p)) for p in plan.pipelines if has_file_sensor(p, settings)]
+    loads = [p for p in plan.pipelines if p.kind == "load" and any(pre_load.strategy != "none" for pre_load in p.pre_load.values())]
+    # The option ``pre_load_sensor`` overrides the setting.
+    chosen = [p for p in loads if (settings.file_sensors == "on" if p.file_sensor is None else p.file_sensor)]
+    watching = [(p, list_waiting_folders(plan.project, p)) for p in chosen]
     domains: dict[str, WaitingFolder] = {}
     for _, folders in watching:
         for folder in folders:

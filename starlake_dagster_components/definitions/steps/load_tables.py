@@ -23,15 +23,7 @@ from ...settings import Settings
 from ..batches import FAILED, Member
 from ..checks import REJECTED_ROWS, build_check_results, build_reject_check_result, describe_rejected, has_reject_check
 from ..graph import AssetGraph
-from .command import (
-    EndedCommand,
-    Events,
-    StepCommands,
-    build_count_metadata,
-    build_data_version,
-    build_run_metadata,
-    may_succeed_later,
-)
+from .command import EndedCommand, Events, StepCommands, build_count_metadata, build_data_version, build_run_metadata, may_succeed_later
 from .empty_loads import NO_FILES, find_last_row_count, is_empty_load, repeat_last_results, report_empty_load
 from .reexecution import find_failed_before, find_loaded_before, report_kept_assets
 from .rows_of_steps import RowsOfSteps
@@ -80,7 +72,9 @@ class LoadSteps:
             yield from report_kept_assets(context, history, [(m.output, m.key) for m in selected], before)
         if not waiting:
             return
-        if self._has_nothing_to_load(waiting[0].table, context):
+        pre_load = self.graph.keys.get(("domain", waiting[0].table.domain))
+        if pre_load and self.commands.runs_dependencies_first(context) and self.commands.has_found_nothing(context, pre_load):
+            # In a job with ``run_dependencies_first``, Dagster does not skip the tables.
             context.log.info(f"nothing was loaded: the pre-load of {waiting[0].table.domain} found nothing")
             for member in waiting:
                 count = find_last_row_count(context.instance, member.key)
@@ -100,11 +94,6 @@ class LoadSteps:
             yield from self._report_failure(one, context)
         if failed:
             raise _build_step_failure(failed, waiting, domain)
-
-    def _has_nothing_to_load(self, table: Table, context: dg.AssetExecutionContext) -> bool:
-        """Return whether the pre-load found nothing in a job with ``run_dependencies_first``, in which the tables are not skipped."""
-        domain = self.graph.keys.get(("domain", table.domain))
-        return domain is not None and self.commands.runs_dependencies_first(context) and self.commands.has_found_nothing(context, domain)
 
     def _report_failure(self, failed: _Failed, context: dg.AssetExecutionContext) -> Iterator[LoadEvent]:
         """Yield the check results of a table whose load failed, and an observation if its rows are in the table or files may be lost."""
