@@ -103,7 +103,7 @@ def open_cache(setting: str | os.PathLike[str] | None, environ: Mapping[str, str
 
 
 def build_entry_name(*parts: object) -> str:
-    """Return the name of the entry that depends on some values. It also depends on the versions of this package and its libraries."""
+    """Return the name of the cache entry for the given values and for the versions of this package and its libraries."""
     text = "\0".join(map(repr, (*parts, _describe_versions())))
     return blake2b(text.encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
 

@@ -106,7 +106,7 @@ class ProblemList(list[Problem]):
             self.append(problem)
 
     def is_full(self, file: str) -> bool:
-        """Return whether problems of a file are left out already."""
+        """Return whether further problems of the file are no longer recorded."""
         return file in self._full
 
 

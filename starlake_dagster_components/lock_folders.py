@@ -69,7 +69,10 @@ def _open_private_folder(owner: int) -> Path:
                 return folder
             break
     path = Path(tempfile.gettempdir(), f"{_NAME}-{owner}")
-    raise CommandError(f"cannot create a lock folder: other users own {path} and all {_MOST_FOLDERS - 1} alternatives")
+    raise CommandError(
+        f"cannot create a lock folder: {path} and its {_MOST_FOLDERS - 1} alternatives exist, but are not private folders of this user; "
+        "remove them or set TMPDIR"
+    )
 
 
 def _create_private_folder(folder: Path, owner: int) -> None:

@@ -179,7 +179,7 @@ def test_the_setting_env_overrides_sl_env_var_which_overrides_the_project() -> N
     assert "SL_ENV" not in build_load_command(run(), SALES, [ORDERS]).environment
 
 
-def test_the_project_s_log_level_holds() -> None:
+def test_log_level_of_project_or_dag_config_reaches_the_command() -> None:
     assert build_load_command(run(project(variables={"SL_LOG_LEVEL": "debug"})), SALES, [ORDERS]).environment["SL_LOG_LEVEL"] == "debug"
     of = pipeline(environment={"SL_LOG_LEVEL": "error"})
     assert build_load_command(run(pipeline=of), SALES, [ORDERS]).environment["SL_LOG_LEVEL"] == "error"

@@ -109,7 +109,7 @@ def test_processes_exclude_each_other_and_the_one_that_waits_says_for_whom(tmp_p
     assert lines == [f"waiting for database {tmp_path / 'a.db'} (in use by process {other.pid}: a load)"]
 
 
-def test_a_lock_ends_with_the_process_that_holds_it(tmp_path: Path) -> None:
+def test_a_lock_is_released_when_its_process_dies(tmp_path: Path) -> None:
     with start_holder(tmp_path / "a.db") as other:
         other.kill()
         with lock_database(tmp_path / "a.db"):
@@ -384,7 +384,7 @@ def test_files_of_steps_whose_processes_were_killed_are_removed(tmp_path: Path, 
     assert {path.name for path in folder.iterdir()} == {"step-new.lock", "database-old.lock"}
 
 
-def test_trying_takes_a_free_lock_and_does_not_wait(tmp_path: Path) -> None:
+def test_try_lock_takes_a_free_lock_without_waiting(tmp_path: Path) -> None:
     with locks.try_lock(f"archive {tmp_path}") as first:
         assert first
         with locks.try_lock(f"archive {tmp_path}") as second:

@@ -236,6 +236,6 @@ if __name__ == "__main__":
     if sys.argv[1] == "serve":
         serve(sys.argv[2])
     else:
-        # A code server, which starts its child processes with the launcher.
+        # Run a code server. sys.executable is the launcher, so its child processes start through it.
         sys.executable = sys.argv[2]
         sys.exit(_run_dagster(sys.argv[3:]))

@@ -106,7 +106,7 @@ def _resolve_project(context: dg.ResolutionContext, written: Any) -> str:
     """
     path = render_value(context, written)
     if path is None or not str(path).strip():
-        raise InvalidSetting(f"project: {written!r} is not a folder; is the environment variable set?")
+        raise InvalidSetting(f"project: the path is empty; set the environment variable in {written!r}, or write a folder")
     return str(context.resolve_source_relative_path(str(path)))
 
 

@@ -175,7 +175,7 @@ def _find_collisions(nodes: Mapping[NodeId, StarlakeNode], keys: Mapping[NodeId,
         both = " and ".join(f"{kind} {name} ({nodes[kind, name].location or 'read by a task'})" for kind, name in (other, node_id))
         location = nodes[node_id].location
         if node_id[0] == "external":
-            yield Problem(location, "warning", f"treated as one asset, '{key.to_user_string()}': {both}")
+            yield Problem(location, "warning", f"{both} have the same asset key '{key.to_user_string()}', so they are treated as one asset")
         else:
             advice = _advise(nodes[other], nodes[node_id], key)
             yield Problem(location, "error", f"two nodes have the asset key '{key.to_user_string()}': {both}; {advice}")

@@ -33,11 +33,11 @@ def find_op_attributes(node: StarlakeNode, settings: Settings) -> dict[str, Any]
             pool, retry = rule.pool or pool, rule.retry_policy or retry
             tags |= rule.tags
     tags |= {"starlake/command": _VERBS[node.type], "starlake/domain": build_tag_value(node.domain)}
-    retry_policy = _build_retry_policy(node.pipeline, settings) if retry is None else _convert(retry)
+    retry_policy = _build_retry_policy(node.pipeline, settings) if retry is None else _convert_retry_rule(retry)
     return {"pool": pool, "retry_policy": retry_policy, "tags": tags}
 
 
-def _convert(rule: RetryRule) -> dg.RetryPolicy | None:
+def _convert_retry_rule(rule: RetryRule) -> dg.RetryPolicy | None:
     if not rule.max_retries:
         return None
     return dg.RetryPolicy(

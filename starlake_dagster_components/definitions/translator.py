@@ -47,7 +47,7 @@ class StarlakeTranslator:
         return dg.AssetSpec(
             key=node.key,
             deps=node.upstream,
-            description=_describe(node),
+            description=_build_description(node),
             group_name=build_group_name(node.domain) if node.domain else None,
             kinds=_list_kinds(node),
             tags=build_tags(node.definition.tags if node.definition else ()),
@@ -72,7 +72,7 @@ class StarlakeTranslator:
         return build_default_check_spec(node, expectation, node.key)
 
 
-def _describe(node: StarlakeNode) -> str | None:
+def _build_description(node: StarlakeNode) -> str | None:
     if node.load_domain:
         strategy = node.pipeline.pre_load[node.load_domain.name].strategy if node.pipeline else "none"
         directory = node.load_domain.metadata.directory

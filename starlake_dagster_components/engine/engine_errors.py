@@ -40,7 +40,7 @@ class BadValue:
 
     Attributes:
         line: line in the file, from 1; 0 if unknown.
-        expected: the type, or what was expected.
+        expected: the expected type, or a description of the problem.
         column: name of the attribute; empty if the whole line is invalid.
         value: the value as written in the file; None if it is missing.
         text: the line, if the whole line is invalid.

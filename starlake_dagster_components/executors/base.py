@@ -233,9 +233,9 @@ class StarlakeExecutor(dg.Model, ABC):
             The result of the command. A failed command is a result, not an exception.
 
         Raises:
-            CommandCanceled: ``invocation.canceled`` was set; nothing of the command is still running.
-            CommandTimeout: it ran longer than the executor allows; nothing of it is still running.
-            CommandError: it could not be started or followed.
+            CommandCanceled: ``invocation.canceled`` was set; no process of the command is still running.
+            CommandTimeout: it ran longer than the executor allows; no process of it is still running.
+            CommandError: it could not be started or monitored.
         """
 
     def find_problems(self, pipeline: Pipeline) -> Sequence[Problem]:

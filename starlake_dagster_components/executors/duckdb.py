@@ -290,7 +290,7 @@ def _build_table_result(result: "EngineResult", table: LoadTable, mask: Mask) ->
     name = f"{table.domain}.{table.name}"
     load, failure = result.counters.get(name), result.failures.get(name)
     if name not in result.finished:
-        # The engine also loads files that it finds in the ingesting area.
+        # Not finished: a retry may still find files, because the engine also loads those in the ingesting area.
         return TableResult("open", retry=result.retry)
     return TableResult(
         "failed" if failure else "loaded",

@@ -52,10 +52,10 @@ def build_executor(chosen: str | Mapping[str, Any]) -> StarlakeExecutor:
     try:
         return executor.model_validate(fields)
     except ValidationError as error:
-        raise InvalidSetting(f"{type_}: {'; '.join(_describe(e, executor.model_fields) for e in error.errors())}") from error
+        raise InvalidSetting(f"{type_}: {'; '.join(_describe_error(e, executor.model_fields) for e in error.errors())}") from error
 
 
-def _describe(error: Any, known: Mapping[str, Any]) -> str:
+def _describe_error(error: Any, known: Mapping[str, Any]) -> str:
     where = ".".join(map(str, error["loc"]))
     if error["type"] == "extra_forbidden":
         return f"unknown field '{where}'{suggest_name(where, known) or ' (known: ' + ', '.join(sorted(known)) + ')'}"

@@ -49,7 +49,7 @@ def find_undeclared_columns(plan: Plan, rest: Callable[[float], object] = lambda
         except UnsupportedQuery:
             continue
         except Exception as error:  # noqa: BLE001 -- columns are optional
-            logger.debug("columns of %s: %s: %s", task.full_name, type(error).__name__, error)
+            logger.debug("cannot infer the columns of %s: %s: %s", task.full_name, type(error).__name__, error)
         finally:
             rest(time.thread_time() - began)
     return found

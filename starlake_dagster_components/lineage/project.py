@@ -90,7 +90,7 @@ class ProjectColumns:
                 try:
                     found = self._resolve_columns(task)
                 except UnsupportedQuery as error:
-                    logger.debug("columns of %s: %s", task.full_name, error)
+                    logger.debug("cannot find the columns of %s: %s", task.full_name, error)
                     found = error
                 finally:
                     self._open.discard(task.full_name)
@@ -107,13 +107,13 @@ class ProjectColumns:
 
     def _resolve_columns(self, task: Task) -> tuple[Column, ...]:
         if task.sql_text is None or not task.parse_sql:
-            raise UnsupportedQuery("it has no SQL to analyze")
+            raise UnsupportedQuery("the task has no SQL to analyze")
         try:
             part = render_task(self._project, task).sql
         except TemplateError as error:
             raise UnsupportedQuery(str(error)) from error
         if part is None:
-            raise UnsupportedQuery("its SQL is empty")
+            raise UnsupportedQuery("the task's SQL is empty")
         dialect = find_dialect(find_query_connection(self._project, task))
         outputs = find_columns(part.text, dialect, lambda parts: self._find_table(task, parts))
         columns = [self._build_column(task, output) for output in outputs]

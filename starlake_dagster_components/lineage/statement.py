@@ -61,7 +61,7 @@ class _Query:
 
     Attributes:
         tree: the syntax tree, with all names in lower case.
-        dialect: sqlglot's name of the dialect; empty if unknown.
+        dialect: sqlglot's name for the SQL dialect; empty if unknown.
         has_types: whether the types that sqlglot infers are reliable.
         spelled: name in lower case -> name as written.
         tables: name in the tree -> identity and columns of a table.
@@ -75,7 +75,7 @@ class _Query:
 
 
 def find_columns(sql: str, dialect: str, find_table: FindTable) -> tuple[OutputColumn, ...]:
-    """Return the output columns of a query without Jinja, in order. ``dialect`` is sqlglot's name of it; empty if unknown.
+    """Return the output columns of a query without Jinja, in order. ``dialect`` is sqlglot's name for the SQL dialect; empty if unknown.
 
     Raises:
         UnsupportedQuery: this is not a single query that can be analyzed, or it selects ``*`` from unknown columns.
@@ -100,13 +100,13 @@ def _parse(sql: str, dialect: str) -> _Query:
     """Parse a query. All names are converted to lower case and quoted, so that every dialect compares them in the same way."""
     statements = [s for s in sqlglot.parse(sql, dialect=dialect or None) if s is not None and not isinstance(s, exp.Semicolon)]
     if len(statements) != 1 or not isinstance(statements[0], exp.Query):
-        raise UnsupportedQuery("it is not a single query")
+        raise UnsupportedQuery("the SQL is not a single query")
     tree: Any = statements[0]
     if isinstance(tree, exp.Subquery):
         tree = tree.unnest()
     for kind in (exp.Pivot, exp.Columns, exp.MatchRecognize, exp.Placeholder):
         if tree.find(kind) is not None:
-            raise UnsupportedQuery(f"it has {kind.__name__.upper()}")
+            raise UnsupportedQuery(f"the query contains {kind.__name__.upper()}")
     # sqlglot gives the results of these functions the types of their arguments.
     query = _Query(tree, dialect, has_types=not any(tree.find(kind) for kind in (exp.Lateral, exp.Explode, exp.Unnest)))
     for identifier in tree.find_all(exp.Identifier):
@@ -150,7 +150,7 @@ def _qualify(query: _Query) -> Scope:
     tree = qualify(query.tree, schema=schema, dialect=dialect, validate_qualify_columns=False, quote_identifiers=False, identify=False)
     scope = build_scope(tree)
     if scope is None:
-        raise UnsupportedQuery("its names cannot be resolved")
+        raise UnsupportedQuery("the names in the query cannot be resolved")
     query.tree = tree
     if query.has_types and any(columns for _, columns in query.tables.values()):
         _annotate(query, schema)
@@ -215,7 +215,7 @@ class _Tracer:
         expression: Any = scope.expression
         names = expression.named_selects
         if any(name in ("*", "") for name in names) or any(s.is_star for s in expression.selects):
-            raise UnsupportedQuery("it has a * over unknown columns, or a column without a name")
+            raise UnsupportedQuery("the query has a * over unknown columns, or a column without a name")
         if isinstance(scope.expression, exp.SetOperation) and scope.expression.args.get("by_name"):
             left, right = (self._list_names(s) for s in _list_sides(scope))
             return list(dict.fromkeys((*left, *right)))

@@ -14,7 +14,7 @@ _WORD_LENGTH = 12
 
 
 class Mask:
-    """Replaces secrets in text by ``***``.
+    """Replaces secrets in text with ``***``.
 
     It hides the values of variables with secret names, in all forms in which they may be written, and everything that looks like a secret,
     regardless of its name (see ``patterns``).

@@ -42,12 +42,12 @@ class ReferenceIndex:
                 self._external.setdefault(table.final_full_name.lower(), table.final_full_name)
 
     def find_task(self, name: str) -> Task | None:
-        """Return the task with a full name, ignoring case if none matches exactly; None if there is no such task."""
+        """Return the task whose full name is ``name``, ignoring case if none matches exactly; None if there is no such task."""
         found = self._tasks_by_name.get(name.lower())
         return next((t for t in found if t.full_name == name), found[0]) if found else None
 
     def find_table(self, name: str) -> Table | None:
-        """Return the load table with a final name, ignoring case; None if there is no such table."""
+        """Return the load table whose final name is ``name``, ignoring case; None if there is no such table."""
         found = self._tables.get(name.lower())
         return found[0] if found else None
 

@@ -91,7 +91,7 @@ class Section:
 
     @property
     def is_full(self) -> bool:
-        """True if problems of the file are left out already, because there are so many."""
+        """True if further problems of the file are no longer recorded, because there are too many."""
         return self.context.problems.is_full(self.context.file)
 
     def suggest_name(self, name: str, known: Iterable[str]) -> str:

@@ -38,7 +38,7 @@ def check_secrets(name: str, value: Any) -> tuple[str, ...]:
         name, value = f"{name}.names", value.get("names") or ()
     names = () if value is None else check_strings(name, value)
     if any(not pattern.strip("*? ") for pattern in names):
-        raise build_error(name, value, "names of variables, and no pattern that matches all names")
+        raise build_error(name, value, "names or patterns of variables; a pattern must not match every name")
     return names
 
 

@@ -191,6 +191,6 @@ def route_output() -> Iterator[None]:
         with _lock:
             _users -= 1
             for name in _STREAMS if _users == 0 else ():
-                # Code that has replaced the streams in the meantime keeps its own.
+                # If other code has replaced a stream in the meantime, leave its replacement in place.
                 if isinstance(routed := getattr(sys, name), _Routed):
                     setattr(sys, name, routed._original)

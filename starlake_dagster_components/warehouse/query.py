@@ -63,7 +63,7 @@ def run_query(address: Address, statement: str, parameters: Mapping[str, Any] | 
     if thread.is_alive():
         raise QueryFailed(f"no response within {seconds:g} seconds")
     if failed:
-        raise _explain(address, failed[0]) from None
+        raise _build_query_failure(address, failed[0]) from None
     return found
 
 
@@ -100,7 +100,7 @@ def find_driver(address: Address) -> str:
     for driver in address.drivers:
         if all(map(_is_installed, _MODULES[driver])):
             return driver
-    raise QueryFailed(f"no driver is installed: install starlake-dagster-components with the extra '{address.extra}'")
+    raise QueryFailed(f"no driver for this database is installed: install starlake-dagster-components with the extra '{address.extra}'")
 
 
 def _is_installed(module: str) -> bool:
@@ -110,7 +110,7 @@ def _is_installed(module: str) -> bool:
         return False
 
 
-def _explain(address: Address, error: BaseException) -> QueryFailed:
+def _build_query_failure(address: Address, error: BaseException) -> QueryFailed:
     if isinstance(error, QueryFailed):
         return error
     import sqlalchemy.exc

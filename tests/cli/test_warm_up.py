@@ -58,7 +58,7 @@ def test_other_executors_have_nothing_to_warm_up(shop: ProjectFolder) -> None:
     assert (result.exit_code, "nothing to do" in result.output) == (0, True)
 
 
-def test_off_is_respected(shop: ProjectFolder, launcher: Path, tmp_path: Path) -> None:
+def test_jvm_off_creates_no_archives(shop: ProjectFolder, launcher: Path, tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["warm-up", str(shop.root), "--executor", '{"type": "shell", "jvm": "off"}'])
     assert (result.exit_code, "nothing to do" in result.output) == (0, True)
     assert not (tmp_path / "cache" / "jvm").exists()

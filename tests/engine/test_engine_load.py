@@ -90,7 +90,7 @@ def test_quote_escape_and_null_value(box: Sandbox) -> None:
     assert box.rows("select name from sales.orders order by id") == [("a;'b",), (None,), ("",)]
 
 
-def test_empty_strings_are_kept_when_they_are_not_missing(box: Sandbox) -> None:
+def test_empty_strings_are_kept_if_empty_is_null_is_false(box: Sandbox) -> None:
     box.table("sales", "orders", ID_NAME + "\n{ name: n, type: int }", "format: DSV, emptyIsNull: false")
     box.load("sales", {"orders.csv": 'id;name;n\n1;;\n2;"";2\n'})
     assert box.rows("select name, n from sales.orders order by id") == [("", None), ("", 2)]

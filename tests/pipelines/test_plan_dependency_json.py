@@ -204,7 +204,7 @@ def test_a_file_in_another_encoding(root: Path) -> None:
     assert message.startswith("metadata/dependencies.json: not UTF-8")
 
 
-def test_json_alone_is_enough(root: Path) -> None:
+def test_dependencies_json_defines_tasks_without_project_files(root: Path) -> None:
     write(
         root,
         [

@@ -69,7 +69,7 @@ def test_three_parts_drop_the_database_unless_it_is_another() -> None:
     assert list_reads(made, "k.t") == [("table", "s.mine"), ("external", "test.s.mine"), ("table", "s.any")]
 
 
-def test_four_parts_are_external() -> None:
+def test_names_with_four_parts_are_external() -> None:
     made = plan(task("k.t", "a.b.c.d"))
     assert list_reads(made, "k.t") == [("external", "a.b.c.d")]
     assert list_messages(made) == [

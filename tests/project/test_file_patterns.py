@@ -33,7 +33,7 @@ from starlake_dagster_components.project.file_patterns import compile_pattern
         ("[a-c&]+", "a&", "d"),
     ],
 )
-def test_a_whole_name_must_match(pattern: str, matching: str, other: str) -> None:
+def test_a_pattern_must_match_the_whole_name(pattern: str, matching: str, other: str) -> None:
     compiled = compile_pattern(pattern)
     assert compiled.fullmatch(matching)
     assert not compiled.fullmatch(other)

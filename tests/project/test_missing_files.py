@@ -86,7 +86,7 @@ def test_an_empty_stage_is_usual(shop: ProjectFolder) -> None:
     assert not found.is_suspicious
 
 
-def test_folders_elsewhere_are_not_looked_at(shop: ProjectFolder) -> None:
+def test_only_local_folders_are_inspected(shop: ProjectFolder) -> None:
     assert get_local_folder("gs://bucket/stage", shop.root) is None
     assert get_local_folder("file:///data", shop.root) == "/data"
     assert get_local_folder("in", "/shop") == "/shop/in"

@@ -35,7 +35,7 @@ def test_values_of_the_common_file_do_not_see_their_siblings_until_they_are_used
     assert sql.text == "select 'a/b'"
 
 
-def test_profile_sees_siblings_the_environment_and_the_common_file(folder: ProjectFolder) -> None:
+def test_profile_variables_can_use_each_other_the_environment_and_env_sl_yml(folder: ProjectFolder) -> None:
     folder.write("metadata/env.sl.yml", "version: 1\nenv:\n  A: common\n  B: common\n")
     folder.write("metadata/env.dev.sl.yml", "version: 1\nenv:\n  B: dev\n  C: '{{B}}-{{A}}-{{P}}-{{SL_ROOT}}'\n")
     folder.write("metadata/env.prod.sl.yml", "version: 1\nenv:\n  Z: prod\n")

@@ -94,7 +94,7 @@ def test_the_function_takes_what_settings_are() -> None:
     assert set(given) - {"root"} == set(Settings.model_fields)
 
 
-def test_every_setting_can_be_given_in_every_way() -> None:
+def test_every_setting_exists_in_yaml_python_and_environment() -> None:
     names = set(Settings.model_fields)
     elsewhere = {"translator": "translation", "op_tags": "op", "pool": "op", "op_rules": "op"}
     assert {elsewhere.get(name, name) for name in names} == set(StarlakeProjectComponent.model_fields) - {"project"}
@@ -201,7 +201,8 @@ def test_a_wrong_value_in_yaml_names_the_key_and_the_expectation(line: str, mess
 
 def test_an_empty_project_asks_for_the_variable() -> None:
     with pytest.raises(
-        ResolutionException, match=r"project: '\{\{ env.NO_SUCH_VARIABLE \}\}' is not a folder; is the environment variable set\?"
+        ResolutionException,
+        match=r"project: the path is empty; set the environment variable in '\{\{ env.NO_SUCH_VARIABLE \}\}', or write a folder",
     ):
         StarlakeProjectComponent.resolve_from_yaml('project: "{{ env.NO_SUCH_VARIABLE }}"')
 

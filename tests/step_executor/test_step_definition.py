@@ -42,7 +42,7 @@ def small() -> dg.JobDefinition:
 
 
 @pytest.mark.slow
-def test_moved_names_of_dagster_mean_its_own_executor(
+def test_falls_back_to_dagsters_executor_if_dagster_internals_have_moved(
     instance: dg.DagsterInstance, work: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     for module in [m for m in sys.modules if m.startswith("starlake_dagster_components.step_executor.threads")]:

@@ -40,8 +40,8 @@ def build_sensor(
     ``starlake/data_interval_start`` (the logical time of the job's last successful run), ``starlake/data_interval_end``, and
     ``.dagster/starlake_triggered_by`` (the consumed materializations; hidden in the UI).
 
-    A tick consumes only the materializations that it has read. A generated sensor also consumes those that arrive before the tick ends,
-    and they are lost.
+    A tick consumes only the materializations that it has read. A sensor that Starlake generates also consumes those that arrive
+    before the tick ends, so they are lost.
 
     ``watched`` has the asset key of each dataset, by the names in triggering strategies; an asset may have several. ``timings`` has how
     often each dataset is updated, for the data cycle. Times in tags are in the time zone of ``trigger``. The data interval of the first run

@@ -57,7 +57,7 @@ class FileMemory:
     """The state of a file sensor after earlier ticks.
 
     Attributes:
-        files: fingerprint of a path (:func:`shorten_path`) -> state of the file.
+        files: fingerprint of a path (:func:`compute_path_fingerprint`) -> state of the file.
         run_key: key of the last requested run; empty before the first run.
         requested: time of that request, in seconds since 1970.
         observed: logical name of a domain -> digest of the files in its last observation.
@@ -100,7 +100,7 @@ def decide_load(
     Returns:
         The decision, and the new state. The run key depends only on the arguments.
     """
-    prints = {file.path: shorten_path(file.path) for file in waiting}
+    prints = {file.path: compute_path_fingerprint(file.path) for file in waiting}
     complete, changing, without_ack = [], [], []
     files: dict[str, SeenFile] = {}
     for file in waiting:
@@ -125,7 +125,7 @@ def decide_load(
     return StartLoad(key, tuple(complete)), replace(memory, files={**memory.files, **requested}, run_key=key, requested=moment)
 
 
-def shorten_path(path: str) -> str:
+def compute_path_fingerprint(path: str) -> str:
     """Return a short fingerprint of a path, so that a cursor can contain thousands of them."""
     return blake2b(path.encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
 

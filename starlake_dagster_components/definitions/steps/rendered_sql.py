@@ -16,7 +16,7 @@ LONGEST = 20_000
 
 
 def build_rendered_sql(log: dg.DagsterLogManager, project: Project, task: Task, command: Command) -> dict[str, Any]:
-    """Return ``starlake/sql``: the statements of a task with the variables and dates of its command, without comments and secrets.
+    """Return ``starlake/sql``: a task's statements with the variables and dates of its command, comments removed, and secrets masked.
 
     Starlake's variables for the current time (``sl_date``, ``sl_hour``, ...) have their values at the end of the command. If the SQL cannot
     be rendered, or the task has none, there is no metadata.

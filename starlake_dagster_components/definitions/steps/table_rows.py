@@ -65,7 +65,7 @@ class TableRows:
             connection = self._project.find_connection(node)
             found = self._read(log, connection, self._select_table(node, connection))
             if found is not None:
-                metadata["starlake/sample"] = dg.MetadataValue.md(self._format(found, private))
+                metadata["starlake/sample"] = dg.MetadataValue.md(self._format_masked_rows(found, private))
         if counters is not None and counters.rejected:
             rejected = self._read_rejected(log, node, command)
             if rejected:
@@ -85,7 +85,7 @@ class TableRows:
             return None
         sql, derived = query
         found = self._read(log, connection, sql)
-        return self._format(found, hidden | derived) if found and found.rows else None
+        return self._format_masked_rows(found, hidden | derived) if found and found.rows else None
 
     def _select_table(self, node: Table | Task, connection: Connection | None) -> str:
         names = find_written_table(node)
@@ -111,7 +111,7 @@ class TableRows:
         rows = [(HIDDEN if any(name in str(row[0]).lower() for name in private) else row[0], *row[1:]) for row in found.rows]
         return format_rows(("error", "path"), rows)
 
-    def _format(self, found: Rows, private: frozenset[str]) -> str:
+    def _format_masked_rows(self, found: Rows, private: frozenset[str]) -> str:
         masked = [name.lower() in private or self._private.is_masked(name) for name in found.columns]
         rows = [[HIDDEN if mask and value is not None else value for mask, value in zip(masked, row, strict=True)] for row in found.rows]
         return format_rows(found.columns, rows)

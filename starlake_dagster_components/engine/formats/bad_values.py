@@ -86,7 +86,7 @@ def find_bad_values(reading: Reading, read: Source, tests: Iterable[Test] | None
 
 
 def make_bad_value(record: int, unit: str, expected: str, column: str, value: str | None) -> BadValue:
-    """Return a bad value of a record: on the line of this number, or if there is a ``unit`` such as ``row``, described by it."""
+    """Return a bad value of the record with the number ``record``: its line, or its position counted in ``unit`` (such as ``row``)."""
     return BadValue(0, f"{expected} ({unit} {record} of the file)", column, value) if unit else BadValue(record, expected, column, value)
 
 

@@ -113,7 +113,7 @@ def build_run_request(
 
 
 def relocate_paths(text: str, project: str, root: str | None) -> str:
-    """Replace the project's folder on this machine by the folder in the container, wherever it is a complete path.
+    """Replace the project's folder on this machine with the folder in the container, wherever it is a complete path.
 
     Args:
         text: an argument or a value of the environment.

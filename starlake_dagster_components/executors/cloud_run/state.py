@@ -20,7 +20,7 @@ class ExecutionState:
         name: ``projects/P/locations/R/jobs/J/executions/E``.
         command_id: the value of ``STARLAKE_DAGSTER_COMMAND_ID`` in its environment; empty if it has none.
         created: when it was created, in seconds since 1970.
-        finished: whether nothing of it is running any longer.
+        finished: whether none of its tasks is still running.
         succeeded: whether all its tasks succeeded. True only together with ``finished``.
         canceled: whether it was canceled.
         running: number of running tasks.

@@ -13,7 +13,7 @@ Match = tuple[int, int, ExecutionState]
 
 
 class History:
-    """The attempts that have ended in this process, and so were not lost."""
+    """The attempts that this process has started, and the executions whose end it has reported to a step."""
 
     SIZE = 10_000
 

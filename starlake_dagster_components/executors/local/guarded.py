@@ -204,7 +204,9 @@ def _move_files(files: FilesOfLoad, left: Sequence[str], fates: FileFates, log: 
         log("warning", f"files that were not loaded are back in the stage folder: {', '.join(files.put_back(unloaded))}")
     found, missing = files.take_from_archive(fates.lost)
     if found:
-        log("warning", f"archived, but their rows are not in the table; back in the stage folder: {', '.join(found)}")
+        moved = ", ".join(found)
+        why = "these files were archived although their rows are not in the table"
+        log("warning", f"{why}, so they were moved back to the stage folder: {moved}")
     if missing:
         problems.append(f"the rows of these files are not in the table, and the files are not in the archive: {', '.join(missing)}")
     return unloaded, "; ".join(problems) or None

@@ -166,12 +166,12 @@ class _Pipes:
                 continue
             if data:
                 some = True
-                self._hand_over(key.data, data)
+                self._pass_on_output(key.data, data)
             else:
                 self._selector.unregister(key.fileobj)
         return some
 
-    def _hand_over(self, stream: Stream, data: bytes) -> None:
+    def _pass_on_output(self, stream: Stream, data: bytes) -> None:
         try:
             self._feed(stream, data)
         except Exception:

@@ -170,7 +170,7 @@ class ShellExecutor(StarlakeExecutor):
     def _build_environment(self, command: "Command") -> Mapping[str, str]:
         from ... import locks
 
-        # SL_ROOT is the project that Dagster shows, even if sl_env_var has the folder of an image.
+        # SL_ROOT is the project that Dagster shows, even if sl_env_var sets it to a folder in a container image.
         return {**os.environ, **self.env, **command.environment, "SL_ROOT": command.project, **locks.build_inherited_environment()}
 
     def _find_program(self, command: "Command") -> str:

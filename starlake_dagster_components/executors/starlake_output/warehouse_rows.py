@@ -23,12 +23,12 @@ def read_warehouse_rows(command: Command, warehouse: WarehouseAudit, log: Log) -
     except QueryFailed as error:
         log(
             "warning",
-            f"Starlake's audit of the command cannot be read from the connection '{warehouse.connection}', so that counts and "
-            f"results of expectations may be missing: {error} (warehouse_counts: off turns this off)",
+            f"Starlake's audit of the command cannot be read from the connection '{warehouse.connection}', so counts and "
+            f"results of expectations may be missing: {error}. To stop reading the audit, set warehouse_counts: off",
         )
         return (), (), {}
     except Exception as error:  # noqa: BLE001 -- counts are optional: no answer of a warehouse may fail the step
-        log("warning", f"the audit in the connection '{warehouse.connection}' cannot be understood: {type(error).__name__}")
+        log("warning", f"the audit table of connection '{warehouse.connection}' has an unexpected format: {type(error).__name__}: {error}")
         return (), (), {}
     names = [""] if len(command.tables) < 2 else [table.name for table in command.tables]
     counts: dict[str, int | None] = {names[index]: count for index, count in counted.items()}

@@ -138,13 +138,13 @@ class JinjavaEnvironment(SandboxedEnvironment):
         return tree
 
     def _drop_edge_dashes(self, source: str) -> str:
-        def drop(match: re.Match[str]) -> str:
+        def drop_dash(match: re.Match[str]) -> str:
             if match.group(1):
                 line = source.count("\n", 0, match.start()) + 1
                 self.warnings.append((line, "Starlake drops a minus sign at the beginning of {{ }}: put the expression in parentheses"))
             return f"{match.group(1) or ''} "
 
-        return _EDGE_DASH.sub(drop, source)
+        return _EDGE_DASH.sub(drop_dash, source)
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
         """Return the value of an arithmetic operation."""
@@ -226,7 +226,7 @@ class JinjavaEnvironment(SandboxedEnvironment):
         return values.is_true(_convert_to_null(value))
 
     def negate_truth(self, value: Any) -> bool:
-        """Return ``not value``."""
+        """Return the value of ``not value`` by Jinjava's rules."""
         return not values.is_true(_convert_to_null(value))
 
     def wrap_operand(self, value: Any) -> _Operand:

@@ -62,13 +62,13 @@ def find_tables_quickly(sql: str, dialect: str) -> list[Found]:
     else:
         raise Unparsable("the dialect needs the parser")
     if "/*" in text and "*/" not in text[text.rindex("/*") :]:
-        raise Unparsable("a comment may not be closed")
+        raise Unparsable("a comment might be unclosed")
     if _UNUSUAL.search(text) or (foreign and foreign in text) or (dialect == "snowflake" and "//" in text):
-        raise Unparsable("it has unusual characters")
+        raise Unparsable("the query has unusual characters")
     try:
         return _Query(text, quote, dialect).found
     except LookupError as error:
-        raise Unparsable("it ends too early") from error
+        raise Unparsable("the query ends unexpectedly") from error
 
 
 class _Query:
@@ -92,7 +92,7 @@ class _Query:
             self._give_up()  # in "FROM t, t.items", t.items may be a column
 
     def _give_up(self) -> NoReturn:
-        raise Unparsable("it is not a plain query")
+        raise Unparsable("the SQL is not a plain query")
 
     def _tokenize(self) -> None:
         texts: list[str] = []

@@ -65,7 +65,7 @@ def test_files_are_taken_from_the_archive(files: LoadFiles, load: FilesOfLoad) -
     assert list_names(files.archive) == ["orders-3.csv"]
 
 
-def test_without_an_archive_its_files_are_missing(files: LoadFiles, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_files_are_reported_missing_if_there_is_no_archive(files: LoadFiles, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     put(str(tmp_path), "orders-1.csv")
     monkeypatch.chdir(tmp_path)
     load = FilesOfLoad(replace(files, archive=""), lambda level, line: None)
@@ -225,7 +225,7 @@ def test_files_of_another_load_that_is_running_are_not_left_files(files: LoadFil
         assert load.list_left() == ["orders-1.csv", "orders-2.csv"]
 
 
-def test_files_are_those_of_the_load_in_every_thread(files: LoadFiles, load: FilesOfLoad) -> None:
+def test_files_of_a_load_can_be_listed_from_another_thread(files: LoadFiles, load: FilesOfLoad) -> None:
     put(files.ingesting, "orders-1.csv")
     with ThreadPoolExecutor(1) as pool:
         assert pool.submit(load.list_left).result() == ["orders-1.csv"]

@@ -103,7 +103,7 @@ class Archive:
         os.chmod(made, 0o644)
         status = made.stat()
         note = _Note(size=status.st_size, time=status.st_mtime_ns, checksum=_compute_checksum(made, _read_state(status)))
-        # Between the two steps the note does not match the file, which is then ignored.
+        # Between these two steps, the note does not match the archive, so other processes ignore the archive.
         os.replace(made, self.path)
         write_whole(self.note, json.dumps(asdict(note)).encode())
 

@@ -49,7 +49,7 @@ def drop_files_and_ports(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def allows_archive(user_options: str) -> bool:
-    """Return whether the user has set no options about archives of classes."""
+    """Return whether the user's options leave class data archives and ahead-of-time caches unset."""
     return _ARCHIVES.search(user_options) is None
 
 

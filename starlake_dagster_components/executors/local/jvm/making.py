@@ -155,7 +155,7 @@ def _make(archive: Archive, program: str, environment: Mapping[str, str], loader
     try:
         output = _run_sample(program, environment, loader, archive.build_making_options(target))
         if not target.is_file() or not target.stat().st_size:
-            raise NotMade(f"the JVM wrote no archive: {output or 'no output'}")
+            raise NotMade(f"the JVM did not create an archive (output: {output or 'none'})")
         archive.adopt(target)
     finally:
         for left in (target, target.with_name(f"{target.name}.config")):

@@ -131,7 +131,7 @@ class Probe:
         return (*_OPTIONS, f"-XX:PerfDataSaveFile={self._folder.name}/%p.perf")
 
     def close(self) -> Java:
-        """Return the Java that was started for Starlake; one without ``home`` if there was none."""
+        """Delete the probe's folder and return the Java installation that ran Starlake; its ``home`` is empty if none was found."""
         with self._folder as folder:
             found = [java for path in sorted(Path(folder).glob("*.perf"), key=os.path.getmtime) if (java := _read_java(path))]
         return found[-1] if found else Java(found=time.time())
