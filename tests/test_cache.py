@@ -29,18 +29,18 @@ class TestEntries:
         assert bytes(cache.get("a") or b"") == b"second"
         assert cache.get("b") is None
 
-    def test_only_its_owner_can_read_it(self, cache: Cache) -> None:
+    def test_only_its_owner_can_read_an_entry(self, cache: Cache) -> None:
         path = cache.put("a", b"x")
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         assert stat.S_IMODE(cache.folder.stat().st_mode) == 0o700
 
-    def test_everybody_can_where_that_is_wanted(self, tmp_path: Path) -> None:
+    def test_everyone_can_read_entries_of_a_readable_cache(self, tmp_path: Path) -> None:
         path = Cache(tmp_path / "image", readable=True).put("a", b"x")
         assert stat.S_IMODE(path.stat().st_mode) == 0o644
         assert stat.S_IMODE(path.parent.stat().st_mode) == 0o755
 
     @pytest.mark.parametrize("at", [0, 20, 40, 60, 80, -1])
-    def test_a_changed_byte_anywhere_makes_it_void(self, cache: Cache, at: int) -> None:
+    def test_a_changed_byte_invalidates_an_entry(self, cache: Cache, at: int) -> None:
         path = cache.put("a", b"y" * 40)
         content = bytearray(path.read_bytes())
         content[at] ^= 1
@@ -48,7 +48,7 @@ class TestEntries:
         assert cache.get("a") is None
 
     @pytest.mark.parametrize("length", [0, 1, 36, 50, 100])
-    def test_a_file_cut_short_is_void(self, cache: Cache, length: int) -> None:
+    def test_a_truncated_entry_is_invalid(self, cache: Cache, length: int) -> None:
         path = cache.put("a", b"y" * 100)
         path.write_bytes(path.read_bytes()[:length])
         assert cache.get("a") is None
@@ -73,14 +73,14 @@ class TestEntries:
         assert cache.get("a") is None
 
     @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
-    def test_a_named_pipe_in_its_place_does_not_wait_for_a_writer(self, cache: Cache) -> None:
+    def test_a_named_pipe_in_place_of_an_entry_does_not_block(self, cache: Cache) -> None:
         cache.folder.mkdir()
         os.mkfifo(cache.get_path("a"), 0o600)
         assert cache.get("a") is None
         cache.put("a", b"x")
         assert bytes(cache.get("a") or b"") == b"x"
 
-    def test_a_folder_in_its_place_counts_as_absent(self, cache: Cache) -> None:
+    def test_a_folder_in_place_of_an_entry_is_treated_as_absent(self, cache: Cache) -> None:
         cache.get_path("a").mkdir(parents=True)
         assert cache.get("a") is None
         with pytest.raises(IsADirectoryError):
@@ -153,7 +153,7 @@ class TestEntries:
         assert sorted(p.name for p in cache.folder.iterdir()) == ["a.plan", "new.plan", "newer.plan", "z.plan"]
 
     @pytest.mark.parametrize(("hours", "marked"), [(23, False), (25, True)])
-    def test_use_is_noted_once_a_day(self, cache: Cache, hours: int, marked: bool) -> None:
+    def test_use_of_an_entry_is_recorded_once_a_day(self, cache: Cache, hours: int, marked: bool) -> None:
         path = cache.put("a", b"x")
         then = int(time.time()) - hours * 3600
         os.utime(path, (then, then))
@@ -209,11 +209,11 @@ class TestData:
             _call("starlake_dagster_components.engine", "run_command", "x"),
         ],
     )
-    def test_nothing_but_what_is_allowed_is_reached(self, evil: bytes) -> None:
+    def test_only_allowed_classes_are_deserialized(self, evil: bytes) -> None:
         with pytest.raises(pickle.UnpicklingError, match="is not expected here"):
             deserialize(evil, ALLOWED)
 
-    def test_names_differ_with_everything_they_are_about(self) -> None:
+    def test_entry_names_depend_on_all_values(self) -> None:
         names = {
             build_entry_name("a"),
             build_entry_name("b"),
@@ -225,7 +225,7 @@ class TestData:
         assert len(names) == 6
         assert build_entry_name("a", ("x", 1)) == build_entry_name("a", ("x", 1))
 
-    def test_names_are_the_same_in_another_process_and_not_with_other_code(self, tmp_path: Path) -> None:
+    def test_entry_names_depend_on_the_code_and_not_on_the_process(self, tmp_path: Path) -> None:
         code = "from starlake_dagster_components import cache; {change}; print(cache.build_entry_name('a'))"
 
         def name(change: str) -> str:
@@ -246,17 +246,17 @@ class TestChoice:
         assert folders == ["setting", "variable", "user/starlake-dagster-components"]
 
     @pytest.mark.parametrize("off", ["off", "OFF", "Off"])
-    def test_it_can_be_switched_off(self, off: str) -> None:
+    def test_the_cache_can_be_turned_off(self, off: str) -> None:
         assert open_cache(off, {}) is None
         assert open_cache(None, {"SL_DAGSTER_CACHE": off}) is None
 
-    def test_a_file_is_not_a_folder(self, tmp_path: Path) -> None:
+    def test_a_file_as_cache_folder_is_rejected(self, tmp_path: Path) -> None:
         path = tmp_path / "file"
         path.touch()
         with pytest.raises(InvalidSetting, match="is a file"):
             open_cache(str(path), {})
 
-    def test_the_folder_may_be_below_the_home_folder(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_the_cache_folder_may_be_relative_to_the_home_folder(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("HOME", str(tmp_path))
         default = tmp_path / ".cache/starlake-dagster-components"
         blank = {"XDG_CACHE_HOME": "relative", "LOCALAPPDATA": "/x", "SL_DAGSTER_CACHE": " "}

@@ -107,7 +107,7 @@ def test_times_are_in_utc() -> None:
     assert "2026-01-31T10:30:15" in build_load_command(run(scheduled_date=paris), SALES, [ORDERS]).arguments
 
 
-def test_transforms_know_their_data_interval() -> None:
+def test_transforms_receive_their_data_interval() -> None:
     command = build_transform_command(run(interval_start=NOON - timedelta(days=1), interval_end=NOON), TOP)
     assert options(command) == {"sl_data_interval_start": "2026-01-30T12:30:15", "sl_data_interval_end": "2026-01-31T12:30:15"}
 
@@ -157,7 +157,7 @@ def test_settings_of_the_process_that_cannot_pass_go_by_the_environment_alone() 
     assert command.environment["JAVA_OPTS"] == "-Xmx2g -Dx=y"
 
 
-def test_but_not_where_an_env_file_would_override_the_environment() -> None:
+def test_a_variable_that_an_env_file_would_override_is_an_error() -> None:
     of = pipeline(environment={"COUNTRIES": "FR,DE"})
     with pytest.raises(InvalidSetting, match=r"sl_env_var.*COUNTRIES.*env file"):
         build_load_command(run(project(variables={"COUNTRIES": "FR"}), pipeline=of), SALES, [ORDERS])
@@ -166,7 +166,7 @@ def test_but_not_where_an_env_file_would_override_the_environment() -> None:
 # ------------------------------------------------------------------------------------------------------------- environment
 
 
-def test_the_environment_says_where_what_and_for_whom() -> None:
+def test_the_environment_of_a_command_has_root_profile_log_level_and_job_id() -> None:
     command = build_load_command(run(project(profile="DEV")), SALES, [ORDERS])
     assert command.environment == {"SL_ROOT": "/project", "SL_ENV": "DEV", "SL_LOG_LEVEL": "info", "SL_JOB_ID": "run-1.step", "SL_API": "1"}
     assert "SL_API" not in build_transform_command(run(), TOP).environment
@@ -185,7 +185,7 @@ def test_log_level_of_project_or_dag_config_reaches_the_command() -> None:
     assert build_load_command(run(pipeline=of), SALES, [ORDERS]).environment["SL_LOG_LEVEL"] == "error"
 
 
-def test_the_job_id_has_the_name_that_the_project_gives_it() -> None:
+def test_the_job_id_variable_has_the_name_that_the_project_sets() -> None:
     renamed = replace(project().application, job_id_env_name="MY_JOB")
     command = build_load_command(run(project(application=renamed)), SALES, [ORDERS])
     assert command.environment["MY_JOB"] == "run-1.step"
@@ -217,7 +217,7 @@ def test_the_options_of_the_dag_config_are_there_for_executors() -> None:
 # ------------------------------------------------------------------------------------------------------------- files, databases
 
 
-def test_a_load_knows_its_files() -> None:
+def test_a_load_command_has_the_folders_and_patterns_of_its_files() -> None:
     files = build_load_command(run(), SALES, [ORDERS, CLIENTS]).files
     base = "/project/datasets"
     assert files == LoadFiles(f"{base}/stage/sales", f"{base}/ingesting/sales", (r"orders-.*\.csv", "clients.*"), f"{base}/archive/sales")
@@ -225,7 +225,7 @@ def test_a_load_knows_its_files() -> None:
     assert build_stage_command(run(), SALES, [ORDERS]).files is None
 
 
-def test_files_on_other_storage_are_not_ours() -> None:
+def test_files_on_other_storage_are_not_managed() -> None:
     assert build_load_command(run(project(areas=areas("gs://bucket"))), SALES, [ORDERS]).files is None
 
 
@@ -233,7 +233,7 @@ def test_files_on_other_storage_are_not_ours() -> None:
     ("text", "path"),
     [("/a/b", "/a/b"), ("file:///a/b", "/a/b"), ("file:/a/../b", "/b"), ("gs://b/c", None), ("a/b", None), ("hdfs://h/a", None)],
 )
-def test_local_paths(text: str, path: str | None) -> None:
+def test_only_local_paths_are_found(text: str, path: str | None) -> None:
     assert find_local_path(text) == path
 
 
@@ -302,7 +302,7 @@ def test_columns_that_starlake_stores_in_clear_are_named() -> None:
 # ------------------------------------------------------------------------------------------------------------- the project as read
 
 
-def test_a_command_that_sees_what_was_read_brings_the_project_along() -> None:
+def test_a_command_with_the_same_variables_reuses_the_project() -> None:
     of = project(profile="DEV", variables={"A": "1"})
     assert build_load_command(run(of, profile="DEV", variables={"A": "1"}), SALES, [ORDERS]).loaded is of
     same = pipeline(environment={"SL_ROOT": "/project", "SL_LOG_LEVEL": "debug"})
@@ -310,7 +310,7 @@ def test_a_command_that_sees_what_was_read_brings_the_project_along() -> None:
 
 
 @pytest.mark.parametrize("environment", [{"SL_ENV": "PROD"}, {"A": "2"}, {"NEW": "x"}, {"SL_ROOT": "/elsewhere"}])
-def test_a_command_that_sees_other_variables_does_not(environment: dict[str, str]) -> None:
+def test_a_command_with_other_variables_does_not_reuse_the_project(environment: dict[str, str]) -> None:
     of = project(profile="DEV", variables={"A": "1"})
     assert build_load_command(run(of, pipeline=pipeline(environment=environment)), SALES, [ORDERS]).loaded is None
 

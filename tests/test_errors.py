@@ -10,7 +10,7 @@ def test_short_messages_stay_as_they_are() -> None:
 
 
 @pytest.mark.parametrize("quote", ["'", '"'])
-def test_of_a_long_value_the_beginning_is_shown(quote: str) -> None:
+def test_long_values_are_cut_at_their_end(quote: str) -> None:
     message = f"unknown type {quote}{'x y' * 1000}{quote}, expected a name"
     cut = cut_values(message)
     assert cut.startswith(f"unknown type {quote}x yx y")
@@ -46,7 +46,7 @@ def test_problems_are_short_whatever_is_in_their_values(value: str) -> None:
     assert len(message) < 2100
 
 
-def test_a_file_keeps_its_first_problems_and_one_that_there_are_more() -> None:
+def test_only_the_first_problems_of_a_file_are_recorded() -> None:
     problems = ProblemList()
     problems.extend(Problem(Location("a.yml", line), "warning", f"odd {line}") for line in range(1, 1001))
     problems.append(Problem(Location("a.yml", 2000), "error", "wrong"))

@@ -21,7 +21,7 @@ STATEMENT = "select a,\n    nosuch,\n    c\nfrom t"
     ],
     ids=["duckdb", "duckdb, cut", "duckdb, another statement", "postgres", "bigquery", "snowflake", "mysql", "no place"],
 )
-def test_the_place_of_an_error(message: str, place: tuple[int | None, int | None]) -> None:
+def test_the_place_of_an_error_is_found(message: str, place: tuple[int | None, int | None]) -> None:
     assert find_place(message, STATEMENT) == place
 
 
@@ -35,7 +35,7 @@ def test_a_statement_keeps_its_indentation_and_has_a_caret() -> None:
     ]
 
 
-def test_of_a_long_statement_the_lines_around_the_error_are_shown() -> None:
+def test_only_the_lines_around_the_error_of_a_long_statement_are_shown() -> None:
     statement = "\n".join(f"line {number}" for number in range(1, 101))
     shown = show_statement(statement, 50, 6).split("\n")
     assert shown[0] == shown[-1] == "    ..."
@@ -72,5 +72,5 @@ def test_of_a_long_statement_the_lines_around_the_error_are_shown() -> None:
         (None, False),
     ],
 )
-def test_errors_that_a_retry_would_repeat(reason: str | None, permanent: bool) -> None:
+def test_permanent_errors_are_recognized(reason: str | None, permanent: bool) -> None:
     assert is_permanent(reason) == permanent

@@ -44,7 +44,7 @@ def test_other_errors_are_not_explained() -> None:
     assert explain_full_disk(ValueError("no space left on device")) is None
 
 
-def test_the_cause_is_found() -> None:
+def test_a_full_disk_is_found_as_the_cause_of_an_exception() -> None:
     try:
         try:
             raise OSError(errno.ENOSPC, "No space left on device", "/data/x.csv")

@@ -63,7 +63,7 @@ def test_threads_exclude_each_other(tmp_path: Path) -> None:
     assert (most, done) == (1, 120)
 
 
-def test_threads_hand_a_lock_on_at_once(tmp_path: Path) -> None:
+def test_a_released_lock_is_passed_to_a_waiting_thread(tmp_path: Path) -> None:
     """Four threads take turns 400 times. With pauses between polls, this would take minutes."""
 
     def work() -> None:
@@ -124,7 +124,7 @@ def test_waiting_ends_when_the_run_is_canceled(tmp_path: Path) -> None:
             pytest.fail("another process holds it")
 
 
-def test_a_wait_with_a_time_limit_takes_a_lock_that_is_free_however_late_it_comes(tmp_path: Path) -> None:
+def test_a_wait_with_a_time_limit_takes_a_free_lock_or_times_out(tmp_path: Path) -> None:
     with lock_database(tmp_path / "a.db", seconds=0):
         pass
     with (
@@ -151,7 +151,7 @@ def test_several_names_of_one_file_are_one_lock(tmp_path: Path) -> None:
         assert not _is_locked(tmp_path / "data" / "b.db")
 
 
-def test_opposite_orders_do_not_lock_each_other_out(tmp_path: Path) -> None:
+def test_locks_taken_in_opposite_orders_do_not_deadlock(tmp_path: Path) -> None:
     paths = [str(tmp_path / name) for name in ("a.db", "b.db")]
 
     def work(order: list[str]) -> None:

@@ -15,14 +15,14 @@ import starlake_dagster_components
 PACKAGE = Path(starlake_dagster_components.__file__).parent
 
 
-def test_dagster_has_everything_that_is_used() -> None:
+def test_dagster_has_all_private_names_that_are_used() -> None:
     """If this fails, a release of Dagster has changed: update _dagster.py. Until then, runs use Dagster's multiprocess executor."""
     code = "import starlake_dagster_components._dagster"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"dagster {dagster.__version__}: {done.stderr.strip().splitlines()[-1]}"
 
 
-def test_changes_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_private_names_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     from starlake_dagster_components import _dagster, _dagster_check
 
     monkeypatch.delattr(_dagster.ActiveExecution, "plan_events_iterator")

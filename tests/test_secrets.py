@@ -62,14 +62,14 @@ def run_all(project: PlantedProject, executor: Any, caplog: pytest.LogCaptureFix
     return json.dumps([[asset.key, asset.status, asset.error] for run in runs for asset in run.assets]) + caplog.text
 
 
-def test_enough_is_planted(project: PlantedProject) -> None:
+def test_the_planted_project_has_many_secrets(project: PlantedProject) -> None:
     assert len(project.secrets.places) >= 40
     assert len(project.lines) > 200
 
 
 @pytest.mark.parametrize("succeeds", [True, False])
 @pytest.mark.parametrize("type_", ["shell", "dagster_shell"])
-def test_a_program_that_prints_everything(
+def test_no_secret_is_shown_if_a_program_prints_everything(
     type_: str,
     succeeds: bool,
     project: PlantedProject,
@@ -90,7 +90,7 @@ def test_a_program_that_prints_everything(
     assert any(b"jdbc:oracle:thin:scott/***@db" in data for data in logs), "the program's output is in the compute logs"
 
 
-def test_the_embedded_engine(
+def test_no_secret_is_shown_by_the_embedded_engine(
     project: PlantedProject, home: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     add_file(project)
@@ -104,7 +104,7 @@ def test_the_embedded_engine(
 
 
 @pytest.mark.parametrize("succeeds", [True, False])
-def test_cloud_run(
+def test_no_secret_is_shown_with_cloud_run(
     succeeds: bool, project: PlantedProject, home: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("google.cloud.run_v2")
@@ -140,7 +140,7 @@ COMMANDS = [
 
 
 @pytest.mark.slow
-def test_the_command_line(project: PlantedProject, tmp_path: Path) -> None:
+def test_no_secret_is_shown_by_the_command_line(project: PlantedProject, tmp_path: Path) -> None:
     environment = {
         **os.environ,
         "SL_DAGSTER_SECRETS": "CUSTOMER_PIN,*_LICENSE",
@@ -165,7 +165,7 @@ def test_the_command_line(project: PlantedProject, tmp_path: Path) -> None:
     assert find_leaks(project, tmp_path / "cache") == []
 
 
-def test_definitions(project: PlantedProject, tmp_path: Path) -> None:
+def test_no_secret_is_in_definitions(project: PlantedProject, tmp_path: Path) -> None:
     settings = Settings(executor="duckdb", variables=project.variables, secrets=NAMES)
     definitions = build_definitions(project.root, settings).definitions
     shown = []
@@ -181,7 +181,7 @@ def test_definitions(project: PlantedProject, tmp_path: Path) -> None:
     assert find_leaks(project, tmp_path / "cache") == []
 
 
-def test_problems_of_a_project(project: PlantedProject, caplog: pytest.LogCaptureFixture) -> None:
+def test_no_secret_is_in_problems_of_a_project(project: PlantedProject, caplog: pytest.LogCaptureFixture) -> None:
     project.write(
         "metadata/load/shop/orders.sl.yml",
         "version: 1\ntable: {name: orders, pattern: 'x', metadata: {format: '{{API_TOKEN}}', writeStrategy: {type: '{{CUSTOMER_PIN}}'}}}\n",

@@ -70,7 +70,7 @@ def test_a_canceled_run_starts_nothing() -> None:
     assert executor.commands == ()
 
 
-def test_without_an_answer_there_is_no_rule() -> None:
+def test_a_rule_without_an_answer_is_rejected() -> None:
     with pytest.raises(ValueError, match="at least one answer"):
         RecordingExecutor().on("load", "orders")
 
@@ -97,7 +97,7 @@ def test_a_rule_for_the_domain_answers_for_all_its_tables_at_once() -> None:
     assert executor.run(load("orders,items"), build_invocation()) == CommandResult(0)
 
 
-def test_an_exception_is_the_end_of_the_whole_command() -> None:
+def test_an_exception_ends_the_whole_command() -> None:
     executor = RecordingExecutor().on("load", "items", CommandTimeout("late"))
     with pytest.raises(CommandTimeout):
         executor.run(load("orders,items"), build_invocation())

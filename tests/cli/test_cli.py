@@ -26,7 +26,7 @@ def run(*arguments: str | Path) -> Result:
     return CliRunner().invoke(main, [str(a) for a in arguments])
 
 
-def test_check_counts_and_succeeds(shop: ProjectFolder) -> None:
+def test_check_prints_counts_and_exits_with_0(shop: ProjectFolder) -> None:
     result = run("check", shop.root)
     assert result.exit_code == 0, result.output
     assert result.output == "2 tables, 2 tasks, 2 jobs, 6 assets: 0 errors, 0 warnings\n"
@@ -56,7 +56,7 @@ def test_the_project_is_sl_root_or_the_current_folder(shop: ProjectFolder, monke
     assert run("list").output.startswith("SL_ROOT: no Starlake project at ")
 
 
-def test_check_as_json(shop: ProjectFolder) -> None:
+def test_check_prints_json(shop: ProjectFolder) -> None:
     shop.write("metadata/transform/kpi/lost.sl.yml", "version: 1\ntask:\n  dagRef: trnsforms\n  sql: select 1\n")
     result = run("check", shop.root, "--format", "json")
     assert result.exit_code == 1
@@ -89,7 +89,7 @@ def test_the_help_has_exit_codes_and_choices(command: str) -> None:
     assert "--executor TYPE|JSON" in text
 
 
-def test_completion_knows_the_values() -> None:
+def test_shell_completion_proposes_values() -> None:
     (option,) = [o for o in main.commands["check"].params if o.name == "watch"]
     found = option.type.shell_complete(click.Context(main), option, "D")
     assert [item.value for item in found] == ["direct"]
@@ -171,13 +171,13 @@ def test_explain_names_the_file_and_line_of_each_fact(shop: ProjectFolder, name:
         assert fact in output
 
 
-def test_explain_of_an_unknown_name_proposes_one(shop: ProjectFolder) -> None:
+def test_explain_proposes_a_known_name_for_an_unknown_one(shop: ProjectFolder) -> None:
     result = run("explain", shop.root, "shop_table")
     assert result.exit_code == 1
     assert "did you mean 'shop_tables'?" in result.output
 
 
-def test_dependencies_in_every_format(shop: ProjectFolder) -> None:
+def test_dependencies_are_printed_in_every_format(shop: ProjectFolder) -> None:
     assert run("dependencies", shop.root, "--task", "kpi.top").output.splitlines() == [
         "kpi.top",
         "  kpi.daily",
@@ -222,7 +222,7 @@ def test_a_job_and_a_selection_exclude_each_other(shop: ProjectFolder) -> None:
     assert "--job and --select cannot be combined" in result.output
 
 
-def test_options_of_running_go_with_run_and_those_of_starting_with_dev(shop: ProjectFolder) -> None:
+def test_check_and_run_reject_options_of_other_commands(shop: ProjectFolder) -> None:
     assert run("check", shop.root, "--pool", "x").exit_code == 2
     assert run("run", shop.root, "--default-status", "STOPPED").exit_code == 2
     result = run(
@@ -234,7 +234,7 @@ def test_options_of_running_go_with_run_and_those_of_starting_with_dev(shop: Pro
     assert "not run" in result.output
 
 
-def test_dev_hands_settings_over_as_the_environment_names_them(shop: ProjectFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dev_passes_settings_in_environment_variables(shop: ProjectFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[tuple[list[Path], dict[str, str], dict[str, Any]]] = []
 
     def serve_projects(projects: list[Path], environment: dict[str, str], **options: Any) -> None:
@@ -258,7 +258,7 @@ def test_dev_hands_settings_over_as_the_environment_names_them(shop: ProjectFold
     assert (settings.expectation_checks, settings.default_status, settings.max_concurrent) == (False, "STOPPED", 3)
 
 
-def test_check_and_list_show_a_problem_in_one_way(shop: ProjectFolder) -> None:
+def test_check_and_list_show_problems_in_the_same_way(shop: ProjectFolder) -> None:
     shop.write("metadata/load/empty/_config.sl.yml", "version: 1\nload:\n  name: empty\n")
     shop.write("metadata/transform/kpi/lost.sl.yml", "version: 1\ntask:\n  dagRef: trnsforms\n  sql: select 1\n")
     checked, listed = (run(command, shop.root) for command in ("check", "list"))
@@ -271,7 +271,7 @@ def test_check_and_list_show_a_problem_in_one_way(shop: ProjectFolder) -> None:
     assert checked.output.splitlines()[-2].endswith("1 error, 1 warning")
 
 
-def test_strict_takes_warnings_for_errors(shop: ProjectFolder) -> None:
+def test_strict_treats_warnings_as_errors(shop: ProjectFolder) -> None:
     assert run("check", shop.root, "--strict").exit_code == 0
     assert run("check", shop.root, "--env", "NOPE").exit_code == 0
     result = run("check", shop.root, "--env", "NOPE", "--strict")
@@ -292,7 +292,7 @@ def test_assets_without_a_job_are_reported(shop: ProjectFolder) -> None:
     assert run("check", shop.root, "--strict").exit_code == 0
 
 
-def test_a_project_for_another_orchestrator_says_what_to_do(shop: ProjectFolder) -> None:
+def test_a_project_for_another_orchestrator_is_reported_with_advice(shop: ProjectFolder) -> None:
     for config in ("loads", "transforms"):
         text = (shop.root / f"metadata/dags/{config}.sl.yml").read_text()
         shop.write(f"metadata/dags/{config}.sl.yml", text.replace("dagster__", "airflow__"))
@@ -325,7 +325,7 @@ def load_in_a_process(project: Path, **environment: str) -> subprocess.Completed
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, check=True)
 
 
-def test_cache_fills_a_folder_from_which_a_process_that_cannot_write_takes_the_plan(shop: ProjectFolder, tmp_path: Path) -> None:
+def test_a_process_that_cannot_write_uses_a_plan_that_cache_stored(shop: ProjectFolder, tmp_path: Path) -> None:
     shop.write("metadata/transform/kpi/top.sql", "select amount as _ from kpi.daily where '{{ SL_ENV }}' = ''\n")
     folder = tmp_path / "image" / "plans"
     result = run("cache", shop.root, "--folder", folder)
@@ -347,9 +347,7 @@ def test_cache_fills_a_folder_from_which_a_process_that_cannot_write_takes_the_p
         folder.chmod(0o755)
 
 
-def test_cache_makes_readable_for_all_what_a_load_kept_for_its_user(
-    shop: ProjectFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_cache_makes_entries_readable_for_all_users(shop: ProjectFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "plans"
     monkeypatch.setenv("SL_DAGSTER_CACHE", str(folder))
     assert run("check", shop.root).exit_code == 0
@@ -359,14 +357,14 @@ def test_cache_makes_readable_for_all_what_a_load_kept_for_its_user(
     assert [path.stat().st_mode & 0o777 for path in (folder, *files)] == [0o755, 0o644, 0o644]
 
 
-def test_cache_of_other_settings_is_another_entry(shop: ProjectFolder, tmp_path: Path) -> None:
+def test_cache_has_an_entry_for_each_combination_of_settings(shop: ProjectFolder, tmp_path: Path) -> None:
     for arguments in ([], ["--orchestrators", "dagster,airflow"], ["--timezone", "Europe/Paris"]):
         assert run("cache", shop.root, "--folder", tmp_path / "plans", *arguments).output.startswith("cached: ")
     # Each has an entry for the last plan, for the plan itself, and for the columns of its tasks.
     assert len(list((tmp_path / "plans").iterdir())) == 9
 
 
-def test_cache_says_why_nothing_was_kept(shop: ProjectFolder, tmp_path: Path) -> None:
+def test_cache_reports_why_nothing_was_cached(shop: ProjectFolder, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     result = run("cache", shop.root, "--folder", tmp_path / "file" / "plans")
     assert result.exit_code == 1
@@ -387,7 +385,7 @@ def test_cache_shows_the_errors_of_the_project_as_check_does(shop: ProjectFolder
     assert result.output.splitlines()[0] == run("check", shop.root).output.splitlines()[0]
 
 
-def test_settings_from_the_environment() -> None:
+def test_settings_are_read_from_environment_variables() -> None:
     settings = read_settings(
         {
             "SL_DAGSTER_EXECUTOR": '{"type": "shell", "env": {"A": "1"}}',
@@ -418,7 +416,7 @@ def test_settings_from_the_environment() -> None:
         ({"SL_DAGSTER_VARIABLES": "a"}, "name=value"),
     ],
 )
-def test_wrong_settings_say_which_and_what_is_expected(environment: dict[str, str], message: str) -> None:
+def test_wrong_settings_are_errors_that_name_the_expected_value(environment: dict[str, str], message: str) -> None:
     with pytest.raises(InvalidSetting) as caught:
         read_settings(environment)
     assert message in str(caught.value)

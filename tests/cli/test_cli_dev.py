@@ -36,7 +36,7 @@ def test_names_that_become_equal_are_numbered(tmp_path: Path) -> None:
     assert [location.name for location in name_locations([tmp_path / "a b", tmp_path / "a_b"])] == ["a_b", "a_b_2"]
 
 
-def test_a_taken_port_is_an_error_and_the_default_gives_way(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_taken_port_is_an_error_unless_it_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -101,7 +101,7 @@ def two_projects(shop: ProjectFolder, tmp_path: Path) -> tuple[ProjectFolder, Pr
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are found in /proc")
-def test_an_edit_is_on_the_page_and_a_broken_one_leaves_the_last_good_graph(
+def test_edits_appear_on_the_page_and_broken_ones_keep_the_last_good_graph(
     two_projects: tuple[ProjectFolder, ProjectFolder], tmp_path: Path
 ) -> None:
     shop, other = two_projects
@@ -156,7 +156,7 @@ def test_an_edit_is_on_the_page_and_a_broken_one_leaves_the_last_good_graph(
 
 
 @pytest.mark.slow
-def test_columns_of_tasks_are_on_the_page_once_they_are_found(
+def test_inferred_columns_of_tasks_appear_on_the_page(
     two_projects: tuple[ProjectFolder, ProjectFolder], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SL_DAGSTER_CACHE", str(tmp_path / "plans"))

@@ -51,7 +51,7 @@ def list_outcomes(results: list[RunResult]) -> dict[str, str]:
         ("elsewhere_rates", "selection 'elsewhere_rates' matches only tables that are created outside of this project: elsewhere_rates"),
     ],
 )
-def test_a_selection_of_nothing_runs_nothing(shop: ProjectFolder, selection: str, message: str) -> None:
+def test_an_empty_selection_runs_nothing(shop: ProjectFolder, selection: str, message: str) -> None:
     executor = RecordingExecutor()
     with pytest.raises(InvalidSetting) as caught:
         run_headless(shop.root, Settings(executor=executor), selection=selection)
@@ -59,7 +59,7 @@ def test_a_selection_of_nothing_runs_nothing(shop: ProjectFolder, selection: str
     assert not executor.commands
 
 
-def test_assets_that_are_made_elsewhere_are_left_out_of_a_selection(shop: ProjectFolder) -> None:
+def test_external_assets_are_left_out_of_a_selection(shop: ProjectFolder) -> None:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         (result,) = run_headless(shop.root, Settings(executor=RecordingExecutor()), selection="*")
@@ -99,7 +99,7 @@ def test_an_unknown_job_proposes_one(shop: ProjectFolder) -> None:
         run_headless(shop.root, Settings(executor=RecordingExecutor()), job="shop_table")
 
 
-def test_tables_after_a_failure_were_not_run(shop: ProjectFolder) -> None:
+def test_assets_after_a_failure_are_reported_as_not_run(shop: ProjectFolder) -> None:
     executor = RecordingExecutor().on("transform", "kpi.daily", CommandResult(exit_code=1, reason="one\ntwo"))
     (result,) = run_headless(shop.root, Settings(executor=executor), job="kpi_tasks")
     assert list_outcomes([result]) == {"kpi_daily": "failed", "kpi_top": "not run"}
@@ -116,7 +116,7 @@ def test_an_exception_of_an_executor_is_shown_as_it_is(shop: ProjectFolder) -> N
     assert "nothing to divide by" in (result.assets[0].error or "")
 
 
-def test_a_project_without_jobs_says_why_and_what_to_do(shop: ProjectFolder) -> None:
+def test_a_project_without_jobs_is_an_error_with_advice(shop: ProjectFolder) -> None:
     application = (shop.root / "metadata/application.sl.yml").read_text()
     shop.write("metadata/application.sl.yml", application.partition("  dagRef:")[0])
     with pytest.raises(StarlakeError) as caught:
@@ -178,12 +178,12 @@ def test_results_are_readable_at_any_width(columns: int | None, capsys: pytest.C
     assert lines[-1] == "2 jobs, 2 failed. 5 assets: 2 done, 1 failed, 2 not run"
 
 
-def test_results_of_a_run_in_which_all_went_well_end_with_the_count(capsys: pytest.CaptureFixture[str]) -> None:
+def test_results_of_a_successful_run_end_with_the_count(capsys: pytest.CaptureFixture[str]) -> None:
     print_results([RunResult("j", "1", True, 1.0, (AssetResult("a", "done"), AssetResult("b", "skipped")))])
     assert capsys.readouterr().out.splitlines()[-1] == "1 job. 2 assets: 1 done, 1 skipped"
 
 
-def test_results_go_where_dagster_keeps_runs(
+def test_runs_are_stored_in_dagster_home(
     shop: ProjectFolder, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DAGSTER_HOME", str(make_home(tmp_path_factory.mktemp("home"))))
@@ -267,7 +267,7 @@ def test_progress_reports_each_asset_once(shop: ProjectFolder, batch: bool) -> N
     assert ("shop_tables", "shop_orders", "failed") in listener.ended
 
 
-def test_lines_name_the_asset_and_how_it_ended(shop: ProjectFolder, capsys: pytest.CaptureFixture[str]) -> None:
+def test_progress_lines_name_the_asset_and_its_result(shop: ProjectFolder, capsys: pytest.CaptureFixture[str]) -> None:
     executor = RecordingExecutor().on("load", "orders", CommandResult(exit_code=1, reason="a bad row\nmore"))
     run_headless(shop.root, Settings(executor=executor), job="shop_tables", progress=LineProgress())
     lines = capsys.readouterr().out.splitlines()
@@ -322,7 +322,7 @@ def test_a_terminal_gets_a_live_table_and_then_the_results(shop: ProjectFolder) 
     assert text.rstrip().endswith("1 job. 3 assets: 3 skipped")
 
 
-def test_results_as_data(shop: ProjectFolder) -> None:
+def test_results_are_printed_as_json(shop: ProjectFolder) -> None:
     done = CliRunner().invoke(main, ["run", str(shop.root), "--executor", "duckdb", "--format", "json"])
     assert done.exit_code == 1
     found = json.loads(done.stdout)

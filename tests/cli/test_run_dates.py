@@ -55,7 +55,7 @@ def list_lines(executor: RecordingExecutor, name: str) -> list[str]:
     return [line for c in executor.commands if name in (line := " ".join(c.argv))]
 
 
-def test_a_range_is_one_run_for_each_partition(incremental: ProjectFolder) -> None:
+def test_a_range_starts_one_run_per_partition(incremental: ProjectFolder) -> None:
     executor = RecordingExecutor()
     results = run(incremental, RunDates(first="2026-03-28", last="2026-03-30"), executor, job="daily_tasks")
     assert [(r.job, r.partition, r.success) for r in results] == [
@@ -66,7 +66,7 @@ def test_a_range_is_one_run_for_each_partition(incremental: ProjectFolder) -> No
     assert "--scheduledDate 2026-03-29T22:00:00" in lines[1]
 
 
-def test_a_range_as_one_run(incremental: ProjectFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_single_run_covers_the_whole_range(incremental: ProjectFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DAGSTER_HOME", str(make_home(tmp_path / "home")))
     executor = RecordingExecutor()
     (result,) = run(incremental, RunDates(first="2026-03-28", last="2026-03-30", single_run=True), executor, job="daily_tasks")
@@ -77,7 +77,7 @@ def test_a_range_as_one_run(incremental: ProjectFolder, tmp_path: Path, monkeypa
         assert instance.get_materialized_partitions(dg.AssetKey("kpi_daily")) == {"2026-03-28", "2026-03-29", "2026-03-30"}
 
 
-def test_all_jobs_of_a_range(incremental: ProjectFolder) -> None:
+def test_a_range_without_a_job_runs_all_jobs(incremental: ProjectFolder) -> None:
     executor = RecordingExecutor()
     results = run(incremental, RunDates(first="2026-03-28", last="2026-03-29"), executor)
     assert [r.label for r in results] == ["shop_tables", "daily_tasks 2026-03-28", "daily_tasks 2026-03-29", "none_tasks"]
@@ -87,7 +87,7 @@ def test_all_jobs_of_a_range(incremental: ProjectFolder) -> None:
     assert "sl_data_interval_start=2026-03-27T23:00:00,sl_data_interval_end=2026-03-29T22:00:00" in line
 
 
-def test_times_of_a_range(two_crons: ProjectFolder) -> None:
+def test_a_range_may_have_times(two_crons: ProjectFolder) -> None:
     dates = RunDates(first="2026-03-29T01:00", last="2026-03-29T04:00")
     assert [r.partition for r in run(two_crons, dates, job="hourly_tasks")] == ["2026-03-29-01:00", "2026-03-29-03:00"]
     # The hour that the clock repeats.
@@ -104,7 +104,7 @@ def test_times_of_a_range(two_crons: ProjectFolder) -> None:
     ]
 
 
-def test_a_partition_that_fails_does_not_stop_the_others_but_what_reads_it(incremental: ProjectFolder) -> None:
+def test_a_failed_partition_stops_only_downstream_jobs(incremental: ProjectFolder) -> None:
     executor = RecordingExecutor().on("transform", "kpi.daily", CommandResult(exit_code=1), CommandResult(0))
     results = run(incremental, RunDates(first="2026-03-28", last="2026-03-29"), executor)
     assert [(r.label, r.success) for r in results][1:] == [
@@ -115,7 +115,7 @@ def test_a_partition_that_fails_does_not_stop_the_others_but_what_reads_it(incre
     assert results[-1].error == "nothing in it can run: kpi_top needs kpi_daily"
 
 
-def test_a_selection_of_assets_with_different_partitions(two_crons: ProjectFolder) -> None:
+def test_assets_with_different_partitions_cannot_be_selected_together(two_crons: ProjectFolder) -> None:
     executor = RecordingExecutor()
     (result,) = run(two_crons, RunDates(), executor, selection="key:kpi_daily or key:kpi_top")
     assert result.success
@@ -159,7 +159,7 @@ def test_a_run_without_a_date_is_for_the_last_partition(chained: ProjectFolder, 
         ("2026-03-28T23:00", "2026-03-30", set()),
     ],
 )
-def test_an_interval_that_is_made_of_partitions(
+def test_an_interval_of_whole_partitions_materializes_them(
     chained: ProjectFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start: str, end: str, partitions: set[str]
 ) -> None:
     monkeypatch.setenv("DAGSTER_HOME", str(make_home(tmp_path / "home")))
@@ -173,7 +173,7 @@ def test_an_interval_that_is_made_of_partitions(
         assert instance.get_materialized_partitions(dg.AssetKey("kpi_top")) == partitions
 
 
-def test_an_interval_for_all_runs(incremental: ProjectFolder) -> None:
+def test_an_interval_applies_to_all_runs(incremental: ProjectFolder) -> None:
     executor = RecordingExecutor()
     run(incremental, RunDates(interval_start="2026-01-01", interval_end="2026-02-01T00:00+01:00"), executor)
     for name in ("kpi.daily", "kpi.top"):
@@ -200,7 +200,7 @@ def test_an_interval_for_all_runs(incremental: ProjectFolder) -> None:
         (["--select", "kpi_daily", "--from", "2025-01-01", "--to", "2025-01-02"], "--from: the selection has no partition from 2025-01-01"),
     ],
 )
-def test_dates_that_do_not_fit(incremental: ProjectFolder, options: list[str], message: str) -> None:
+def test_invalid_combinations_of_dates_are_errors(incremental: ProjectFolder, options: list[str], message: str) -> None:
     result = CliRunner().invoke(main, ["run", str(incremental.root), "--quiet", *options])
     assert result.exit_code == 1
     assert message in result.output

@@ -42,7 +42,7 @@ def list_children(pid: int) -> list[int]:
     return [int(child) for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()]
 
 
-def test_without_a_server_it_is_python(program: Path) -> None:
+def test_the_launcher_without_a_server_runs_python(program: Path) -> None:
     done = run(program, "-c", "import sys; print(sys.executable); sys.exit(3)")
     assert (done.stdout.strip(), done.returncode) == (sys.executable, 3)
     done = run(program, "-m", "dagster", "api", "grpc", "--help")
@@ -51,7 +51,7 @@ def test_without_a_server_it_is_python(program: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_fork_has_output_and_exit_code_of_the_command(program: Path, server: "subprocess.Popen[bytes]") -> None:
+def test_a_forked_command_returns_its_output_and_exit_code(program: Path, server: "subprocess.Popen[bytes]") -> None:
     done = run(program, "-m", "dagster", "api", "grpc", "--help")
     assert "--socket" in done.stdout
     assert done.returncode == 0
@@ -63,7 +63,7 @@ def test_a_fork_has_output_and_exit_code_of_the_command(program: Path, server: "
 
 @pytest.mark.slow
 @pytest.mark.parametrize("end", ["terminate", "kill"])
-def test_a_fork_has_the_environment_of_its_requester_and_ends_with_it(
+def test_a_forked_command_has_its_requesters_environment_and_ends_with_it(
     program: Path, server: "subprocess.Popen[bytes]", tmp_path: Path, end: str
 ) -> None:
     (tmp_path / "home").mkdir()

@@ -74,18 +74,20 @@ def _resolve(shop: ProjectFolder, *others: Any) -> dg.Definitions:
     return dg.Definitions.merge(ours, dg.Definitions(**{k: v for other in others for k, v in other.items()}))
 
 
-def test_a_project_has_the_same_jobs(shop: ProjectFolder, same: Callable[[Build], None], own_ways: list[bool]) -> None:
+def test_jobs_of_a_project_equal_those_that_dagster_resolves(
+    shop: ProjectFolder, same: Callable[[Build], None], own_ways: list[bool]
+) -> None:
     same(lambda: _resolve(shop))
     assert own_ways == [True, True]
 
 
-def test_real_projects_have_the_same_jobs(shared: Path, same: Callable[[Build], None], own_ways: list[bool]) -> None:
+def test_jobs_of_real_projects_equal_those_that_dagster_resolves(shared: Path, same: Callable[[Build], None], own_ways: list[bool]) -> None:
     same(lambda: load_definitions_from_starlake_project(shared / "corpus/StarBake", env="DUCKDB"))
     assert own_ways
     assert all(own_ways)
 
 
-def test_our_example_has_the_same_jobs(same: Callable[[Build], None], own_ways: list[bool]) -> None:
+def test_jobs_of_the_example_equal_those_that_dagster_resolves(same: Callable[[Build], None], own_ways: list[bool]) -> None:
     example = Path(__file__).resolve().parents[2] / "examples/tallow_lane"
     same(lambda: load_definitions_from_starlake_project(example))
     assert len(own_ways) > 3
@@ -127,14 +129,14 @@ def test_assets_that_get_partitions_are_left_to_dagster(shop: ProjectFolder, sam
     assert own_ways == [False, False]
 
 
-def test_a_selection_of_what_is_not_there_says_so(shop: ProjectFolder) -> None:
+def test_selecting_a_missing_asset_is_an_error(shop: ProjectFolder) -> None:
     job = AssetJob("odd", dg.AssetSelection.assets("shop_orders", "nothing"))
     with pytest.raises(dg.DagsterInvalidDefinitionError, match="asset job odd") as error:
         _resolve(shop, {"jobs": [job]}).resolve_job_def("odd")
     assert "nothing" in str(error.value.__cause__)
 
 
-def test_a_job_runs_and_so_does_a_part_of_it(shop: ProjectFolder) -> None:
+def test_a_job_and_a_selection_of_it_run(shop: ProjectFolder) -> None:
     shop.write("datasets/incoming/shop/orders-1.csv", "id;amount\n1;2\n")
     shop.write("datasets/incoming/shop/items-1.csv", "id;label\n1;a\n")
     definitions = _resolve(shop)

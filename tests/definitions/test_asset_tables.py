@@ -9,7 +9,7 @@ from starlake_dagster_components.errors import UnknownName
 from starlake_dagster_components.testing import RecordingExecutor
 
 
-def test_the_table_of_a_key(shop: ProjectFolder) -> None:
+def test_table_of_returns_the_table_of_a_key(shop: ProjectFolder) -> None:
     defs = load_definitions_from_starlake_project(shop.root)
     assert table_of(defs, "shop_orders") == "shop.orders"
     assert table_of(defs, dg.AssetKey("kpi_daily")) == "kpi.daily"
@@ -23,7 +23,7 @@ def test_a_wrong_key_names_the_one_that_was_meant(shop: ProjectFolder) -> None:
         table_of(defs, "kpi_dayly")
 
 
-def test_an_asset_without_a_table(shop: ProjectFolder) -> None:
+def test_table_of_rejects_an_asset_without_a_table(shop: ProjectFolder) -> None:
     @dg.asset
     def letter() -> None:
         """An asset that is not a table."""
@@ -33,7 +33,7 @@ def test_an_asset_without_a_table(shop: ProjectFolder) -> None:
         table_of(defs, "letter")
 
 
-def test_an_asset_downstream_asks_while_it_runs(shop: ProjectFolder) -> None:
+def test_a_downstream_asset_can_call_table_of(shop: ProjectFolder) -> None:
     seen = []
 
     @dg.asset(deps=["kpi_daily"])

@@ -99,7 +99,7 @@ def test_a_translator_s_dependencies_keep_tables_apart(shop: Shop) -> None:
     assert list_keys(found["shop_prices"]) == {"shop_prices"}
 
 
-def test_names_that_do_not_fit_one_command_line_are_several(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_names_for_one_command_line_use_several_commands(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(commands, "MAX_NAMES", 13)
     executor = RecordingExecutor().on("load", "prices", CommandResult(1, reason="a bad row"))
     run = shop.run(Settings(executor=executor, batch=True))

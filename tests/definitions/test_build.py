@@ -47,7 +47,7 @@ def test_dagster_shows_the_version_of_this_package(shop: ProjectFolder) -> None:
     assert DagsterLibraryRegistry.get()["starlake-dagster-components"] == __version__
 
 
-def test_assets_look_native(shop: ProjectFolder) -> None:
+def test_assets_have_descriptions_groups_and_kinds(shop: ProjectFolder) -> None:
     found = list_specs(load_definitions_from_starlake_project(shop.root))
     orders = found["shop_orders"]
     assert orders.description is not None
@@ -93,7 +93,7 @@ def test_jobs_schedules_and_sensors_have_the_names_of_generated_ones(shop: Proje
 
 
 @pytest.mark.parametrize(("style", "orders"), [("flat", "shop_Orders"), ("flat_lower", "shop_orders"), ("path", "shop/Orders")])
-def test_asset_key_styles(folder: ProjectFolder, style: AssetKeyStyle, orders: str) -> None:
+def test_the_setting_chooses_the_style_of_asset_keys(folder: ProjectFolder, style: AssetKeyStyle, orders: str) -> None:
     folder.write("metadata/load/shop/Orders.sl.yml", TABLE.format(name="Orders"))
     assert orders in list_specs(load_definitions_from_starlake_project(folder.root, asset_keys=style))
 
@@ -116,7 +116,7 @@ def test_tables_without_dag_are_assets_without_job(folder: ProjectFolder) -> Non
     assert [j.name for j in defs.get_repository_def().get_all_jobs() if not j.name.startswith("__")] == []
 
 
-def test_two_nodes_with_one_key_are_an_error_that_names_both_files(folder: ProjectFolder) -> None:
+def test_duplicate_keys_are_an_error_that_names_both_files(folder: ProjectFolder) -> None:
     folder.write("metadata/load/a_b/c.sl.yml", TABLE.format(name="c"))
     folder.write("metadata/load/a/b_c.sl.yml", TABLE.format(name="b_c"))
     with pytest.raises(InvalidProject) as caught:
@@ -126,7 +126,7 @@ def test_two_nodes_with_one_key_are_an_error_that_names_both_files(folder: Proje
     assert "metadata/load/a/b_c.sl.yml" in str(caught.value)
 
 
-def test_asset_keys_path_is_the_advice_where_it_helps(folder: ProjectFolder) -> None:
+def test_asset_keys_path_is_recommended_if_it_helps(folder: ProjectFolder) -> None:
     folder.write("metadata/load/a_b/c.sl.yml", TABLE.format(name="c"))
     folder.write("metadata/load/a/b_c.sl.yml", TABLE.format(name="b_c"))
     _, _, problems = prepare_graph(folder.root, Settings())
@@ -147,7 +147,7 @@ def test_a_table_and_a_task_with_one_name_must_be_renamed(folder: ProjectFolder,
     assert error.message.endswith("; rename one")
 
 
-def test_a_translator_that_gives_one_key_twice_is_to_blame(folder: ProjectFolder) -> None:
+def test_duplicate_keys_from_a_translator_name_the_translator(folder: ProjectFolder) -> None:
     class OneKey(StarlakeTranslator):
         def get_asset_spec(self, node: StarlakeNode) -> dg.AssetSpec:
             return super().get_asset_spec(node).replace_attributes(key="same")
@@ -253,7 +253,7 @@ def test_a_chain_of_2000_tasks_in_one_job(shop: ProjectFolder) -> None:
     assert len(list(job.asset_layer.executable_asset_keys)) == 2002
 
 
-def test_a_job_may_be_called_like_one_of_its_assets(shop: ProjectFolder) -> None:
+def test_a_job_may_have_the_name_of_one_of_its_assets(shop: ProjectFolder) -> None:
     for config, name in (("loads", "{{domain}}"), ("transforms", "{{domain}}_{{table}}")):
         text = (shop.root / f"metadata/dags/{config}.sl.yml").read_text()
         shop.write(f"metadata/dags/{config}.sl.yml", re.sub(r'filename: ".*"', f'filename: "{name}.py"', text))
@@ -292,6 +292,6 @@ def test_a_variable_that_no_command_can_get_is_an_error_of_loading(shop: Project
 
 
 @pytest.mark.parametrize("number", [0, -3])
-def test_a_number_of_commands_below_1_is_never_taken_for_none(number: int) -> None:
+def test_max_concurrent_below_1_is_rejected(number: int) -> None:
     with pytest.raises((InvalidSetting, dg.DagsterInvalidDefinitionError), match="max_concurrent"):
         choose_job_executor(None, Settings(max_concurrent=number))

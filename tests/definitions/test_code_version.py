@@ -51,7 +51,7 @@ def list_versions(folder: ProjectFolder) -> dict[str, str | None]:
         (SQL + " {# a comment of Jinja #}", True),
     ],
 )
-def test_sql(folder: ProjectFolder, sql: str, same: bool) -> None:
+def test_code_version_ignores_formatting_of_sql(folder: ProjectFolder, sql: str, same: bool) -> None:
     before = list_versions(folder)
     folder.write("metadata/transform/kpi/daily.sql", sql)
     after = list_versions(folder)
@@ -60,7 +60,7 @@ def test_sql(folder: ProjectFolder, sql: str, same: bool) -> None:
     assert before["kpi_daily"]
 
 
-def test_strings_are_not_touched() -> None:
+def test_strings_in_sql_stay_unchanged() -> None:
     assert normalize_sql("select 'it''s -- no  comment' ,  \"A  B\"  -- don't\n from  t") == "select 'it''s -- no  comment',\"A  B\" from t"
 
 
@@ -87,13 +87,13 @@ def test_unclosed_comments_and_quotes_do_not_take_quadratic_time(opening: str) -
         ("  postsql: [select 1]\n", False),
     ],
 )
-def test_yaml_of_a_table(folder: ProjectFolder, more: str, same: bool) -> None:
+def test_code_version_follows_only_relevant_keys_of_a_table(folder: ProjectFolder, more: str, same: bool) -> None:
     before = list_versions(folder)["sales_orders"]
     write_table(folder, more)
     assert (list_versions(folder)["sales_orders"] == before) is same
 
 
-def test_types_of_columns_and_included_files(folder: ProjectFolder) -> None:
+def test_code_version_follows_column_types_and_included_files(folder: ProjectFolder) -> None:
     before = list_versions(folder)
     write_table(folder, "", type_="long")
     assert list_versions(folder)["sales_orders"] != before["sales_orders"]
@@ -124,7 +124,7 @@ class Conditions(StarlakeTranslator):
         return super().get_asset_spec(node).replace_attributes(automation_condition=condition)
 
 
-def test_the_condition_of_dagster_fires(folder: ProjectFolder) -> None:
+def test_dagsters_code_version_condition_fires_on_changes(folder: ProjectFolder) -> None:
     instance, cursor = dg.DagsterInstance.ephemeral(), None
     fired = []
     for sql in (SQL, f"-- a comment\n{SQL.upper().replace('A  B', 'a  b')}", SQL.replace("sum", "max")):

@@ -58,7 +58,7 @@ def list_problems(folder: ProjectFolder, settings: Settings | None = None) -> li
         ("{warn: 2 days, error: 1 day}", "freshness warn: 2 days is longer than error, 1 day"),
     ],
 )
-def test_freshness_that_cannot_be_is_an_error_with_its_line(folder: ProjectFolder, freshness: str, message: str) -> None:
+def test_freshness_that_dagster_rejects_is_an_error_with_its_line(folder: ProjectFolder, freshness: str, message: str) -> None:
     write_orders(folder, freshness)
     found = list_problems(folder)
     assert len(found) == 1
@@ -68,7 +68,7 @@ def test_freshness_that_cannot_be_is_an_error_with_its_line(folder: ProjectFolde
         load_definitions_from_starlake_project(folder.root)
 
 
-def test_a_warning_alone_never_becomes_a_failure() -> None:
+def test_freshness_with_only_a_warning_never_fails() -> None:
     policy = build_freshness_policy(Freshness(warn=build_minutes(60)))
     assert policy == dg.FreshnessPolicy.time_window(fail_window=timedelta(days=3650), warn_window=build_minutes(60))
     assert build_freshness_policy(Freshness(warn=timedelta(days=7000)))

@@ -71,13 +71,13 @@ def test_the_setting_env_takes_precedence(project: ProjectFolder) -> None:
         assert set(find_engines(plan).values()) == {engine}
 
 
-def test_kinds_of_assets_are_those_of_their_pipeline(project: ProjectFolder) -> None:
+def test_assets_have_the_kinds_of_their_pipelines_connection(project: ProjectFolder) -> None:
     assets = build_definitions(project.root, Settings()).definitions.resolve_asset_graph()
     assert "duckdb" in assets.get(dg.AssetKey("shop_orders")).kinds
     assert "postgres" in assets.get(dg.AssetKey("kpi_daily")).kinds
 
 
-def test_an_executor_that_cannot_do_it_says_who_set_the_environment(project: ProjectFolder) -> None:
+def test_an_unsupported_connection_names_the_dag_config_that_set_the_environment(project: ProjectFolder) -> None:
     _, _, problems = prepare_graph(project.root, Settings(executor="duckdb"))
     (error,) = (str(p) for p in problems if p.severity == "error")
     assert "connection 'postgres' is postgres" in error
@@ -87,13 +87,13 @@ def test_an_executor_that_cannot_do_it_says_who_set_the_environment(project: Pro
     assert [p for p in problems if p.severity == "error"] == []
 
 
-def test_explain_shows_it(project: ProjectFolder) -> None:
+def test_explain_shows_the_environment(project: ProjectFolder) -> None:
     _, graph, _ = prepare_graph(project.root, Settings())
     assert "  environment PG: sl_env_var  [metadata/dags/transforms.sl.yml:7]" in explain_name(graph, Settings(), "kpi_tasks")
     assert not [line for line in explain_name(graph, Settings(), "shop_tables") if "environment" in line]
 
 
-def test_problems_are_those_of_the_environment(project: ProjectFolder) -> None:
+def test_problems_are_found_in_the_environment_of_the_pipeline(project: ProjectFolder) -> None:
     strategy = '    type: "{{strategy}}"\n'
     project.write("metadata/env.sl.yml", "env:\n  connection: duckdb\n  source: shop\n  strategy: OVERWRTE\n")
     project.write("metadata/env.PG.sl.yml", "env:\n  connection: postgres\n  source: elsewhere\n  strategy: OVERWRITE\n")
@@ -125,7 +125,7 @@ def test_a_command_gets_the_project_that_was_planned(project: ProjectFolder) -> 
     assert command.loaded is plan.environments["transforms"].project
 
 
-def test_the_cache_restores_it_without_secrets(project: ProjectFolder, tmp_path: Path) -> None:
+def test_the_cache_restores_environments_without_secrets(project: ProjectFolder, tmp_path: Path) -> None:
     cache = Cache(tmp_path / "plans")
     environ = {"DB_PASSWORD": "hunter2hunter2"}
     first = load_plan(project.root, environ=environ, cache=cache)

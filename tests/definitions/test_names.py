@@ -29,7 +29,7 @@ def test_sanitize_id_keeps_what_starlake_dagster_keeps(text: str, expected: str)
     assert sanitize_id(text) == expected
 
 
-def test_asset_keys_in_every_style() -> None:
+def test_asset_keys_are_built_in_every_style() -> None:
     assert build_asset_key("Sales.Orders") == dg.AssetKey("Sales_Orders")
     assert build_asset_key("Sales.Orders", "flat_lower") == dg.AssetKey("sales_orders")
     assert build_asset_key("Sales.Orders", "path") == dg.AssetKey(["Sales", "Orders"])
@@ -52,7 +52,7 @@ def test_reserved_words_are_not_op_names(word: str) -> None:
     dg.OpDefinition(compute_fn=lambda context, inputs: None, name=build_op_name(dg.AssetKey(word)))
 
 
-def test_an_op_is_not_called_like_a_job() -> None:
+def test_op_names_differ_from_job_names() -> None:
     assert build_op_name(dg.AssetKey("sales"), {"other"}) == "sales"
     assert build_op_name(dg.AssetKey("sales"), {"sales"}) not in ("sales", build_op_name(dg.AssetKey("sale"), {"sale"}))
 
@@ -62,7 +62,7 @@ def test_tags_are_always_accepted_by_dagster(labels: list[str]) -> None:
     dg.AssetSpec("a", tags=build_tags(labels))
 
 
-def test_tags_are_labels_or_pairs() -> None:
+def test_tags_may_be_labels_or_key_value_pairs() -> None:
     assert build_tags(["pii", "team=sales", "two words"]) == {"pii": "", "team": "sales", "two_words": ""}
 
 

@@ -48,7 +48,7 @@ def find_transform_job(definitions: dg.Definitions) -> dg.JobDefinition:
 
 
 @pytest.mark.parametrize(("setting", "partitioned"), [("incremental", {DAILY}), ("scheduled", {DAILY, TOP}), ("off", set())])
-def test_choice_of_partitioned_tasks(incremental: ProjectFolder, setting: str, partitioned: set[dg.AssetKey]) -> None:
+def test_the_setting_chooses_which_tasks_are_partitioned(incremental: ProjectFolder, setting: str, partitioned: set[dg.AssetKey]) -> None:
     definitions = load(incremental, partitions=setting)
     assert {key for key in (DAILY, TOP) if find_partitions(definitions, key)} == partitioned
     assert find_partitions(definitions, dg.AssetKey("shop_orders")) is None
@@ -92,7 +92,7 @@ def test_a_tick_starts_the_partition_whose_interval_it_ends(incremental: Project
     assert request.tags["starlake/data_interval_end"] == tick.isoformat()
 
 
-def test_the_interval_of_a_run_is_its_partition(incremental: ProjectFolder, instance: dg.DagsterInstance) -> None:
+def test_a_run_covers_the_interval_of_its_partition(incremental: ProjectFolder, instance: dg.DagsterInstance) -> None:
     executor = RecordingExecutor()
     definitions = load(incremental, executor)
     assert find_transform_job(definitions).execute_in_process(instance=instance, partition_key="2026-03-29").success
@@ -146,7 +146,7 @@ WEEKS = dg.WeeklyPartitionsDefinition("2026-01-04")
 DAYS_OF_FEBRUARY = dg.DailyPartitionsDefinition("2026-02-01", timezone="Europe/Paris")
 
 
-def test_partitions_of_a_translation_are_those_of_the_job(incremental: ProjectFolder, instance: dg.DagsterInstance) -> None:
+def test_partitions_of_a_translation_apply_to_the_job(incremental: ProjectFolder, instance: dg.DagsterInstance) -> None:
     executor = RecordingExecutor()
     translator = Translated({"kpi_daily": DAYS_OF_FEBRUARY})
     definitions = load(incremental, executor, translator=translator)
@@ -175,14 +175,14 @@ def test_partitions_of_a_translation_are_those_of_the_job(incremental: ProjectFo
         ("kpi_top", DAYS_OF_FEBRUARY, "kpi.daily and kpi.top have different partitions, but both belong to the job kpi_tasks"),
     ],
 )
-def test_partitions_of_a_translation_that_are_rejected(
+def test_unsupported_partitions_of_a_translation_are_rejected(
     incremental: ProjectFolder, key: str, partitions: dg.PartitionsDefinition[str], reason: str
 ) -> None:
     with pytest.raises(InvalidProject, match=re.escape(reason)):
         load(incremental, translator=Translated({key: partitions}), on_error="fail")
 
 
-def test_a_task_says_how_it_is_backfilled(incremental: ProjectFolder) -> None:
+def test_metadata_of_a_task_overrides_the_backfill_setting(incremental: ProjectFolder) -> None:
     translator = Translated({}, {"kpi_daily": "single_run", "kpi_top": "runs"})
     graph = load(incremental, translator=translator, partitions="scheduled").resolve_asset_graph()
     assert graph.get(DAILY).backfill_policy == dg.BackfillPolicy.single_run()
@@ -208,7 +208,7 @@ class LastPartition(StarlakeTranslator):
         return spec.replace_attributes(deps=[dg.AssetDep(DAILY, partition_mapping=dg.LastPartitionMapping())]) if spec.key == TOP else spec
 
 
-def test_a_mapping_of_the_translator_is_kept(incremental: ProjectFolder, instance: dg.DagsterInstance) -> None:
+def test_a_partition_mapping_of_the_translator_is_kept(incremental: ProjectFolder, instance: dg.DagsterInstance) -> None:
     incremental.write("metadata/transform/kpi/top.sql", "select max(amount) as best from kpi.daily\n")
     definitions = load(incremental, translator=LastPartition())
     assert isinstance(definitions.resolve_asset_graph().get(TOP).partition_mappings[DAILY], dg.LastPartitionMapping)
@@ -217,7 +217,7 @@ def test_a_mapping_of_the_translator_is_kept(incremental: ProjectFolder, instanc
     assert job.execute_in_process(instance=instance, asset_selection=[TOP]).success
 
 
-def test_a_job_that_runs_tasks_of_another_cron_first(incremental: ProjectFolder, instance: dg.DagsterInstance) -> None:
+def test_a_task_that_another_job_runs_first_is_not_partitioned(incremental: ProjectFolder, instance: dg.DagsterInstance) -> None:
     config = (incremental.root / "metadata/dags/transforms.sl.yml").read_text()
     first = config.replace("{{domain}}_tasks", "first_{{schedule}}") + "    run_dependencies_first: 'true'\n"
     incremental.write("metadata/dags/first.sl.yml", first)
@@ -229,7 +229,7 @@ def test_a_job_that_runs_tasks_of_another_cron_first(incremental: ProjectFolder,
     assert definitions.resolve_job_def("first_hourly").partitions_def is not None
 
 
-def test_backfill_policies(incremental: ProjectFolder) -> None:
+def test_the_setting_chooses_the_backfill_policy(incremental: ProjectFolder) -> None:
     for setting, policy in (("runs", dg.BackfillPolicy.multi_run(1)), ("single_run", dg.BackfillPolicy.single_run())):
         assert load(incremental, backfill=setting).resolve_asset_graph().get(DAILY).backfill_policy == policy
 
@@ -294,6 +294,6 @@ def test_an_interval_before_the_first_day_has_no_partition() -> None:
     assert find_key_of_interval(HOURLY, datetime(2025, 12, 31, 22, tzinfo=timezone.utc)) is None
 
 
-def test_a_partition_that_is_gone_fails_the_step(incremental: ProjectFolder, instance: dg.DagsterInstance) -> None:
+def test_a_run_of_an_unknown_partition_fails(incremental: ProjectFolder, instance: dg.DagsterInstance) -> None:
     with pytest.raises(dg.DagsterError):
         find_transform_job(load(incremental)).execute_in_process(instance=instance, partition_key="2025-12-31")

@@ -62,7 +62,7 @@ ALL = {"shop_tables", "kpi_tasks", "alone"}
 
 
 class TestLastGood:
-    def test_a_broken_file_changes_nothing_but_warnings(self, project: ProjectFolder, caplog: pytest.LogCaptureFixture) -> None:
+    def test_a_broken_file_keeps_the_last_good_plan_with_a_warning(self, project: ProjectFolder, caplog: pytest.LogCaptureFixture) -> None:
         good = build_definitions(project.root, Settings())
         project.write("metadata/load/shop/items.sl.yml", BROKEN)
         with caplog.at_level(logging.WARNING, "starlake_dagster_components"):
@@ -74,7 +74,7 @@ class TestLastGood:
         said = [r.getMessage() for r in caplog.records]
         assert any("(metadata/load/shop/items.sl.yml): until they are fixed, jobs and assets are those of the last plan" in m for m in said)
 
-    def test_once_it_is_fixed_the_project_is_what_it_is(self, project: ProjectFolder) -> None:
+    def test_a_fixed_file_replaces_the_last_good_plan(self, project: ProjectFolder) -> None:
         build_definitions(project.root, Settings())
         items = (project.root / "metadata/load/shop/items.sl.yml").read_text()
         project.write("metadata/load/shop/items.sl.yml", BROKEN)
@@ -137,7 +137,7 @@ class TestLastGood:
         assert "kpi_more" in list_assets(built)
         assert STALE not in str(built.problems)
 
-    def test_fail_fails(self, project: ProjectFolder) -> None:
+    def test_on_error_fail_raises_the_errors(self, project: ProjectFolder) -> None:
         build_definitions(project.root, Settings())
         project.write("metadata/load/shop/items.sl.yml", BROKEN)
         with pytest.raises(InvalidProject):
@@ -156,19 +156,19 @@ class TestLeaveOut:
         assert said[0].startswith("THE PROJECT HAS ERRORS (metadata/load/shop/items.sl.yml)")
         assert {p.severity for p in built.problems} == {"warning"}
 
-    def test_a_broken_task_takes_what_reads_it_along(self, project: ProjectFolder) -> None:
+    def test_a_broken_task_removes_its_downstream_tasks(self, project: ProjectFolder) -> None:
         project.write("metadata/transform/kpi/daily.sl.yml", "version: 1\ntask:\n  dagRef: nowhere\n")
         built = build_definitions(project.root, Settings(on_error="leave_out"))
         assert list_jobs(built) == {"shop_tables", "alone"}
 
-    def test_a_task_whose_file_starlake_skips_takes_what_reads_it_along(self, project: ProjectFolder) -> None:
+    def test_a_skipped_task_file_removes_its_downstream_tasks(self, project: ProjectFolder) -> None:
         project.write("metadata/transform/kpi/daily.sl.yml", BROKEN)
         built = build_definitions(project.root, Settings(on_error="leave_out"))
         assert not {"kpi_daily", "kpi_top"} & list_assets(built)
         assert "kpi_alone" in list_assets(built)
         assert built.problems[0].message.startswith("THE PROJECT HAS ERRORS (metadata/transform/kpi/daily.sl.yml)")
 
-    def test_a_broken_domain_takes_its_tables_along(self, project: ProjectFolder) -> None:
+    def test_a_broken_domain_removes_its_tables(self, project: ProjectFolder) -> None:
         config = project.root / "metadata/load/shop/_config.sl.yml"
         config.write_text(config.read_text().replace("schedule: daily", "schedule: dayly"))
         built = build_definitions(project.root, Settings(on_error="leave_out"))
@@ -276,6 +276,6 @@ def test_the_share_of_dropped_jobs_is_a_setting(project: ProjectFolder) -> None:
 
 
 @pytest.mark.parametrize("share", [0, 1.5, "much", True, None])
-def test_a_share_is_a_number_up_to_1(share: Any) -> None:
+def test_a_dropped_jobs_share_outside_of_0_to_1_is_rejected(share: Any) -> None:
     with pytest.raises(InvalidSetting, match=r"dropped_jobs: .* \(expected a number greater than 0 and at most 1\)"):
         Settings(dropped_jobs=share)

@@ -88,7 +88,7 @@ def read_table(project: ProjectFolder) -> list[Any]:
         return rows
 
 
-def test_the_table_is_the_same(project: ProjectFolder, instance: dg.DagsterInstance) -> None:
+def test_ticks_partitions_and_a_range_fill_the_same_rows(project: ProjectFolder, instance: dg.DagsterInstance) -> None:
     start, end = (datetime.combine(day, datetime.min.time(), PARIS) for day in (DAYS[0], DAYS[-1] + timedelta(days=1)))
     first = datetime(2026, 2, 20, tzinfo=ZoneInfo("UTC"))
     times = [(n, first + timedelta(hours=5 * n)) for n in range(400)]

@@ -46,7 +46,7 @@ def evaluate_tags(schedule: dg.ScheduleDefinition, tick: datetime) -> dict[str, 
 
 @pytest.mark.parametrize("zone", ZONES)
 @pytest.mark.parametrize("cron", CRONS)
-def test_intervals_join_over_changes_of_the_clock(cron: str, zone: str) -> None:
+def test_intervals_have_no_gaps_when_the_clock_changes(cron: str, zone: str) -> None:
     for start in CHANGES:
         begin = start.replace(tzinfo=ZoneInfo(zone)).timestamp()
         ticks = schedule_execution_time_iterator(begin, cron, zone)
@@ -57,7 +57,7 @@ def test_intervals_join_over_changes_of_the_clock(cron: str, zone: str) -> None:
                 assert [t.timestamp() for t in found] == [before.timestamp(), tick.timestamp()]
 
 
-def test_tags() -> None:
+def test_runs_of_a_schedule_have_its_tags_and_dates() -> None:
     schedule = build_schedule(name="load_schedule", job_name="load", cron="0 2 * * *", timezone="Europe/Paris", tags={"team": "sales"})
     assert evaluate_tags(schedule, datetime(2026, 1, 5, 2, tzinfo=ZoneInfo("Europe/Paris"))) == {
         "team": "sales",
@@ -69,7 +69,7 @@ def test_tags() -> None:
     assert schedule.default_status is dg.DefaultScheduleStatus.RUNNING
 
 
-def test_utc_without_a_zone() -> None:
+def test_a_schedule_without_a_time_zone_is_in_utc() -> None:
     schedule = build_schedule(name="s", job_name="load", cron="@hourly")
     assert schedule.execution_timezone == "UTC"
     assert (
@@ -77,14 +77,14 @@ def test_utc_without_a_zone() -> None:
     )
 
 
-def test_a_day_of_23_hours() -> None:
+def test_an_interval_covers_a_day_of_23_hours() -> None:
     schedule = build_schedule(name="s", job_name="load", cron="0 0 * * *", timezone="Europe/Paris")
     tags = evaluate_tags(schedule, datetime(2026, 3, 30, tzinfo=ZoneInfo("Europe/Paris")))
     assert tags["starlake/data_interval_start"] == "2026-03-29T00:00:00+01:00"
     assert tags["starlake/data_interval_end"] == "2026-03-30T00:00:00+02:00"
 
 
-def test_start_and_end_date() -> None:
+def test_ticks_outside_of_start_and_end_date_are_skipped() -> None:
     schedule = build_schedule(
         name="s", job_name="load", cron="0 0 * * *", timezone="Asia/Tokyo", start_date=date(2026, 1, 5), end_date=date(2026, 1, 6)
     )
@@ -113,7 +113,7 @@ def test_dagster_rejects_crons_that_it_does_not_support() -> None:
         build_schedule(name="s", job_name="load", cron="0 0 * * *", timezone="Europe/Atlantis")
 
 
-def test_in_definitions() -> None:
+def test_a_schedule_can_be_part_of_definitions() -> None:
     @dg.asset
     def orders() -> None: ...
 
@@ -133,7 +133,7 @@ def test_in_definitions() -> None:
         (("@daily", "0 0 * * 1#1"), []),
     ],
 )
-def test_crons_that_only_dagster_rejects(crons: tuple[str, str | None], rejected: list[str]) -> None:
+def test_crons_that_only_dagster_rejects_are_reported(crons: tuple[str, str | None], rejected: list[str]) -> None:
     pipeline = Pipeline(
         name="load",
         kind="load",

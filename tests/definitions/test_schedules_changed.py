@@ -54,7 +54,7 @@ def evaluate(
         ("@daily", "2026-01-07T00:00", "0 0 * * *", "2026-01-08T00:00", ("2026-01-07T00:00", "2026-01-08T00:00")),
     ],
 )
-def test_the_first_run_of_a_changed_cron(
+def test_the_first_run_of_a_changed_cron_continues_the_last_interval(
     instance: dg.DagsterInstance, before: str, last: str, after: str, first: str, interval: tuple[str, str]
 ) -> None:
     evaluate(instance, before, last, loaded="2026-01-01T00:00")

@@ -21,7 +21,7 @@ def build_component(shop: ProjectFolder, **attributes: Any) -> dg.Definitions:
     return dg.build_defs_for_component(made)
 
 
-def test_op_rules_say_pool_retries_and_tags_of_some_steps(shop: ProjectFolder) -> None:
+def test_op_rules_set_pools_retries_and_tags(shop: ProjectFolder) -> None:
     rules: list[dict[str, Any]] = [
         {"pool": "all", "tags": {"team": "data", "version": "1.10"}},
         {"match": {"kind": "table", "tag": "pii"}, "pool": "secret", "tags": {"dagster-k8s/config": {"a": [1]}}},
@@ -118,7 +118,7 @@ def test_the_component_takes_op_as_a_mapping_and_as_a_list(shop: ProjectFolder, 
         build_component(shop, op=[{"name": "x"}])
 
 
-def test_the_component_selects(shop: ProjectFolder) -> None:
+def test_select_and_exclude_work_in_the_component(shop: ProjectFolder) -> None:
     assert set(list_keys(build_component(shop, select=["shop.*"], exclude=[{"table": "items"}]))) == {"shop", "shop_orders"}
 
 
@@ -149,7 +149,7 @@ def test_excluded_objects_are_external_for_their_readers(shop: ProjectFolder) ->
     assert found == {"shop": True, "shop_orders": True, "kpi_top": True, "kpi_daily": False, "elsewhere_rates": False}
 
 
-def test_two_parts_make_the_whole(shop: ProjectFolder) -> None:
+def test_complementary_selections_cover_the_project(shop: ProjectFolder) -> None:
     whole = {key for key, executable in list_keys(load_definitions_from_starlake_project(shop.root)).items() if executable}
     parts = [
         load_definitions_from_starlake_project(shop.root, select=["tag:pii"]),

@@ -32,7 +32,7 @@ def start(box: Sandbox, *argv: str, **env: str) -> "subprocess.Popen[str]":
     return subprocess.Popen([*ENGINE, *argv], env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=box.root)
 
 
-def test_arguments_are_starlakes() -> None:
+def test_arguments_are_parsed_as_by_starlake() -> None:
     found = parse_arguments(
         ["load", "--domains", "a,b", "--tables=t", "--options", "k=v,x=1=2", "--scheduledDate", "'2024-01-01T00:00:00'"]
     )
@@ -73,7 +73,7 @@ def test_wrong_arguments_are_rejected(argv: list[str], said: str) -> None:
     assert said in log[0]
 
 
-def test_a_command_as_a_process(box: Sandbox) -> None:
+def test_a_command_runs_as_a_process_with_exit_code_and_messages(box: Sandbox) -> None:
     box.table("sales", "orders", "{ name: id, type: long }").stage("sales", {"orders-1.csv": "id\n1\n", "orders-2.csv": "id\nx\n"})
     process = start(box, "load", "--domains", "sales")
     out, err = process.communicate(timeout=60)
@@ -86,7 +86,7 @@ def test_a_command_as_a_process(box: Sandbox) -> None:
     assert "Error: Unknown option --nosuch" in err
 
 
-def test_a_folder_without_project(tmp_path: Path) -> None:
+def test_a_folder_without_a_project_is_an_error(tmp_path: Path) -> None:
     log: list[str] = []
     result = run_command(["load"], environ={"SL_ROOT": str(tmp_path)}, out=lambda line: None, log=lambda level, line: log.append(line))
     assert result.exit_code == 1
@@ -107,7 +107,7 @@ def test_a_broken_project_is_rejected_with_all_its_problems(box: Sandbox) -> Non
         ("jdbc:postgresql://host/db", "connection 'duckdb' is postgres; the embedded engine works on DuckDB files only"),
     ],
 )
-def test_connections_that_are_not_duckdb_files(box: Sandbox, url: str, said: str) -> None:
+def test_connections_that_are_not_duckdb_files_are_rejected(box: Sandbox, url: str, said: str) -> None:
     path = box.root / "metadata/application.sl.yml"
     path.write_text(path.read_text().replace("jdbc:duckdb:{{SL_ROOT}}/datasets/duckdb.db", url))
     box.task("kpi.out", "select 1 as x")
@@ -124,7 +124,7 @@ def test_an_unknown_connection_of_a_sink_fails_that_task_and_is_named(box: Sandb
     assert box.run("transform", "--name", "kpi.other").exit_code == 0
 
 
-def test_a_database_that_another_program_has_open(box: Sandbox) -> None:
+def test_a_database_that_another_program_has_open_is_reported(box: Sandbox) -> None:
     box.table("sales", "orders", "{ name: id, type: long }").stage("sales", {"orders.csv": "id\n1\n"})
     code = "import duckdb, sys, time; c = duckdb.connect(sys.argv[1]); print('open', flush=True); time.sleep(60)"
     other = subprocess.Popen([sys.executable, "-c", code, str(box.root / "datasets/duckdb.db")], stdout=subprocess.PIPE, text=True)
@@ -185,7 +185,7 @@ def test_commands_of_several_threads_wait_for_each_other(box: Sandbox) -> None:
 SLOW = "select count(*) as n from range(100000000) a, range(100000) b where a.range + b.range < 0"
 
 
-def test_a_canceled_command_ends_soon_and_leaves_nothing(box: Sandbox) -> None:
+def test_a_canceled_command_stops_and_leaves_no_table(box: Sandbox) -> None:
     box.task("kpi.slow", SLOW)
     canceled = Canceled()
     threading.Timer(0.5, canceled.set).start()
@@ -201,7 +201,7 @@ def test_a_canceled_command_ends_soon_and_leaves_nothing(box: Sandbox) -> None:
         assert connection.execute("select table_name from duckdb_tables()").fetchall() == []
 
 
-def test_a_terminated_process_says_so_with_its_exit_code(box: Sandbox) -> None:
+def test_a_terminated_process_has_exit_code_128_plus_the_signal(box: Sandbox) -> None:
     box.task("kpi.slow", SLOW)
     process = start(box, "transform", "--name", "kpi.slow")
     while not (box.root / "datasets/duckdb.db").exists():
@@ -221,7 +221,7 @@ def test_a_terminated_process_says_so_with_its_exit_code(box: Sandbox) -> None:
         ("select e'it\\';s'; select 'it'';s'; select \"a;b\"", ["select e'it\\';s'", "select 'it'';s'", 'select "a;b"']),
     ],
 )
-def test_scripts_are_cut_at_semicolons_that_are_none_of_a_text(script: str, expected: list[str]) -> None:
+def test_scripts_are_split_at_semicolons_outside_of_strings_and_comments(script: str, expected: list[str]) -> None:
     found = split_statements(script)
     assert [s.text for s in found] == expected
     assert all(script[s.offset :].startswith(s.text) for s in found)

@@ -101,7 +101,7 @@ def observe_case(case: str, shared: Path) -> tuple[Any, list[Command]]:
 
 
 @pytest.mark.parametrize("case", EACH_CASE)
-def test_case_is_as_recorded_or_differs_as_documented(case: str, shared: Path) -> None:
+def test_each_case_is_as_recorded_or_differs_as_documented(case: str, shared: Path) -> None:
     verdict, _ = observe_case(case, shared)
     assert verdict.unexplained == []
     assert sorted(verdict.reasons) == CASES[case]

@@ -74,7 +74,7 @@ def test_pre_actions_that_cannot_be_run_are_rejected_with_their_line(tmp_path: P
     assert "metadata/application.sl.yml:9: preActions of connection 'duckdb'" in reason
 
 
-def test_options_go_to_duckdb(tmp_path: Path) -> None:
+def test_options_are_passed_to_duckdb(tmp_path: Path) -> None:
     box = make_box(tmp_path, "memory_limit: 300MiB", "jdbc_stream_results: true", "numPartitions: 2")
     box.task("k.a", "select current_setting('memory_limit') as m")
     box.run("transform", "--name", "k.a")
@@ -163,7 +163,7 @@ def test_a_file_that_another_connection_of_the_process_has_open_is_waited_for(tm
     assert box.rows("select id from d.x") == [(1,)]
 
 
-def test_a_file_that_is_not_a_database_says_so(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_database_is_reported(tmp_path: Path) -> None:
     box = make_box(tmp_path)
     box.write({"datasets/duckdb.db": "id;a\n" * 5000})
     assert "duckdb.db: IO Error" in reject(box)
@@ -171,7 +171,7 @@ def test_a_file_that_is_not_a_database_says_so(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("zone", ["Pacific/Kiritimati", "Pacific/Pago_Pago", "UTC"])
-def test_times_are_those_of_the_zone_of_the_command(tmp_path: Path, zone: str) -> None:
+def test_times_are_in_the_time_zone_of_the_command(tmp_path: Path, zone: str) -> None:
     box = make_box(tmp_path)
     box.task(
         "k.s",
@@ -188,7 +188,7 @@ def test_times_are_those_of_the_zone_of_the_command(tmp_path: Path, zone: str) -
     assert scheduled == datetime(2024, 1, 1, tzinfo=ZoneInfo("UTC")).astimezone(ZoneInfo(zone)).replace(tzinfo=None)
 
 
-def test_processors_that_a_connection_has_chosen_are_the_most_that_is_used(tmp_path: Path) -> None:
+def test_the_threads_option_of_a_connection_limits_every_query(tmp_path: Path) -> None:
     box = make_box(tmp_path, "threads: 3")
     # A query that reads external data may be large, so it uses all processors.
     box.task("k.a", "select current_setting('threads') as threads, count(*) as n from range(10) group by 1")

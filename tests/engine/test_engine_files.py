@@ -184,7 +184,7 @@ def test_a_canceled_load_forgets_the_files_that_were_archived(
     assert box.rows("select (select count(*) from s.orders), (select count(*) from s.zones)") == [(1, 2)]
 
 
-def test_a_new_file_beside_a_loaded_one_that_is_gone_is_loaded(box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_file_is_loaded_after_a_loaded_one_was_deleted(box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         refuse_to_archive(patch, "orders.csv")
         box.load("s", {"orders.csv": GOOD}, check=False)
@@ -222,7 +222,7 @@ def test_a_file_that_is_not_archived_stays_when_it_was_written_to(box: Sandbox, 
     assert box.files("ingesting") == ["s/orders.csv"]
 
 
-def test_a_file_that_was_archived_already_is_where_it_goes(tmp_path: Path) -> None:
+def test_archiving_a_file_again_returns_its_place_in_the_archive(tmp_path: Path) -> None:
     identity = Identity(1, 2, 3, 4)
     loaded = journal.LoadedFile(tmp_path / "ingesting/a", tmp_path / "stage/a", tmp_path / "archive/a", identity)
     assert journal.archive_file(loaded) == tmp_path / "archive/a"
@@ -367,7 +367,7 @@ def test_names_of_folders_add_no_columns(tmp_path: Path) -> None:
     assert box.rows("select name from s.orders") == [("own",)]
 
 
-def test_endings_in_capitals(box: Sandbox) -> None:
+def test_file_extensions_may_be_in_upper_case(box: Sandbox) -> None:
     box.load("s", {"orders.CSV.GZ": gzip.compress(GOOD.encode())})
     box.load("s", {"orders.CSV.GZ": gzip.compress(GOOD.encode())})
     assert box.rows("select id from s.orders") == [(1,), (1,)]
@@ -403,7 +403,7 @@ def test_lines_may_end_with_a_carriage_return(box: Sandbox) -> None:
 
 
 @pytest.mark.parametrize("content", ["id;name;\n1;a;\n2;b;\n", "id;name\n1;a;\n2;b;\n"])
-def test_a_separator_at_the_end_of_lines_is_none(box: Sandbox, content: str) -> None:
+def test_a_separator_at_the_end_of_every_line_adds_no_column(box: Sandbox, content: str) -> None:
     box.load("s", {"orders.csv": content})
     assert box.rows("select id, name from s.orders order by id") == [(1, "a"), (2, "b")]
 
@@ -420,7 +420,7 @@ VALUES = ["plain", 'in"side', "quoted", "with SEP inside", 'esc " aped', "two\nl
 
 @pytest.mark.parametrize("separator", SEPARATORS)
 @pytest.mark.parametrize("last", [False, True])
-def test_long_separators_give_what_short_ones_give(box: Sandbox, separator: str, last: bool) -> None:
+def test_long_separators_give_the_same_values_as_short_ones(box: Sandbox, separator: str, last: bool) -> None:
     box.table("s", "orders", ID_NAME, f'format: DSV, separator: "{separator}"')
     order = ["id", "name"] if last else ["name", "id"]
     lines = [separator.join(order)]
@@ -475,7 +475,7 @@ def test_spilled_files_of_a_killed_command_are_removed_by_the_next(tmp_path: Pat
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_identity_of_a_file_is_that_of_its_content(tmp_path: Path) -> None:
+def test_the_identity_of_a_file_changes_with_its_content(tmp_path: Path) -> None:
     path = tmp_path / "f"
     path.write_text("a")
     before = Identity.read(path)

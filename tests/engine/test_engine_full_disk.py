@@ -45,7 +45,7 @@ def check_loaded(box: Sandbox, rows: list[tuple[int, ...]]) -> None:
 COUNT = "select count(*), count(distinct id) from s.orders"
 
 
-def test_a_full_disk_of_the_database(box: Sandbox, disk: Path) -> None:
+def test_a_load_that_fills_the_database_disk_can_be_repeated(box: Sandbox, disk: Path) -> None:
     box.write({"metadata/application.sl.yml": APPLICATION.replace("{{SL_ROOT}}/datasets", str(disk / "data"))})
     (disk / "filled").write_bytes(bytes(1_000_000))
     assert f"the disk is full: {disk}/data" in (box.load("s", {"orders.csv": CONTENT}, check=False).reason or "")
@@ -61,7 +61,7 @@ def test_a_full_disk_of_the_database(box: Sandbox, disk: Path) -> None:
 
 
 @pytest.mark.parametrize("metadata", ["separator: '<--->'", "encoding: windows-1252"])
-def test_a_full_disk_of_temporary_files(box: Sandbox, disk: Path, monkeypatch: pytest.MonkeyPatch, metadata: str) -> None:
+def test_a_full_disk_for_temporary_files_is_reported(box: Sandbox, disk: Path, monkeypatch: pytest.MonkeyPatch, metadata: str) -> None:
     box.table("s", "orders", ATTRIBUTES, f"format: DSV, {metadata}").table("s", "zones", ATTRIBUTES)
     content = CONTENT.replace(";", "<--->") if "separator" in metadata else CONTENT
     with monkeypatch.context() as patch:
@@ -75,7 +75,7 @@ def test_a_full_disk_of_temporary_files(box: Sandbox, disk: Path, monkeypatch: p
     assert box.rows(COUNT) == [(ROWS, ROWS)]
 
 
-def test_a_full_disk_of_the_archive(box: Sandbox, disk: Path) -> None:
+def test_a_full_archive_disk_is_reported(box: Sandbox, disk: Path) -> None:
     (disk / "s").mkdir()
     (box.root / "datasets").mkdir()
     (box.root / "datasets/archive").symlink_to(disk)
@@ -90,7 +90,7 @@ def test_a_full_disk_of_the_archive(box: Sandbox, disk: Path) -> None:
     check_loaded(box, box.rows(COUNT))
 
 
-def test_a_full_disk_of_the_stage_area(box: Sandbox, disk: Path) -> None:
+def test_a_full_stage_disk_is_reported(box: Sandbox, disk: Path) -> None:
     box.write({"datasets/incoming/s/orders.csv": CONTENT})
     (box.root / "datasets/stage").symlink_to(disk)
     reason = box.run("stage", check=False).reason or ""
@@ -106,7 +106,7 @@ def test_a_full_disk_of_the_stage_area(box: Sandbox, disk: Path) -> None:
     assert box.files("incoming") == []
 
 
-def test_a_query_that_needs_more_room_than_there_is(box: Sandbox, disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_query_that_fills_the_temporary_disk_fails(box: Sandbox, disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     options = 'second.db", memory_limit: "60MB", threads: "1"'
     application = APPLICATION.replace('second.db"', options).replace("connectionRef: duckdb", "connectionRef: second")
     box.write({"metadata/application.sl.yml": application})

@@ -46,13 +46,13 @@ def test_counters_are_printed_for_programs(box: Sandbox) -> None:
     assert len(counters["paths"]) == 2
 
 
-def test_no_database_is_made_when_there_is_nothing_to_load(box: Sandbox) -> None:
+def test_no_database_is_created_if_there_is_nothing_to_load(box: Sandbox) -> None:
     box.table("sales", "orders", ID_NAME)
     box.load("sales")
     assert not (box.root / "datasets/duckdb.db").exists()
 
 
-def test_unknown_and_final_names_load_nothing_and_say_so(box: Sandbox) -> None:
+def test_unknown_and_final_names_load_nothing_and_are_reported(box: Sandbox) -> None:
     box.table("crm", "clients", ID_NAME, rename="clients_final")
     box.stage("crm", {"clients.csv": "id;name\n1;Ann\n"})
     box.run("load", "--domains", "crm", "--tables", "clients_final")
@@ -64,7 +64,7 @@ def test_unknown_and_final_names_load_nothing_and_say_so(box: Sandbox) -> None:
 
 
 @pytest.mark.parametrize("separator", [",", "|", "\\t", "||", "<->", "<~~~~~>", "§"])
-def test_separators_of_any_length(box: Sandbox, separator: str) -> None:
+def test_separators_may_have_any_length(box: Sandbox, separator: str) -> None:
     written = separator.replace("\\t", "\t")
     box.table("sales", "orders", ID_NAME, f'format: DSV, separator: "{separator}"')
     lines = [("id", "name"), ("1", f'"a{written}b \\"c\\""'), ("2", "plain"), ("3", '"two\nlines"')]
@@ -77,14 +77,14 @@ def test_separators_of_any_length(box: Sandbox, separator: str) -> None:
     [("ISO-8859-1", "latin-1"), ("windows-1252", "cp1252"), ("UTF-16", "utf-16"), ("UTF-16LE", "utf-16-le"), ("UTF-8", "utf-8-sig")],
 )
 @pytest.mark.parametrize("packed", [False, True])
-def test_encodings(box: Sandbox, encoding: str, codec: str, packed: bool) -> None:
+def test_files_in_every_encoding_are_read(box: Sandbox, encoding: str, codec: str, packed: bool) -> None:
     box.table("sales", "orders", ID_NAME, f"format: DSV, encoding: {encoding}")
     content = "id;name\n1;Zoé\n2;Müller\n".encode(codec)
     box.load("sales", {"orders.csv.gz": gzip.compress(content)} if packed else {"orders.csv": content})
     assert box.rows("select name from sales.orders order by id") == [("Zoé",), ("Müller",)]
 
 
-def test_quote_escape_and_null_value(box: Sandbox) -> None:
+def test_quote_escape_and_null_value_are_applied(box: Sandbox) -> None:
     box.table("sales", "orders", ID_NAME, 'format: DSV, quote: "\'", escape: "^", nullValue: NA')
     box.load("sales", {"orders.csv": "id;name\n1;'a;^'b'\n2;NA\n3;\n"})
     assert box.rows("select name from sales.orders order by id") == [("a;'b",), (None,), ("",)]
@@ -141,7 +141,7 @@ def test_a_missing_value_of_a_required_attribute_names_its_line(box: Sandbox) ->
     assert "line 4: column 'name': no value, but it is required" in (result.reason or "")
 
 
-def test_one_bad_file_does_not_keep_back_the_others(box: Sandbox) -> None:
+def test_one_bad_file_does_not_stop_the_others(box: Sandbox) -> None:
     box.table("sales", "orders", ID_NAME)
     result = box.load(
         "sales", {"orders-1.csv": "id;name\n1;a\n", "orders-2.csv": "id;name\nx;b\n", "orders-3.csv": "id;name\n3;c\n"}, check=False
@@ -250,7 +250,7 @@ def test_files_of_no_table_are_set_aside(box: Sandbox) -> None:
     assert box.files("unresolved") == ["sales/readme.txt"]
 
 
-def test_files_from_elsewhere_are_copied_or_loaded_in_place(box: Sandbox) -> None:
+def test_files_outside_stage_are_copied_or_loaded_in_place(box: Sandbox) -> None:
     box.table("sales", "orders", ID_NAME)
     file = box.root / "elsewhere/orders-1.csv"
     box.write({"elsewhere/orders-1.csv": "id;name\n1;a\n"})

@@ -11,7 +11,7 @@ def box(tmp_path: Path) -> Sandbox:
     return make(tmp_path)
 
 
-def test_attributes_shape_their_columns(box: Sandbox) -> None:
+def test_attributes_rename_trim_and_compute_columns(box: Sandbox) -> None:
     box.table(
         "sales",
         "orders",
@@ -35,7 +35,7 @@ def test_attributes_shape_their_columns(box: Sandbox) -> None:
     assert box.rows("select comment from duckdb_columns() where column_name = 'order_id'") == [("the 'key'",)]
 
 
-def test_types_of_the_project(box: Sandbox) -> None:
+def test_types_of_the_project_parse_values(box: Sandbox) -> None:
     box.write(
         {
             "metadata/types/types.sl.yml": r"""version: 1

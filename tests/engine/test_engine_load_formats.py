@@ -50,7 +50,7 @@ def test_json_is_read_by_name_with_nested_fields(box: Sandbox) -> None:
         ("format: JSON, multiline: true", '{"id":1,\n"name":"Ann"}\n{\n"id":2}'),
     ],
 )
-def test_json_layouts(box: Sandbox, metadata: str, content: str) -> None:
+def test_json_is_read_in_every_layout(box: Sandbox, metadata: str, content: str) -> None:
     box.table("t", "docs", ID_NAME, metadata)
     box.load("t", {"docs.json": content})
     assert box.rows("select * from t.docs order by id") == [(1, "Ann"), (2, None)]
@@ -71,7 +71,7 @@ def test_a_bad_value_inside_a_document_names_its_column(box: Sandbox, content: s
     assert expected in (box.load("t", {"docs.json": content}, check=False).reason or "")
 
 
-def test_a_document_as_a_whole(box: Sandbox) -> None:
+def test_a_document_is_loaded_into_a_variant_column(box: Sandbox) -> None:
     box.table("t", "docs", "{ name: doc, type: variant }", "format: JSON")
     box.load("t", {"docs.json": '{"a": {"b": 1}}\n'})
     assert box.rows("select doc->>'$.a.b' from t.docs") == [("1",)]
@@ -91,7 +91,7 @@ def test_bad_json_names_its_line(box: Sandbox, content: str, expected: str) -> N
     assert expected in (result.reason or "")
 
 
-def test_fixed_columns(box: Sandbox) -> None:
+def test_files_with_fixed_positions_are_read(box: Sandbox) -> None:
     attributes = """{ name: id, type: long, position: { first: 0, last: 2 } }
     { name: name, type: string, trim: BOTH, position: { first: 3, last: 7 } }
     { name: amount, type: double, position: { first: 8, last: 12 } }"""
@@ -102,7 +102,7 @@ def test_fixed_columns(box: Sandbox) -> None:
     assert "line 2: column 'amount': 'xx.xx' is not of type double" in (result.reason or "")
 
 
-def test_parquet(box: Sandbox) -> None:
+def test_parquet_is_read_by_name_and_bad_values_are_rejected(box: Sandbox) -> None:
     attributes = "{ name: id, type: long, required: true }\n{ name: name, type: string }\n{ name: later, type: string }"
     box.table("t", "cols", attributes, "format: PARQUET")
     folder = box.root / "datasets/stage/t"

@@ -66,7 +66,7 @@ def test_values_are_written_by_name_when_attributes_change_places(box: Sandbox) 
 # SQL around a load
 
 
-def test_statements_before_and_after_belong_to_the_load(box: Sandbox) -> None:
+def test_presql_and_postsql_are_part_of_the_load(box: Sandbox) -> None:
     box.execute("create schema t; create table t.log (what varchar)")
     box.table(
         "t",
@@ -86,7 +86,7 @@ def test_statements_before_and_after_belong_to_the_load(box: Sandbox) -> None:
     assert box.rows("select count(*) from t.x") == [(1,)]
 
 
-def test_a_strategy_chosen_by_the_file(box: Sandbox) -> None:
+def test_the_file_name_chooses_the_write_strategy(box: Sandbox) -> None:
     types = '{ OVERWRITE: \'group("mode") == "FULL"\', APPEND: \'group("mode") == "DELTA" && fileSize > 0\' }'
     box.table("t", "x", ID_NAME, f"format: DSV, writeStrategy: {{ types: {types} }}")
     path = box.root / "metadata/load/t/x.sl.yml"
@@ -116,7 +116,7 @@ def test_a_strategy_chosen_by_the_file(box: Sandbox) -> None:
         ("(fileSize > 1", "is not supported by the embedded engine: "),
     ],
 )
-def test_conditions_of_strategies(box: Sandbox, condition: str, reason: str | None) -> None:
+def test_conditions_of_write_strategies_are_evaluated(box: Sandbox, condition: str, reason: str | None) -> None:
     box.table("t", "x", ID_NAME, f"format: DSV, writeStrategy: {{ types: {{ APPEND: {json.dumps(condition)} }} }}")
     path = box.root / "metadata/load/t/x.sl.yml"
     path.write_text(path.read_text().replace('pattern: "x.*"', 'pattern: "x(?<n>[0-9]+)"'))
@@ -136,7 +136,7 @@ select count(*) from (select {{ col }} from sl_this group by {{ col }} having co
 """
 
 
-def test_expectations_are_evaluated_once_and_written_down(box: Sandbox) -> None:
+def test_expectations_are_evaluated_once_and_recorded(box: Sandbox) -> None:
     box.write({"metadata/expectations/default.j2": MACROS})
     calls = ["is_unique('id')", "is_unique('name')", "broken()", "breaking()"]
     box.table("t", "x", ID_NAME, expectations="[" + ", ".join(f'{{ expect: "{call}" }}' for call in calls) + "]")
@@ -168,7 +168,7 @@ def test_expectations_that_fail_the_load_leave_no_row_and_keep_the_file(box: San
     assert box.rows("select table_name from duckdb_tables() where schema_name = 't'") == [("y",)]
 
 
-def test_audit_rows_carry_job_and_date_or_are_not_written(box: Sandbox) -> None:
+def test_audit_rows_have_the_job_and_date_unless_the_audit_is_off(box: Sandbox) -> None:
     box.table("t", "x", ID_NAME)
     box.load("t", {"x.csv": "id;name\n1;a\n"}, env={"SL_AUDIT_ACTIVE": "false"})
     assert box.rows("select schema_name from duckdb_schemas() where schema_name = 'audit'") == []
@@ -180,7 +180,7 @@ def test_audit_rows_carry_job_and_date_or_are_not_written(box: Sandbox) -> None:
     ]
 
 
-def test_the_audit_may_be_another_database(box: Sandbox) -> None:
+def test_the_audit_may_be_in_another_database(box: Sandbox) -> None:
     text = (box.root / "metadata/application.sl.yml").read_text()
     box.write({"metadata/application.sl.yml": text + "  audit: { sink: { connectionRef: second } }\n"})
     box.table("t", "x", ID_NAME)
@@ -190,7 +190,7 @@ def test_the_audit_may_be_another_database(box: Sandbox) -> None:
     assert box.rows("select schema_name from duckdb_schemas() where schema_name in ('audit', 'starlake_dagster_engine')") == []
 
 
-def test_the_audit_tells_results_that_are_not_a_count_from_errors(box: Sandbox) -> None:
+def test_the_audit_distinguishes_results_that_are_not_counts_from_errors(box: Sandbox) -> None:
     queries = {"two": "select 1 union all select 2", "words": "select 'many'", "broken": "select error('the query returns nothing')"}
     macros = "".join(f"{{% macro {name}() %}}{sql} from sl_this{{% endmacro %}}\n" for name, sql in queries.items())
     box.write({"metadata/expectations/default.j2": macros.replace("1 union", "1 from sl_this union")})

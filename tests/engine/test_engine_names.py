@@ -216,7 +216,7 @@ def test_queries_may_have_columns_of_any_name(strategy: str, box: Sandbox) -> No
     assert box.rows('select count(*), count(distinct "rowid") from k.a') == [(2 if strategy == "SCD2" else 1, 1)]
 
 
-def test_a_table_that_is_missing_is_not_looked_for_among_variables(box: Sandbox) -> None:
+def test_a_missing_table_is_an_error_even_if_a_python_variable_has_its_name(box: Sandbox) -> None:
     box.task("k.a", "select * from session")
     result = box.run("transform", "--name", "k.a", check=False)
     assert "Table with name session does not exist" in (result.reason or "")

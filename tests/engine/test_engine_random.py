@@ -14,6 +14,6 @@ replaced rows, empty texts beside an ignored column, compressed files with nothi
 
 
 @pytest.mark.parametrize("seed", sorted({*FOUND, *range(int(FIRST), int(LAST) + 1)}))
-def test_a_random_project_gives_what_the_model_says(seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_random_projects_give_the_rows_of_a_model(seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TZ", "UTC")
     assert run_seed(seed, tmp_path) == [], describe(make_case(seed))

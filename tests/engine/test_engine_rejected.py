@@ -30,7 +30,7 @@ def run_strictly(box: Sandbox, *argv: str) -> EngineResult:
         ("describe select 1 as a", "DESCRIBE as a query"),
     ],
 )
-def test_queries_that_starlake_does_not_run(box: Sandbox, query: str, said: str) -> None:
+def test_queries_that_starlake_rejects_are_warnings_or_errors_in_strict_mode(box: Sandbox, query: str, said: str) -> None:
     box.task("k.a", query)
     for _ in range(2):
         box.run("transform", "--name", "k.a")
@@ -43,13 +43,13 @@ def test_queries_that_starlake_does_not_run(box: Sandbox, query: str, said: str)
 
 
 @pytest.mark.parametrize("query", ["select '2 ** 3' as \"asof join\" -- from x ** 2", "select 1 as a /* ** */"])
-def test_strings_and_comments_are_ignored(box: Sandbox, query: str) -> None:
+def test_strings_and_comments_cause_no_warnings(box: Sandbox, query: str) -> None:
     box.task("k.a", query)
     box.run("transform", "--name", "k.a", check=False)
     assert not [line for level, line in box.log if level == "warning"]
 
 
-def test_columns_whose_names_need_quotes(box: Sandbox) -> None:
+def test_column_names_that_need_quotes_are_reported(box: Sandbox) -> None:
     box.table(
         "d",
         "x",
@@ -65,7 +65,7 @@ def test_columns_whose_names_need_quotes(box: Sandbox) -> None:
     assert box.rows("select * from d.x") == [(1, "a", "b")]
 
 
-def test_options_of_a_task_that_have_no_effect(box: Sandbox) -> None:
+def test_task_options_without_effect_are_reported(box: Sandbox) -> None:
     box.task("k.a", "select 1 as id", "  writeStrategy: { types: { APPEND: 'true' } }\n  sink: { materializedView: HYBRID }\n")
     box.run("transform", "--name", "k.a")
     assert [line for level, line in box.log if level == "warning" and "types depend on a file" in line]
@@ -111,7 +111,7 @@ def test_access_rules_are_reported_once_per_command(box: Sandbox) -> None:
         ("format: DSV", "x'", b"id\n1\n", "files with a single quote in their names"),
     ],
 )
-def test_files_that_starlake_does_not_load(box: Sandbox, metadata: str, name: str, content: bytes, said: str) -> None:
+def test_files_that_starlake_does_not_load_are_reported(box: Sandbox, metadata: str, name: str, content: bytes, said: str) -> None:
     box.table("d", "x", "{ name: id, type: long }", metadata)
     files = {f"{name}{number}.txt": content for number in (1, 2)}
     box.stage("d", files)
@@ -153,7 +153,9 @@ types:
         ("{ name: s, type: string }", "format: JSON_ARRAY", '[{"id": 1, "a": "b"}]', "files of the format JSON_ARRAY"),
     ],
 )
-def test_tables_whose_files_starlake_does_not_load(box: Sandbox, attribute: str, metadata: str, content: str | bytes, said: str) -> None:
+def test_tables_that_starlake_does_not_load_are_reported(
+    box: Sandbox, attribute: str, metadata: str, content: str | bytes, said: str
+) -> None:
     box.write({"metadata/types/types.sl.yml": TYPES})
     box.table("d", "x", "{ name: id, type: long }\n{ name: a, type: string }\n" + attribute, metadata)
     box.stage("d", {"x1": content, "x2": content})
@@ -166,7 +168,7 @@ def test_tables_whose_files_starlake_does_not_load(box: Sandbox, attribute: str,
     assert box.rows("select count(*) from d.x") == [(2 if said else 3,)]
 
 
-def test_a_sink_of_a_task_in_another_connection(box: Sandbox) -> None:
+def test_a_sink_in_another_connection_than_the_query_is_reported(box: Sandbox) -> None:
     box.task("k.a", "select 1 as a", "  sink: { connectionRef: second }\n")
     result = run_strictly(box, "transform", "--name", "k.a")
     assert "a.sl.yml:3: task k.a: Starlake does not write to the connection 'second' of its sink" in (result.reason or "")
@@ -180,7 +182,7 @@ def list_warnings(box: Sandbox, said: str) -> list[str]:
     return [line for level, line in box.log if level == "warning" and said in line]
 
 
-def test_an_expectation_that_does_not_hold_and_does_not_fail_its_load(box: Sandbox) -> None:
+def test_a_failed_expectation_that_starlake_would_fail_on_is_reported(box: Sandbox) -> None:
     file = "metadata/application.sl.yml"
     box.write({file: (box.root / file).read_text() + "  expectations: { failOnError: true }\n"})
     box.write({"metadata/expectations/own.j2": "{% macro wrong() %}select 1{% endmacro %}"})
@@ -217,7 +219,7 @@ OTHER_FIELDS = "JSON files with structs whose fields are not in the order of the
         (f"{STRUCT}\n{{ name: v, type: long, array: true }}", '{"id": 1, "s": {"x": 1}, "v": [1]}', ""),
     ],
 )
-def test_json_that_starlake_reads_by_position_or_as_a_single_value(box: Sandbox, attributes: str, content: str, said: str) -> None:
+def test_json_that_starlake_reads_by_position_or_as_one_value_is_reported(box: Sandbox, attributes: str, content: str, said: str) -> None:
     box.table("d", "x", attributes, "format: JSON")
     box.stage("d", {f"x{number}.json": content for number in (1, 2)})
     result = run_strictly(box, "load")
@@ -236,7 +238,7 @@ def test_json_that_starlake_reads_by_position_or_as_a_single_value(box: Sandbox,
         ("select 1::bigint as id, timestamp '2024-01-02 03:04:05' as other", ""),
     ],
 )
-def test_parquet_that_starlake_does_not_read(box: Sandbox, query: str, said: str) -> None:
+def test_parquet_types_that_starlake_does_not_read_are_reported(box: Sandbox, query: str, said: str) -> None:
     box.table("d", "x", "{ name: id, type: long }\n{ name: t, type: timestamp }", "format: PARQUET")
     box.stage("d", {})
     file = box.root / "datasets/stage/d/x1.parquet"
@@ -252,7 +254,7 @@ def test_parquet_that_starlake_does_not_read(box: Sandbox, query: str, said: str
 @pytest.mark.parametrize(
     ("strategy", "rejected"), [("OVERWRITE", True), ("UPSERT_BY_KEY", True), ("APPEND", False), ("DELETE_THEN_INSERT", False)]
 )
-def test_columns_in_another_order_than_those_of_their_table(box: Sandbox, strategy: str, rejected: bool) -> None:
+def test_columns_in_another_order_than_in_the_table_are_rejected(box: Sandbox, strategy: str, rejected: bool) -> None:
     key = f"writeStrategy: {{ type: {strategy}, key: [id] }}"
     box.table("d", "x", "{ name: id, type: long }\n{ name: a, type: string }", key)
     box.task("k.a", "select 1 as id, 'a' as a", f"  {key}\n")
@@ -270,7 +272,7 @@ def test_columns_in_another_order_than_those_of_their_table(box: Sandbox, strate
         assert (2, "b") in box.rows(f"select id, a from {table}")
 
 
-def test_a_struct_that_a_table_does_not_have_yet(box: Sandbox) -> None:
+def test_a_new_struct_column_is_reported(box: Sandbox) -> None:
     box.table("d", "x", "{ name: id, type: long }", "format: JSON")
     box.load("d", {"x1.json": '{"id": 1}'})
     box.table("d", "x", STRUCT, "format: JSON")
@@ -289,7 +291,7 @@ def test_a_struct_that_a_table_does_not_have_yet(box: Sandbox) -> None:
         ("INSERT INTO {{ tableFullName }} SELECT id FROM ({{ selectStatement }}) AS x", False),
     ],
 )
-def test_a_template_that_cannot_write_the_audit(box: Sandbox, template: str, fits: bool) -> None:
+def test_an_audit_template_that_cannot_work_is_reported(box: Sandbox, template: str, fits: bool) -> None:
     box.table("d", "x", "{ name: id, type: long }", "writeStrategy: { type: APPEND }")
     box.write({"metadata/write-strategies/templates/duckdb/append.j2": template})
     box.stage("d", {"x1.csv": "id\n1\n"})

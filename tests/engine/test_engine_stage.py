@@ -51,7 +51,7 @@ def test_a_waiting_file_is_not_replaced_by_another_of_its_name(box: Sandbox) -> 
     assert box.rows("select id from sales.orders order by id") == [(1,), (2,)]
 
 
-def test_the_same_file_again_is_the_same_file(box: Sandbox) -> None:
+def test_staging_the_same_file_again_keeps_one_copy(box: Sandbox) -> None:
     bring(box, "orders-1.csv")
     box.run("stage")
     bring(box, "orders-1.csv")
@@ -81,7 +81,7 @@ def test_files_with_an_ack_wait_for_it(box: Sandbox) -> None:
     assert box.files("incoming") == ["sales/orders-1.csv"]
 
 
-def test_a_domain_without_directory(box: Sandbox) -> None:
+def test_stage_rejects_a_domain_without_a_directory(box: Sandbox) -> None:
     box.write({"metadata/load/sales/_config.sl.yml": "version: 1\nload:\n  name: sales\n"})
     result = box.run("stage", "--domains", "sales", check=False)
     assert "metadata/load/sales/_config.sl.yml" in (result.reason or "")
@@ -105,7 +105,7 @@ def test_a_domain_without_directory(box: Sandbox) -> None:
     ],
 )
 @pytest.mark.parametrize("told", [False, True])
-def test_preload_says_whether_there_is_anything(box: Sandbox, strategy: str | None, tables: str | None, code: int, told: bool) -> None:
+def test_preload_reports_whether_files_are_waiting(box: Sandbox, strategy: str | None, tables: str | None, code: int, told: bool) -> None:
     bring(box, "orders-1.csv")
     box.stage("sales", {"clients-1.csv": "id\n1\n"})
     sentinel = box.root / "not_ready"
@@ -120,7 +120,7 @@ def test_preload_says_whether_there_is_anything(box: Sandbox, strategy: str | No
     assert box.files("incoming") == ["sales/orders-1.csv"]
 
 
-def test_an_ack_file_is_taken(box: Sandbox) -> None:
+def test_preload_removes_the_ack_file(box: Sandbox) -> None:
     ack = box.root / "go.ack"
     ack.touch()
     argv = ("preload", "--domain", "sales", "--tables", "orders", "--strategy", "ack", "--globalAckFilePath", str(ack))
@@ -146,7 +146,7 @@ def other_device(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("other_device")
-def test_files_of_another_device_are_copied_and_gone(box: Sandbox) -> None:
+def test_files_on_another_device_are_copied_and_removed(box: Sandbox) -> None:
     bring(box, "orders-1.csv")
     box.run("stage")
     assert box.files("incoming") == []
@@ -199,7 +199,7 @@ def test_a_move_that_was_killed_is_finished_by_the_next(box: Sandbox, monkeypatc
     assert box.files("archive") == ["sales/orders-1.csv"]
 
 
-def test_archives_are_named(box: Sandbox) -> None:
+def test_zip_and_tar_files_are_reported_and_not_staged(box: Sandbox) -> None:
     bring(box, "all.zip", "more.TGZ")
     box.run("stage")
     named = [line for level, line in box.log if level == "warning" and "is an archive" in line]

@@ -162,7 +162,7 @@ CASES: dict[str, tuple[Strategy, Callable[[list[Row], list[Row]], list[Row]]]] =
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_tables_are_what_the_rows_one_after_the_other_make(lent: Any, name: str) -> None:
+def test_tables_equal_those_of_a_row_by_row_model(lent: Any, name: str) -> None:
     strategy, model = CASES[name]
 
     @settings(max_examples=60, deadline=None)

@@ -33,7 +33,7 @@ def box(tmp_path: Path) -> Sandbox:
     return make(tmp_path)
 
 
-def test_a_template_takes_the_place_of_a_strategy(box: Sandbox) -> None:
+def test_a_template_replaces_a_built_in_strategy(box: Sandbox) -> None:
     box.write({f"{TEMPLATES}/append.j2": "INSERT INTO {{ tableFullName }} SELECT id, 'from template' AS a FROM ({{ selectStatement }}) x"})
     box.table("d", "x", FIELDS)
     for name in ("x1.csv", "x2.csv"):
@@ -50,7 +50,7 @@ def test_a_template_takes_the_place_of_a_strategy(box: Sandbox) -> None:
 
 
 @pytest.mark.parametrize("on", ["TARGET", "SOURCE_AND_TARGET"])
-def test_a_strategy_of_the_project(box: Sandbox, on: str) -> None:
+def test_a_project_can_define_its_own_strategy(box: Sandbox, on: str) -> None:
     box.write({f"{TEMPLATES}/my_merge.j2": MERGE})
     strategy = f"writeStrategy: {{ type: MY_MERGE, key: [id], timestamp: a, on: {on} }}"
     box.table("d", "x", FIELDS, f"format: DSV, {strategy}")
@@ -66,7 +66,7 @@ def test_a_strategy_of_the_project(box: Sandbox, on: str) -> None:
     assert box.rows("select * from kpi.t") == ([(1, "c")] if on == "SOURCE_AND_TARGET" else [(1, "b"), (1, "c")])
 
 
-def test_templates_make_tables_and_views(box: Sandbox) -> None:
+def test_templates_create_tables_and_views(box: Sandbox) -> None:
     create = "CREATE TABLE {{ tableFullName }} AS {{ selectStatement }};\nALTER TABLE {{ tableFullName }} ADD COLUMN extra INT DEFAULT 7"
     view = (
         "CREATE OR REPLACE {{ materializedView }} {{ tableFullName }} AS SELECT *, {{ tableExists }} AS again FROM ({{ selectStatement }})"
@@ -81,7 +81,7 @@ def test_templates_make_tables_and_views(box: Sandbox) -> None:
         assert box.rows("select * from kpi.v") == [(1, again)]
 
 
-def test_variables_that_a_template_can_use(box: Sandbox) -> None:
+def test_a_template_can_use_starlakes_variables(box: Sandbox) -> None:
     seen = """CREATE TABLE kpi.seen AS SELECT * FROM (VALUES
 {% for name in [strategyType, strategyOn, strategyTimestamp, strategyStartTs, strategyEndTs, strategyKeyCsv, tableDomain, tableName,
   tableFullName, tableColumnsCsv, tableIncomingColumnsCsv, tableInsert, tableUpdateSetExpression, strategyKeyJoinCondition,
@@ -143,7 +143,7 @@ def test_a_template_that_fails_is_named(box: Sandbox, template: str | bytes, sai
     assert box.files("ingesting") == ["d/x1.csv"]
 
 
-def test_a_strategy_without_its_template_is_rejected(box: Sandbox) -> None:
+def test_a_strategy_without_a_template_is_rejected(box: Sandbox) -> None:
     # Starlake looks in templates/<engine> only.
     box.write({"metadata/write-strategies/mine.j2": "SELECT 1"})
     box.table("d", "x", FIELDS, "format: DSV, writeStrategy: { type: MINE }")
@@ -152,7 +152,7 @@ def test_a_strategy_without_its_template_is_rejected(box: Sandbox) -> None:
     assert "templates/duckdb/mine.j2" in (result.reason or "")
 
 
-def test_the_folder_of_templates_can_be_elsewhere(box: Sandbox) -> None:
+def test_sl_write_strategies_sets_the_folder_of_templates(box: Sandbox) -> None:
     box.write({"own/templates/duckdb/append.j2": "INSERT INTO {{ tableFullName }} SELECT id, 'own' FROM ({{ selectStatement }})"})
     box.table("d", "x", FIELDS)
     box.load("d", {"x1.csv": "id;a\n1;a\n"}, env={"SL_WRITE_STRATEGIES": "own"})
@@ -181,7 +181,7 @@ def test_the_first_rows_of_a_table_are_written_without_its_template(strategy: St
     assert (strategy.for_new_table.type, strategy.for_new_table.template) == (first, None)
 
 
-def test_a_strategy_without_a_key_has_the_primary_key(box: Sandbox) -> None:
+def test_a_strategy_without_a_key_uses_the_primary_key(box: Sandbox) -> None:
     box.table("d", "x", FIELDS, "format: DSV, writeStrategy: { type: UPSERT_BY_KEY }", primaryKey="[id]")
     box.load("d", {"x1.csv": "id;a\n1;a\n2;b\n"})
     box.load("d", {"x2.csv": "id;a\n2;c\n"})
@@ -247,7 +247,7 @@ def test_a_partition_that_is_not_a_column_is_rejected(box: Sandbox) -> None:
     assert "column in the partition of OVERWRITE_BY_PARTITION, 'nosuch'" in reason
 
 
-def test_versions_have_the_columns_that_the_strategy_names(box: Sandbox) -> None:
+def test_scd2_columns_have_the_names_that_the_strategy_sets(box: Sandbox) -> None:
     box.table("d", "x", FIELDS, "format: DSV, writeStrategy: { type: SCD2, key: [id], startTs: since, endTs: until }")
     box.table("d", "y", FIELDS, "format: DSV, writeStrategy: { type: SCD2, key: [id] }")
     box.load("d", {"x1.csv": "id;a\n1;a\n", "y1.csv": "id;a\n1;a\n"})

@@ -32,7 +32,7 @@ def test_rows_are_appended_by_default(box: Sandbox) -> None:
     assert box.rows("select distinct id, name from kpi.out order by id") == [(1, "ANN"), (2, "BOB"), (3, None)]
 
 
-def test_variables_options_and_environments(box: Sandbox) -> None:
+def test_variables_options_and_environments_are_replaced_in_sql(box: Sandbox) -> None:
     box.write(
         {
             "metadata/env.sl.yml": "version: 1\nenv:\n  limit_id: 2\n  who: global\n",
@@ -55,7 +55,7 @@ def test_options_that_the_yaml_uses_change_the_task(box: Sandbox) -> None:
     assert box.rows("select table_name from duckdb_tables() where schema_name = 'kpi' order by 1") == [("out_eu",), ("out_us",)]
 
 
-def test_statements_before_and_after_see_the_table(box: Sandbox) -> None:
+def test_presql_and_postsql_can_use_the_table(box: Sandbox) -> None:
     box.task(
         "kpi.out",
         "-- SL_PRESQL\ndelete from kpi.out where id = 1;\ncreate table if not exists log (what varchar);\n"
@@ -104,14 +104,14 @@ def test_an_error_names_file_line_column_statement_and_what_makes_a_missing_tabl
     assert sql.splitlines()[-1].strip() in reason
 
 
-def test_several_statements_need_markers(box: Sandbox) -> None:
+def test_several_statements_without_markers_are_an_error(box: Sandbox) -> None:
     box.task("kpi.out", "insert into src.log values (1);\nselect 1 as x;")
     reason = transform(box, "kpi.out", check=False)
     assert "metadata/transform/kpi/out.sql:2: task kpi.out has 2 statements where one query is expected" in reason
 
 
 @pytest.mark.parametrize("yaml", [None, "  sink: { materializedView: VIEW }\n", "  parseSQL: false\n"])
-def test_comments_end_where_starlake_ends_them(box: Sandbox, yaml: str | None) -> None:
+def test_comments_end_where_starlake_removes_them(box: Sandbox, yaml: str | None) -> None:
     # Starlake removes comments before DuckDB, where they nest, sees them.
     made = "create or replace table kpi.out as " if yaml and "parseSQL" in yaml else ""
     box.task("kpi.out", f"/* a /* b; */ {made}select 1 as x /* /* ; 'c */, '/* /* ; ' as y -- /* \n", yaml)
@@ -124,7 +124,7 @@ def test_comments_end_where_starlake_ends_them(box: Sandbox, yaml: str | None) -
     assert box.rows("select x from kpi.out") == [(1,)]
 
 
-def test_transactions_belong_to_the_engine(box: Sandbox) -> None:
+def test_transaction_statements_in_sql_are_rejected(box: Sandbox) -> None:
     box.task("kpi.out", "select 1 as x", '  presql: ["commit"]\n')
     assert "COMMIT cannot be used" in transform(box, "kpi.out", check=False)
     box.task("kpi.out", "-- SL_SQL\nselect 1 as x\n-- SL_POSTSQL\nbegin")
@@ -140,7 +140,7 @@ def test_sql_that_writes_its_own_tables(box: Sandbox) -> None:
     assert box.rows("select x, y from kpi.a, kpi.b") == [(42, 1)]
 
 
-def test_names_without_schema_are_the_tasks_own_domain_then_where_they_are_made(box: Sandbox) -> None:
+def test_names_without_a_schema_are_searched_in_the_tasks_domain_first(box: Sandbox) -> None:
     box.task("base.totals", "select 5 as n")
     box.task("kpi.out", "select n from Totals")
     transform(box, "base.totals")
@@ -159,7 +159,7 @@ def test_a_name_that_may_be_several_tables_is_an_error(box: Sandbox) -> None:
     assert "metadata/transform/kpi/out.sql:2: 'totals' is ambiguous: write one.totals or two.totals" in reason
 
 
-def test_views(box: Sandbox) -> None:
+def test_tasks_create_and_replace_views(box: Sandbox) -> None:
     box.task("kpi.v", "select * from src.t", "  sink: { materializedView: VIEW }\n")
     result = box.run("transform", "--name", "kpi.v")
     assert result.row_count is None
@@ -173,7 +173,7 @@ def test_views(box: Sandbox) -> None:
     assert "metadata/transform/kpi/m.sl.yml:3: task kpi.m: DuckDB has no materialized views" in reason
 
 
-def test_a_view_keeps_its_meaning_for_whoever_reads_it(box: Sandbox) -> None:
+def test_names_without_a_schema_work_in_views(box: Sandbox) -> None:
     box.task("base.totals", "select 5 as n")
     box.task("kpi.own", "select 1 as n")
     box.task("kpi.v", "with c as (select n from Totals) select c.n + own.n as n from c, own", "  sink: { materializedView: VIEW }\n")
@@ -198,7 +198,7 @@ def test_a_view_keeps_its_meaning_for_whoever_reads_it(box: Sandbox) -> None:
         ("select x from x order by x limit 1", [({"id": 1, "a": "abc"},)]),
     ],
 )
-def test_the_query_of_a_view_stays_as_it_is_written(box: Sandbox, query: str, rows: list[tuple[object, ...]]) -> None:
+def test_a_view_returns_the_same_rows_as_its_query(box: Sandbox, query: str, rows: list[tuple[object, ...]]) -> None:
     box.execute("create or replace table src.x as select * from (values (1, 'abc'), (2, 'b')) v(id, a)")
     box.table("src", "x", "{ name: id, type: long }")
     box.task("kpi.v", query, "  sink: { materializedView: VIEW }\n").task("kpi.t", query)
@@ -210,7 +210,7 @@ def test_the_query_of_a_view_stays_as_it_is_written(box: Sandbox, query: str, ro
     assert box.rows(names % "v") == box.rows(names % "t")
 
 
-def test_a_view_whose_query_is_not_understood_must_name_domains(box: Sandbox) -> None:
+def test_a_view_whose_query_cannot_be_parsed_must_name_domains(box: Sandbox) -> None:
     box.execute("create or replace table src.x as select 1 as id")
     box.table("src", "x", "{ name: id, type: long }")
     box.task("kpi.v", "select id from x positional join (select 2 as n) order by all", "  sink: { materializedView: VIEW }\n")
@@ -238,7 +238,7 @@ def test_unsupported_keys_are_rejected_with_their_location(box: Sandbox, files: 
     assert not result.retry
 
 
-def test_a_table_is_not_replaced_by_a_view(box: Sandbox) -> None:
+def test_a_table_is_never_replaced_by_a_view(box: Sandbox) -> None:
     box.task("kpi.v", "select 1 as x")
     transform(box, "kpi.v")
     box.task("kpi.v", "select 1 as x", "  sink: { materializedView: VIEW }\n")
@@ -288,7 +288,7 @@ def test_a_task_that_reads_its_own_table(box: Sandbox) -> None:
     assert box.rows("select n from kpi.incr order by n") == [(1,), (11,), (21,)]
 
 
-def test_scd2_of_a_task(box: Sandbox) -> None:
+def test_a_task_with_scd2_keeps_versions(box: Sandbox) -> None:
     box.task(
         "kpi.hist",
         "select id, name, id as ts from src.t",
@@ -312,14 +312,14 @@ def test_settings_that_cannot_work_name_their_line(box: Sandbox) -> None:
     assert "unknown column in the partition of OVERWRITE_BY_PARTITION, 'day'" in transform(box, "kpi.out", check=False)
 
 
-def test_unknown_and_python_tasks(box: Sandbox) -> None:
+def test_unknown_and_python_tasks_are_errors(box: Sandbox) -> None:
     box.task("kpi.out", "select 1 as x")
     box.write({"metadata/transform/kpi/model.py": "print(1)\n"})
     assert "Invalid task name kpi.ou: unknown task 'kpi.ou' (did you mean 'kpi.out'?)" in transform(box, "kpi.ou", check=False)
     assert "task kpi.model is Python" in transform(box, "kpi.model", check=False)
 
 
-def test_another_database_file_reads_from_the_first(box: Sandbox) -> None:
+def test_a_task_in_another_database_file_reads_from_the_first(box: Sandbox) -> None:
     box.task("kpi.main", "select id from src.t", OVERWRITE)
     box.task("far.out", "select id * 2 as id from kpi.main", "  connectionRef: second\n")
     box.task("far.sunk", "select 8 as x", "  sink: { connectionRef: second }\n")
@@ -345,7 +345,7 @@ def test_recursive_runs_what_a_task_reads_first_and_stops_at_a_failure(box: Sand
     assert box.rows("select count(*) from kpi.c") == [(1,)]
 
 
-def test_rows_can_be_shown_instead_of_written(box: Sandbox) -> None:
+def test_interactive_prints_rows_instead_of_writing_them(box: Sandbox) -> None:
     box.task("kpi.out", "select id, name, amount > 15 as high from src.t order by id")
     box.run("transform", "--name", "kpi.out", "--interactive", "csv")
     assert box.out == ["id,name,high", "1,Ann,false", "2,Bob,true", "3,NULL,NULL"]
@@ -358,14 +358,14 @@ def test_rows_can_be_shown_instead_of_written(box: Sandbox) -> None:
     assert box.rows("select count(*) from duckdb_tables() where schema_name = 'kpi'") == [(0,)]
 
 
-def test_the_table_can_be_emptied_first(box: Sandbox) -> None:
+def test_truncate_empties_the_table_first(box: Sandbox) -> None:
     box.task("kpi.out", "select 1 as x")
     for _ in range(3):
         transform(box, "kpi.out", "--truncate", "true")
     assert box.rows("select x from kpi.out") == [(1,)]
 
 
-def test_expectations_of_a_task(box: Sandbox) -> None:
+def test_expectations_of_a_task_are_recorded(box: Sandbox) -> None:
     box.write(
         {"metadata/expectations/default.j2": "{% macro nulls(col) %}select count(*) from sl_this where {{ col }} is null{% endmacro %}\n"}
     )
@@ -390,7 +390,7 @@ def test_settings_changed_by_a_task_do_not_reach_the_next_one(box: Sandbox) -> N
     assert limit not in ("123.0 MB", "117.3 MiB")
 
 
-def test_the_table_of_an_expectation_is_written_in_small_letters_at_least_once(box: Sandbox) -> None:
+def test_an_expectation_must_name_sl_this_in_lower_case(box: Sandbox) -> None:
     macros = "{% macro upper() %}select count(*) from SL_THIS{% endmacro %}"
     macros += "{% macro both() %}select count(*) from sl_this a, SL_THIS b where false{% endmacro %}"
     box.write({"metadata/expectations/default.j2": macros})

@@ -51,7 +51,9 @@ def load_json(box: Sandbox, attributes: str, *rows: Any, check: bool = True) -> 
         ("type: string, rename: w", "a", "a"),
     ],
 )
-def test_settings_of_a_value(tmp_path: Path, inside: bool, settings: str, text: str | None, expected: str | None) -> None:
+def test_settings_of_attributes_are_applied_to_values(
+    tmp_path: Path, inside: bool, settings: str, text: str | None, expected: str | None
+) -> None:
     box = make(tmp_path)
     name = "w" if "rename" in settings else "v"
     value = f"{{ name: v, {settings} }}"
@@ -66,7 +68,7 @@ def test_settings_of_a_value(tmp_path: Path, inside: bool, settings: str, text: 
 
 
 @pytest.mark.parametrize("metadata", ["format: DSV", "format: DSV, emptyIsNull: false"])
-def test_blank_values_after_trimming(tmp_path: Path, metadata: str) -> None:
+def test_values_that_are_blank_after_trimming_follow_empty_is_null(tmp_path: Path, metadata: str) -> None:
     attributes = "{ name: id, type: long }\n{ name: v, type: string, trim: BOTH }\n{ name: n, type: long, trim: BOTH }"
     box = make(tmp_path).table("t", "rows", attributes, metadata)
     box.load("t", {"rows": "id;v;n\n1;  ;  \n2; a ; 7 \n"})
@@ -167,7 +169,7 @@ def test_arrays_and_structs_have_no_default(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_settings_that_cannot_be_used(tmp_path: Path, attributes: str, line: int, said: str) -> None:
+def test_settings_that_cannot_be_used_are_rejected(tmp_path: Path, attributes: str, line: int, said: str) -> None:
     box = make(tmp_path)
     reason = load_json(box, attributes, {"v": "1", "s": {"v": "1", "x": 1, "d": [{"x": 1}]}}, check=False)
     assert f"metadata/load/t/rows.sl.yml:{line}: {said}" in reason

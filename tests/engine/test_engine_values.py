@@ -129,7 +129,7 @@ def in_utc(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(("place", "kind"), CASES)
-def test_good_values_and_missing_ones(tmp_path: Path, place: str, kind: Kind) -> None:
+def test_good_and_missing_values_are_loaded(tmp_path: Path, place: str, kind: Kind) -> None:
     box, content = make_box(tmp_path, place, kind, [*kind.good, None])
     box.load("t", {"rows": content})
     shown = [value for (value,) in box.rows(f"select ({PLACES[place][1]})::varchar from t.rows order by id")]
@@ -184,7 +184,9 @@ PARQUET = [
 
 
 @pytest.mark.parametrize(("kind", "value", "expected"), PARQUET)
-def test_parquet_files_with_other_types(tmp_path: Path, kind: str, value: str, expected: str | None) -> None:
+def test_values_of_parquet_files_with_other_types_are_converted_or_rejected(
+    tmp_path: Path, kind: str, value: str, expected: str | None
+) -> None:
     box = make(tmp_path).write({"metadata/types/types.sl.yml": TYPES_YAML})
     box.table("t", "rows", f"{{ name: id, type: long }}\n{{ name: v, type: {kind} }}", "format: PARQUET")
     path = box.root / "datasets/stage/t/rows.parquet"
@@ -220,7 +222,9 @@ ON_WRITE = [
 
 @pytest.mark.parametrize(("column", "kind", "text", "expected"), ON_WRITE)
 @pytest.mark.parametrize("strategy", ["APPEND", "UPSERT_BY_KEY"])
-def test_values_for_a_column_of_another_type(tmp_path: Path, column: str, kind: str, text: str, expected: Any, strategy: str) -> None:
+def test_values_are_converted_to_the_columns_type_or_rejected(
+    tmp_path: Path, column: str, kind: str, text: str, expected: Any, strategy: str
+) -> None:
     box = make(tmp_path)
     box.table("t", "rows", f"{{ name: id, type: long }}\n{{ name: v, type: {kind} }}", f"writeStrategy: {{ type: {strategy}, key: [id] }}")
     box.execute("create schema t", f"create table t.rows (id bigint, v {column})")
@@ -286,7 +290,7 @@ def test_arrays_structs_and_scalars_are_not_converted_into_each_other(tmp_path: 
     assert box.rows("select id from t.rows order by id") == [(1,), (2,)]
 
 
-def test_a_format_of_times_holds_for_times_with_a_zone(tmp_path: Path) -> None:
+def test_timestampformat_applies_to_times_with_a_zone(tmp_path: Path) -> None:
     attributes = "{ name: id, type: long }\n{ name: v, type: timestamp }"
     box = make(tmp_path).table("t", "rows", attributes, 'format: DSV, options: { timestampformat: "%d/%m/%Y %H:%M" }')
     box.load("t", {"rows1": "id;v\n1;29/02/2024 10:00\n2;\n"})
@@ -346,7 +350,7 @@ def test_a_null_value_with_the_escape_character_is_rejected_with_its_line(tmp_pa
 
 
 @pytest.mark.parametrize("first", ['"a\nb";1\r\n', '"a\rb";1\r\n'])
-def test_a_line_end_within_quotes_of_the_first_record_is_none(tmp_path: Path, first: str) -> None:
+def test_a_line_end_within_quotes_does_not_end_the_first_record(tmp_path: Path, first: str) -> None:
     box = make(tmp_path).table("t", "rows", "{ name: v, type: string }\n{ name: id, type: long }", "format: DSV, withHeader: false")
     box.load("t", {"rows": f"{first}c;2\r\n"})
     assert box.rows("select v from t.rows order by id") == [(first[1:4],), ("c",)]

@@ -83,11 +83,11 @@ def test_the_ack_file_lies_where_the_job_waits_for_it() -> None:
 # ---------------------------------------------------------------------------------------------------------------- project
 
 
-def test_nothing_is_wrong_with_it() -> None:
+def test_the_example_has_no_problems() -> None:
     assert [str(p) for p in plan().problems] == []
 
 
-def test_it_is_as_rich_as_promised() -> None:
+def test_the_example_covers_all_formats_and_strategies() -> None:
     tables, tasks = project().tables, project().tasks
     assert len(project().domains) >= 3
     assert len(tables) >= 10
@@ -110,7 +110,7 @@ def test_it_is_as_rich_as_promised() -> None:
     assert any((t.sql_file or "").endswith(".sql.j2") for t in tasks)
 
 
-def test_everything_is_explained() -> None:
+def test_every_domain_table_attribute_and_task_has_a_comment() -> None:
     for domain in project().domains:
         assert domain.comment, domain.name
         for table in domain.tables:
@@ -130,7 +130,7 @@ def test_tables_and_tasks_have_expectations() -> None:
     assert sum(1 for t in project().tasks if t.expectations) >= 12
 
 
-def test_jobs_are_those_of_the_readme() -> None:
+def test_jobs_match_the_readme() -> None:
     jobs = {p.name for p in plan().pipelines}
     assert jobs == {word for word in re.findall(r"`(\w+)`", README) if re.match(r"(load|kpi)_.*_|load_(cat|lend)|\w+_tasks", word)} - {
         "load_from_incoming",

@@ -78,7 +78,7 @@ def libraries(tmp_path_factory: pytest.TempPathFactory) -> tuple[Library, Librar
 
 
 @pytest.mark.parametrize("after", [1, 2])
-def test_rows_are_those_of_the_readme(libraries: tuple[Library, Library], after: int) -> None:
+def test_row_counts_match_the_readme(libraries: tuple[Library, Library], after: int) -> None:
     expected = {row[0]: int(row[after]) for row in ROWS}
     assert len(expected) == 33
     assert {name: libraries[after - 1].query(f"SELECT count(*) FROM {name}")[0][0] for name in expected} == expected
@@ -128,6 +128,6 @@ def test_values_survive_separators_quotes_and_line_ends(libraries: tuple[Library
     assert both.query("SELECT sum(len(parts_used)) = (SELECT count(*) FROM core.repair_part) FROM workshop.repairs") == [(True,)]
 
 
-def test_only_the_empty_drawer_is_complained_about(libraries: tuple[Library, Library]) -> None:
+def test_only_the_empty_drawer_fails_its_expectation(libraries: tuple[Library, Library]) -> None:
     failed = [library.query("SELECT DISTINCT domain, schema FROM audit.expectations WHERE NOT success") for library in libraries]
     assert failed == [[], [("workshop", "spare_parts")]]

@@ -58,7 +58,7 @@ def load(shop: ProjectFolder, **settings: Any) -> dict[str, list[tuple[str, str]
     return found
 
 
-def test_they_are_shown_after_the_cache_was_filled(shop: ProjectFolder) -> None:
+def test_inferred_columns_are_shown_after_the_cache_is_filled(shop: ProjectFolder) -> None:
     assert load(shop) == {"kpi_first": None, "kpi_second": None, "kpi_unknown": None, "kpi_declared": [("id", "long"), ("twice", "double")]}
     fill(shop)
     assert load(shop) == {
@@ -69,7 +69,7 @@ def test_they_are_shown_after_the_cache_was_filled(shop: ProjectFolder) -> None:
     }
 
 
-def test_an_edit_hides_those_of_its_task_until_they_are_inferred_again(shop: ProjectFolder) -> None:
+def test_an_edit_hides_the_columns_of_its_task_until_they_are_inferred_again(shop: ProjectFolder) -> None:
     fill(shop)
     shop.write("metadata/transform/kpi/first.sql", "select id, amount from sales.orders\n")
     shop.write("metadata/env.sl.yml", "env: {column: amount}\n")
@@ -80,7 +80,7 @@ def test_an_edit_hides_those_of_its_task_until_they_are_inferred_again(shop: Pro
     assert load(shop)["kpi_second"] == [("id", "bigint"), ("amount", "double"), ("more", "double")]
 
 
-def test_a_changed_variable_has_them_inferred_again(shop: ProjectFolder) -> None:
+def test_a_changed_variable_causes_inference(shop: ProjectFolder) -> None:
     fill(shop)
     shop.write("metadata/env.sl.yml", "env: {column: id}\n")
     fill(shop)
@@ -89,13 +89,13 @@ def test_a_changed_variable_has_them_inferred_again(shop: ProjectFolder) -> None
     assert second[-1] == ("more", "bigint")
 
 
-def test_a_project_with_errors_shows_those_of_its_last_good_plan(shop: ProjectFolder) -> None:
+def test_a_project_with_errors_shows_columns_of_the_last_good_plan(shop: ProjectFolder) -> None:
     fill(shop)
     shop.write("metadata/transform/kpi/declared.sl.yml", "task: {attributes: [{name: id, type: nope}]}\n")
     assert load(shop, on_error="last_good")["kpi_first"] == [("id", "bigint"), ("twice", "double")]
 
 
-def test_a_code_server_infers_them_after_the_load(shop: ProjectFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_code_server_infers_columns_after_the_load(shop: ProjectFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(build, "is_code_server", lambda: True)
     monkeypatch.setattr(inferred, "DELAY", 0.0)
 
@@ -109,7 +109,7 @@ def test_a_code_server_infers_them_after_the_load(shop: ProjectFolder, monkeypat
     assert not list_threads()
 
 
-def test_a_code_server_asks_for_a_reload_if_it_shows_other_columns(
+def test_a_code_server_asks_for_a_reload_if_columns_have_changed(
     shop: ProjectFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     notice = tmp_path / "notice"

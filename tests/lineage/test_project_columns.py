@@ -63,7 +63,7 @@ def list_sources(folder: ProjectFolder) -> dict[str, dict[str, str]]:
     }
 
 
-def test_columns_of_tables_and_tasks(folder: ProjectFolder) -> None:
+def test_columns_of_tables_and_tasks_have_sources(folder: ProjectFolder) -> None:
     found = list_sources(folder)
     assert found["raw.orders"] == {"id": "orders.*.csv.oid", "price": "orders.*.csv.price", "gross": "orders.*.csv.price"}
     assert found["raw.customers"]["sl_start_ts"] == ""
@@ -85,7 +85,7 @@ def test_stars_take_the_columns_of_tasks_and_of_scd2(folder: ProjectFolder) -> N
     assert found["kpi.three"]["sl_end_ts"] == "raw.customers.sl_end_ts"
 
 
-def test_a_task_that_reads_itself_ends(folder: ProjectFolder) -> None:
+def test_a_task_that_reads_itself_does_not_hang(folder: ProjectFolder) -> None:
     folder.write(
         "metadata/transform/kpi/one.sql", "select id, coalesce(t.amount, 0) as amount from sales.orders left join kpi.one t using (id)\n"
     )
@@ -166,7 +166,7 @@ EXPECTED = read_expected()
 
 
 @pytest.mark.parametrize("project", EXPECTED)
-def test_every_task_of_a_real_project(shared: Path, project: str) -> None:
+def test_columns_of_real_projects_have_the_recorded_sources(shared: Path, project: str) -> None:
     """Each column was compared with the SQL by a person.
 
     Not followed are ``EXPLAIN ANALYZE``, and StarBake's tasks that take a star over the fields of an unnested array of structs, with those
@@ -211,6 +211,6 @@ Starlake also shows CTEs as tables. Its sample ``lineage`` contains older result
 """
 
 
-def test_the_lineage_that_starlake_publishes(shared: Path) -> None:
+def test_lineage_matches_the_one_that_starlake_publishes(shared: Path) -> None:
     nodes = {n.name: n for n in list_node_columns(read_project(shared / "corpus/starlake-bootstrap-sample-project")) if n.kind == "task"}
     assert {name: {c.name: {s.text for s in c.sources or ()} for c in nodes[name].columns} for name in PUBLISHED} == PUBLISHED

@@ -160,7 +160,7 @@ def show(dialect: str, sql: str) -> str:
 
 
 @pytest.mark.parametrize(("dialect", "sql", "expected"), CASES)
-def test_each_column_is_made_of_what_the_query_says(dialect: str, sql: str, expected: str) -> None:
+def test_columns_have_the_sources_that_the_query_names(dialect: str, sql: str, expected: str) -> None:
     assert show(dialect, sql) == expected
 
 
@@ -216,6 +216,6 @@ def test_types_are_given_where_they_are_known() -> None:
         ("duckdb", "sum(cast(sl_end_ts as date) - cast(sl_start_ts as date)) * 1.5", ""),
     ],
 )
-def test_types_are_those_of_the_database(dialect: str, expression: str, type_: str) -> None:
+def test_inferred_types_match_the_database(dialect: str, expression: str, type_: str) -> None:
     query = f"with h as (select {expression} as x from sales.history) select x from h"
     assert [c.type for c in find_columns(query, dialect, find_table)] == [type_]

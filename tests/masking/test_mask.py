@@ -35,18 +35,18 @@ def known() -> str:
         ("a.b.", "a.b. axbx", "*** axbx"),
     ],
 )
-def test_words_and_other_secrets(secret: str, text: str, shown: str) -> None:
+def test_secret_words_are_hidden_only_as_whole_words(secret: str, text: str, shown: str) -> None:
     assert Mask(secrets=[secret])(text) == shown
 
 
 @pytest.mark.parametrize(
     ("secret", "word"), [("orders", True), ("123456", True), ("12ab56", False), ("or-ders", False), ("a" * 11, True), ("a" * 12, False)]
 )
-def test_secrets_that_are_words(secret: str, word: bool) -> None:
+def test_secrets_of_only_letters_or_digits_are_words(secret: str, word: bool) -> None:
     assert is_word(secret) is word
 
 
-def test_a_longer_secret_goes_first() -> None:
+def test_longer_secrets_are_hidden_first() -> None:
     assert Mask(secrets=["ab-1", "ab-1-cd", "xab-1-cd"])("xab-1-cd ab-1-cd ab-1") == "*** *** ***"
 
 
@@ -54,7 +54,7 @@ def test_a_mask_without_secrets_hides_what_looks_like_one() -> None:
     assert Mask()("a b --password c") == "a b --password ***"
 
 
-def test_more_data_is_hidden_besides_what_is_known(known: str) -> None:
+def test_a_mask_hides_additional_secrets(known: str) -> None:
     register_secret_names("/project", ["pin"])
     mask = build_mask({"DB_PASSWORD": "other-1"}, {"PIN": "55-66"})
     assert mask(f"{known} other-1 55-66") == "*** *** ***"
@@ -75,13 +75,13 @@ def test_secrets_that_are_registered_after_the_first_text_count_too(known: str) 
     assert mask_text(f"{known} new-456 55-66") == "*** *** ***"
 
 
-def test_forgotten_names_are_not_secret_anymore() -> None:
+def test_forgotten_names_are_no_longer_secret() -> None:
     register_secret_names("/project", ["pin"])
     forget_secrets()
     assert build_mask({"PIN": "55-66"})("55-66") == "55-66"
 
 
-def test_bytes_hold_a_secret_or_not(known: str) -> None:
+def test_secrets_are_found_in_bytes(known: str) -> None:
     register_secrets("/project", "words", {"DB_PASSWORD": "orders"})
     assert holds_secrets(f"x{known}y".encode())
     assert not holds_secrets(b"orders abc-123")
@@ -119,7 +119,7 @@ class Stubborn(Exception):
         return self._text
 
 
-def test_attributes_and_notes_of_exceptions(known: str) -> None:
+def test_attributes_and_notes_of_exceptions_are_masked(known: str) -> None:
     error = Described(f"a {known}")
     error.__dict__["__notes__"] = [f"note {known}", 7]
     mask_exception(error)
@@ -137,7 +137,7 @@ def test_exceptions_without_secrets_stay_as_they_are(known: str) -> None:
     assert error.__cause__ is cause
 
 
-def test_the_whole_chain_is_hidden(known: str) -> None:
+def test_secrets_in_chained_exceptions_are_hidden(known: str) -> None:
     inner = Stubborn(f"inner {known}")
     inner.__cause__ = ValueError(f"innermost {known}")
     middle = KeyError(f"middle {known}")
@@ -163,7 +163,7 @@ def test_suppressed_contexts_stay_suppressed_and_are_hidden(known: str) -> None:
     assert error.__suppress_context__ is True
 
 
-def test_groups_and_cycles_end(known: str) -> None:
+def test_exception_groups_and_cycles_do_not_hang(known: str) -> None:
     one, two = ValueError(f"one {known}"), ValueError(f"two {known}")
     one.__context__, two.__context__ = two, one
 
@@ -174,7 +174,7 @@ def test_groups_and_cycles_end(known: str) -> None:
     assert (str(one), str(two)) == ("one ***", "two ***")
 
 
-def test_records_of_the_package_are_hidden(known: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_secrets_in_log_records_of_the_package_are_hidden(known: str, caplog: pytest.LogCaptureFixture) -> None:
     logger = logging.getLogger("starlake_dagster_components")
     with caplog.at_level(logging.INFO):
         logger.info("with %s and %d", known, 5)

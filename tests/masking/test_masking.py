@@ -23,18 +23,18 @@ from starlake_dagster_components.masking import (
         "AZURE_CONNECTION_STRING",
     ],
 )  # fmt: skip
-def test_names_of_secrets(name: str) -> None:
+def test_names_of_secrets_are_recognized(name: str) -> None:
     assert is_secret_name(name)
 
 
 @pytest.mark.parametrize(
     "name", ["PWD", "OLDPWD", "HOME", "MONKEY", "KEYBOARD", "SL_ROOT", "PATH", "COMPASS", "PATTERN", "BYPASS_CACHE", "JAVA_HOME"]
 )
-def test_names_of_other_things(name: str) -> None:
+def test_other_names_are_not_secret(name: str) -> None:
     assert not is_secret_name(name)
 
 
-def test_values_are_hidden_wherever_they_stand() -> None:
+def test_values_are_hidden_anywhere_in_text() -> None:
     mask = Mask({"A_TOKEN": "s3cret"}, {"B_PASSWORD": "s3cret-and-more", "HOME": "/home/ann"})
     assert mask("a s3cret-and-more b s3cret, /home/ann") == "a *** b ***, /home/ann"
 
@@ -58,11 +58,11 @@ def test_short_and_common_values_are_not_secrets(value: str) -> None:
         ("file:///a/b@c https://host:80/x@y mail@host", "file:///a/b@c https://host:80/x@y mail@host"),
     ],
 )
-def test_passwords_in_addresses_are_hidden_whatever_they_are_called(text: str, shown: str) -> None:
+def test_passwords_in_urls_are_hidden_regardless_of_variable_names(text: str, shown: str) -> None:
     assert Mask()(text) == shown
 
 
-def test_values_with_special_characters() -> None:
+def test_values_with_special_characters_are_hidden() -> None:
     assert Mask({"A_TOKEN": "a.b*c(d"})("x a.b*c(d y aXbbc(d") == "x *** y aXbbc(d"
 
 
@@ -106,7 +106,7 @@ def test_strings_that_look_like_secrets_are_hidden(text: str, shown: str) -> Non
     assert Mask()(text) == shown
 
 
-def test_a_word_is_hidden_where_it_stands_alone() -> None:
+def test_a_secret_word_is_hidden_only_as_a_whole_word() -> None:
     assert Mask({"PASSWORD": "starlake"})("starlake_dagster /x/starlake/y xstarlake") == "starlake_dagster /x/***/y xstarlake"
 
 

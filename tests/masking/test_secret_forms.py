@@ -22,7 +22,7 @@ def hide(secret: str, written: str) -> str:
 
 
 @pytest.mark.parametrize("secret", [*SECRETS, *LETTERS])
-def test_secrets_in_urls_and_json(secret: str) -> None:
+def test_secrets_are_hidden_in_urls_and_json(secret: str) -> None:
     for written in (
         quote(secret),
         quote(secret, safe=""),
@@ -44,7 +44,7 @@ def test_secrets_in_urls_and_json(secret: str) -> None:
         assert hide(secret, written) == "<<***>>", written
 
 
-def test_secrets_as_bash_writes_them() -> None:
+def test_secrets_are_hidden_as_bash_quotes_them() -> None:
     bash = shutil.which("bash")
     if bash is None:
         pytest.skip("needs bash")
@@ -55,7 +55,7 @@ def test_secrets_as_bash_writes_them() -> None:
 
 
 @pytest.mark.parametrize("character", list('"\\$`!'))
-def test_secrets_in_double_quotes_of_a_shell(character: str) -> None:
+def test_secrets_are_hidden_in_double_quotes_of_a_shell(character: str) -> None:
     assert hide(f"p4ss{character}w0rd", f"p4ss\\{character}w0rd") == "<<***>>"
 
 

@@ -56,7 +56,7 @@ HIDDEN = [
 
 
 @pytest.mark.parametrize(("text", "shown", "found"), HIDDEN)
-def test_strings_that_are_written_like_secrets(text: str, shown: str, found: list[str]) -> None:
+def test_strings_that_look_like_secrets_are_hidden_by_patterns(text: str, shown: str, found: list[str]) -> None:
     assert hide_patterns(text) == shown
     assert set(filter(None, find_in_patterns(text))) == set(found)
 

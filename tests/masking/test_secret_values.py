@@ -63,14 +63,14 @@ class Wrapper:
         ({"anything": object()}, set()),
     ],
 )
-def test_the_secrets_of_data(source: Any, secrets: set[str]) -> None:
+def test_secrets_are_found_in_data(source: Any, secrets: set[str]) -> None:
     assert find_secrets([source]) == secrets
 
 
 @pytest.mark.parametrize(
     ("names", "secrets"), [((), set()), (["*_PIN"], {"4711"}), (["card*"], {"4711"}), (["pin"], set()), (["x", "CARD_PIN"], {"4711"})]
 )
-def test_names_of_users_make_secrets(names: Sequence[str], secrets: set[str]) -> None:
+def test_configured_names_are_secret(names: Sequence[str], secrets: set[str]) -> None:
     assert find_secrets([{"card_pin": "4711", "user": "loader"}], names) == secrets
 
 
@@ -82,18 +82,18 @@ def nest(levels: int, make: Any) -> Any:
 
 
 @pytest.mark.parametrize("make", [lambda value: {"token": value}, lambda value: [value]], ids=["mappings", "lists"])
-def test_data_in_data_is_read_to_twenty_levels(make: Any) -> None:
+def test_nested_data_is_searched_to_twenty_levels(make: Any) -> None:
     assert find_secrets([{"token": nest(19, make)}]) == {"d33p"}
     assert find_secrets([{"token": nest(20, make)}]) == set()
 
 
-def test_data_that_contains_itself_ends() -> None:
+def test_data_that_contains_itself_does_not_hang() -> None:
     data: dict[str, Any] = {"token": "l00p"}
     data["self"] = data
     assert find_secrets([data]) == {"l00p"}
 
 
-def test_json_in_json_ends() -> None:
+def test_nested_json_strings_do_not_hang() -> None:
     text = "d33p"
     for _ in range(8):
         text = json.dumps([text])
@@ -109,7 +109,7 @@ def test_json_in_data_counts_as_levels() -> None:
     assert "d33p" not in find_secrets([{"token": nest_lists(19)}])
 
 
-def test_models_in_models_end() -> None:
+def test_nested_models_are_searched_to_a_limited_depth() -> None:
     credentials: Credentials | None = None
     for number in range(30):
         credentials = Credentials(password=f"level{number}", inner=credentials)

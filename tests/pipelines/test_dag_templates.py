@@ -19,7 +19,7 @@ INCLUDES = """
 
 @pytest.mark.parametrize("template", DAGSTER_TEMPLATES)
 @pytest.mark.parametrize("spelling", ["{0}", "/opt/starlake/templates/{0}", "{1}", "{2}", "load/{2}"])
-def test_a_built_in_template_says_everything_in_its_name(template: str, spelling: str) -> None:
+def test_the_name_of_a_built_in_template_determines_its_kind_and_executor(template: str, spelling: str) -> None:
     short = template.rpartition("/")[2]
     said = read_template(dag("d", "x.py", spelling.format(template, short, short.replace("__", "_"))))
     assert said.orchestrator == "dagster"
@@ -38,7 +38,7 @@ def test_a_built_in_template_says_everything_in_its_name(template: str, spelling
         ("sample.py.j2", None, None),
     ],
 )
-def test_other_templates(template: str, orchestrator: str | None, executor: str | None) -> None:
+def test_orchestrator_and_executor_are_read_from_template_names(template: str, orchestrator: str | None, executor: str | None) -> None:
     said = read_template(dag("d", "x.py", template))
     assert (said.orchestrator, said.executor) == (orchestrator, executor)
 
@@ -126,7 +126,7 @@ def test_a_computed_value_is_reported_with_its_line() -> None:
     assert list_jobs(made) == {"t": ["kpi.a"]}
 
 
-def test_only_templates_of_the_chosen_orchestrators_make_jobs() -> None:
+def test_only_templates_of_the_chosen_orchestrators_create_jobs() -> None:
     airflow = dag("load", "{{domain}}.py", LOAD.replace("dagster", "airflow"))
     made = plan(table("a.x"), table("b.y"), airflow)
     assert made.pipelines == ()
@@ -144,7 +144,7 @@ def test_a_template_of_another_orchestrator_that_could_not_make_jobs_either_is_t
     assert message.endswith("is for Airflow; use one of Starlake's Dagster templates, such as 'load/dagster__scheduled_table__shell.py.j2'")
 
 
-def test_a_config_that_nothing_refers_to_is_not_looked_at() -> None:
+def test_an_unused_dag_config_is_not_checked() -> None:
     made = plan(table("a.x"), dag("load", "l.py"), dag("other", "../x", "nonsense", wrong=""))
     assert list_messages(made) == []
 
@@ -157,7 +157,7 @@ def test_an_unknown_template_is_an_error_with_the_closest_known() -> None:
     ]
 
 
-def test_a_custom_template_that_says_nothing_makes_no_job() -> None:
+def test_a_custom_template_without_known_includes_creates_no_job() -> None:
     made = plan(table("a.x"), dag("load", "l.py", "ours.py.j2", text="print('hello')"))
     assert [p.severity for p in made.problems] == ["warning"]
     assert "does not name its orchestrator and kind and executor" in list_messages(made)[0]
@@ -191,7 +191,7 @@ execution_environment = StarlakeExecutionEnvironment.SHELL
 """
 
 
-def test_the_executor_of_a_custom_template_may_stand_in_its_code_whatever_its_name_is() -> None:
+def test_the_executor_of_a_custom_template_may_be_in_its_code() -> None:
     made = plan(task("k.t"), dag("transform", "t.py", "transform/dagster__scheduled_task__inline.py.j2", text=OWN))
     assert list_messages(made) == []
     assert made.pipelines[0].executor == "shell"

@@ -31,7 +31,7 @@ def made() -> Plan:
     )  # fmt: skip
 
 
-def test_the_tree_is_starlakes(made: Plan) -> None:
+def test_the_tree_matches_starlakes_output(made: Plan) -> None:
     assert (
         format_starlake_json(build_dependency_tree(made, ["kpi.summary"]))
         == """[ {
@@ -125,7 +125,7 @@ def test_every_key_of_a_write_strategy() -> None:
     ]
 
 
-def test_the_diagram_is_starlakes(made: Plan) -> None:
+def test_the_diagram_matches_starlakes_output(made: Plan) -> None:
     assert build_dependency_diagram(made) == {
         "items": [
             {"id": "sales.clients", "label": "sales.clients", "displayType": "table"},
@@ -188,7 +188,7 @@ def test_a_chain_of_3000_tasks() -> None:
     assert text.count('"typ" : "task"') == 3000
 
 
-def test_a_shared_ancestor_is_one_object() -> None:
+def test_a_shared_ancestor_is_built_once() -> None:
     layers = [[task(f"k.l{i}{s}", *([f"k.l{i - 1}a", f"k.l{i - 1}b"] if i else [])) for s in "ab"] for i in range(40)]
     made = plan_with_jobs(*(t for layer in layers for t in layer), transform=None)
     (node,) = build_dependency_tree(made, ["k.l39a"])
@@ -200,7 +200,7 @@ def test_a_cycle_does_not_hang() -> None:
     assert len(build_dependency_tree(made)) == 2
 
 
-def test_the_layout_is_jacksons() -> None:
+def test_json_is_formatted_as_by_jackson() -> None:
     value = {"a": [], "b": {}, "c": [1, "é\n", None, True], "d": [[{"x": 0.5}]]}
     text = format_starlake_json(value)
     assert text == '{\n  "a" : [ ],\n  "b" : { },\n  "c" : [ 1, "é\\n", null, true ],\n  "d" : [ [ {\n    "x" : 0.5\n  } ] ]\n}'

@@ -18,7 +18,7 @@ def test_options_of_a_dag_config() -> None:
     assert made.problems == ()
 
 
-def test_without_options_the_setting_decides() -> None:
+def test_the_setting_applies_if_the_dag_config_has_no_option() -> None:
     (pipeline,) = plan(table("shop.orders"), dag("load", "{{domain}}.py")).pipelines
     assert (pipeline.file_sensor, pipeline.file_sensor_interval) == (None, None)
 
@@ -53,7 +53,7 @@ def test_pending_files_wait_in_the_stage_area(shop: ProjectFolder) -> None:
     assert folder.path == f"{shop.root}/datasets/stage/shop"
 
 
-def test_an_ack_file_of_the_day(shop: ProjectFolder) -> None:
+def test_files_wait_for_the_ack_file_of_the_day(shop: ProjectFolder) -> None:
     _, folders = read_pipeline(shop, "ack")
     (folder,) = folders
     assert folder.get_ack_file(datetime(2026, 3, 1)) == f"{shop.root}/datasets/pending/shop/2026-03-01.ack"

@@ -16,7 +16,7 @@ PARTS = (
 )
 
 
-def test_every_job_has_the_prefix_and_nothing_else_differs() -> None:
+def test_the_prefix_changes_only_job_names() -> None:
     plain, prefixed = plan(*PARTS), plan(*PARTS, name_prefix="north_")
     assert set(list_jobs(plain)) == {"a_daily", "a_weekly", "k"}
     assert list_jobs(prefixed) == {f"north_{name}": runs for name, runs in list_jobs(plain).items()}
@@ -35,7 +35,7 @@ def test_two_jobs_of_one_name_are_reported_under_the_name_they_would_have() -> N
     assert "two jobs would be named 'n_same'" in message
 
 
-def test_a_file_name_without_a_name_stays_one() -> None:
+def test_an_empty_job_name_is_an_error_even_with_a_prefix() -> None:
     (message,) = list_messages(plan(task("k.t"), dag("transform", ".py", TRANSFORM), name_prefix="n_"))
     assert "an empty name" in message
 

@@ -76,7 +76,7 @@ def test_every_table_with_an_inline_cron_counts_when_files_are_per_table() -> No
     assert sorted(list_jobs(made)) == ["cron1_a_one", "cron2_a_two", "none_b_x"]
 
 
-def test_numbers_restart_with_each_dag_config() -> None:
+def test_cron_numbers_restart_with_each_dag_config() -> None:
     made = plan(
         table("a.x", "0 0 * * *"), table("b.y", "0 1 * * *", "other"), dag("load", "{{schedule}}_l.py"), dag("other", "{{schedule}}_o.py")
     )
@@ -115,12 +115,12 @@ def test_options_are_rendered_with_the_variables_of_the_dag_and_of_the_project()
     assert pipeline.filename == "sales.py"
 
 
-def test_a_global_file_knows_no_domain() -> None:
+def test_the_domain_variable_is_empty_in_a_job_for_all_domains() -> None:
     (pipeline,) = plan(table("sales.x"), dag("load", "all.py", comment="load {{domain}}")).pipelines
     assert pipeline.comment == "load"
 
 
-def test_sl_root_is_that_of_sl_env_var() -> None:
+def test_sl_root_comes_from_sl_env_var() -> None:
     variables = '{"SL_ROOT": "{{SL_ROOT}}/sub", "SL_DATASETS": "s3://data"}'
     (pipeline,) = plan(table("a.x"), dag("load", "a.py", sl_env_var=variables, pre_load_strategy="ack", tags="{{SL_ROOT}}")).pipelines
     assert pipeline.tags == ("/project/sub",)
@@ -216,7 +216,7 @@ def test_values_of_load_configs_that_dag_generate_rejects(values: dict[str, str]
     assert any(said in message for message in list_messages(made, "error"))
 
 
-def test_paths_in_the_project_and_of_the_launcher_are_fine() -> None:
+def test_paths_in_the_project_and_of_the_launcher_are_accepted() -> None:
     config = dag("load", "/project/x.py", global_ack_file_path="/project/ack", SL_STARLAKE_PATH="/opt/starlake")
     assert list_messages(plan(table("a.x"), config)) == []
 

@@ -16,7 +16,7 @@ from starlake_dagster_components.pipelines.crons import MACROS, InvalidCron, che
      "0 0 1,15 JAN-mar/2 ?", "0 0 ? 2 1", "59 23 31 12 7", "0 22-2 * * 6-1", "5/10 * * * *", "0 0 5-L * *", "0 0 31-l * *",
      "0 0 01-l/2 * *", "0 0 l,15 * *", "0 0 * * l5,L7", "0 0 * * mon#1,3#5", "0 0 * * sun#1,0", "0 0 * * 1#2,*", "0 0 * * 1#2,0-6"],
 )  # fmt: skip
-def test_crons_of_five_fields(cron: str) -> None:
+def test_crons_with_five_fields_are_unchanged(cron: str) -> None:
     assert check_cron(cron) == cron
     assert is_valid_cron_schedule(cron)
 
@@ -26,7 +26,7 @@ def test_whitespace_does_not_matter() -> None:
 
 
 @pytest.mark.parametrize("macro", sorted(MACROS))
-def test_macros(macro: str) -> None:
+def test_cron_macros_are_converted_to_lower_case(macro: str) -> None:
     assert check_cron(macro.upper()) == macro
     assert is_valid_cron_schedule(macro)
 
@@ -80,7 +80,7 @@ def test_quartz_gets_its_five_field_equivalent(quartz: str, cron: str) -> None:
         check_cron(quartz)
 
 
-def test_quartz_without_equivalent() -> None:
+def test_a_quartz_cron_without_an_equivalent_is_rejected() -> None:
     assert convert_quartz("0 0 12 15W * ?") is None
     with pytest.raises(InvalidCron, match="like those of Quartz; expected five"):
         check_cron("0 0 12 15W * ?")
@@ -117,7 +117,7 @@ def _fields(draw: st.DrawFn) -> str:
 
 
 @pytest.mark.parametrize("cron", ["0 0 31 4 *", "0 0 30,31 2 *", "0 0 31 4,6,9,11 *", "0 0 30-31 feb ?", "0 0 31 4/5,2 *", "0 0 31 4 1"])
-def test_a_cron_that_never_fires(cron: str) -> None:
+def test_a_cron_that_never_occurs_is_rejected(cron: str) -> None:
     with pytest.raises(InvalidCron, match=r"never occurs: month .* has no day 3"):
         check_cron(cron)
 
@@ -147,7 +147,7 @@ def test_names_of_weekdays(day: str) -> None:
         "0 0 31 2-3 *", "0 0 30-31 2,4 *", "0 0 */31 2 *",
     ],
 )  # fmt: skip
-def test_a_cron_that_occurs_some_day(cron: str) -> None:
+def test_a_cron_that_occurs_rarely_is_accepted(cron: str) -> None:
     assert check_cron(cron) == cron
     assert next(cron_string_iterator(1_700_000_000, cron, "UTC")) is not None
 

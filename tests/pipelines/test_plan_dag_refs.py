@@ -20,7 +20,7 @@ def test_without_a_dag_ref_there_is_no_job_and_no_problem() -> None:
     assert (made.pipelines, made.problems) == ((), ())
 
 
-def test_an_unknown_dag_ref_is_one_error_at_its_place() -> None:
+def test_an_unknown_dag_ref_is_one_error_at_its_line() -> None:
     made = plan(*(table(f"a.x{i}") for i in range(5)), table("b.y", dag_ref="loda"), dag("load", "l.py"), load="Load_")
     assert list_messages(made) == [
         "metadata/application.sl.yml:2: unknown DAG config 'Load_' (did you mean 'load'?): there is no dags/Load_.sl.yml; "
@@ -30,7 +30,7 @@ def test_an_unknown_dag_ref_is_one_error_at_its_place() -> None:
     assert {p.severity for p in made.problems} == {"error"}
 
 
-def test_a_dag_ref_with_the_files_ending() -> None:
+def test_a_dag_ref_may_have_the_file_extension() -> None:
     (message,) = list_messages(plan(table("a.x", dag_ref="load.sl.yml"), dag("load", "l.py")))
     assert "write 'load', without .sl.yml" in message
 

@@ -55,7 +55,7 @@ def test_json_takes_precedence_for_the_tasks_that_it_names(root: Path) -> None:
     ]
 
 
-def test_agreement_says_nothing_and_external_tables_stay(root: Path) -> None:
+def test_json_that_agrees_with_sql_is_not_reported(root: Path) -> None:
     write(root, [build_node("k.c", build_node("k.b", build_node("k.a", build_node("mart.orders", typ="table"))))])
     made = plan(root, *NODES)
     assert made.problems == ()
@@ -79,7 +79,7 @@ def test_a_task_without_sql_has_nothing_to_disagree(root: Path) -> None:
     assert list_reads(made, "k.p") == [("task", "k.q", "json")]
 
 
-def test_json_settles_what_is_ambiguous_in_sql(root: Path) -> None:
+def test_json_resolves_names_that_are_ambiguous_in_sql(root: Path) -> None:
     write(root, [build_node("k.t", build_node("m.a"))])
     made = plan(root, task("k.a"), task("m.a"), task("k.t", "a"))
     assert list_reads(made, "k.t") == [("task", "m.a", "json")]
@@ -148,7 +148,7 @@ AGREED = [("task", "k.a", "json")]
     ],
     ids=["list", "node", "dependencies", "task_deps", "context", "text", "diagram", "relations", "1.5.15", "without typ"],
 )  # fmt: skip
-def test_all_shapes(root: Path, document: Any) -> None:
+def test_every_supported_json_layout_gives_the_same_dependencies(root: Path, document: Any) -> None:
     write(root, document)
     made = plan(root, *NODES)
     assert made.problems == ()
@@ -157,7 +157,7 @@ def test_all_shapes(root: Path, document: Any) -> None:
     assert list_reads(made, "k.c")[0] == ("task", "k.b", "sql")
 
 
-def test_the_setting(root: Path) -> None:
+def test_the_setting_chooses_the_dependency_files(root: Path) -> None:
     write(root, TREE, "metadata/dependencies.kpi.json")
     write(root, [build_node("k.c", build_node("k.b"))], "metadata/dependencies-more.json")
     (root / "elsewhere").mkdir()
@@ -198,7 +198,7 @@ def test_broken_json_is_an_error_with_its_line(root: Path, text: str, line: int,
     assert said in message
 
 
-def test_a_file_in_another_encoding(root: Path) -> None:
+def test_a_file_that_is_not_utf_8_is_reported(root: Path) -> None:
     (root / "metadata/dependencies.json").write_bytes(b'["\xe9"]')
     (message,) = list_messages(plan(root, *NODES))
     assert message.startswith("metadata/dependencies.json: not UTF-8")
@@ -261,13 +261,13 @@ _JSON = st.recursive(
 
 @settings(max_examples=150, deadline=None)
 @given(_JSON, st.sampled_from([None, 1]), st.booleans())
-def test_the_same_values_as_pythons_json(value: Any, indent: int | None, ascii_only: bool) -> None:
+def test_values_are_the_same_as_with_pythons_json(value: Any, indent: int | None, ascii_only: bool) -> None:
     assert parse_json(json.dumps(value, indent=indent, ensure_ascii=ascii_only)) == value
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.text(alphabet='{}[]:,"a1\\ \ntrue-.', max_size=14))
-def test_the_same_documents_are_json_as_for_python(text: str) -> None:
+def test_documents_are_rejected_exactly_if_pythons_json_rejects_them(text: str) -> None:
     try:
         expected = json.loads(text)
     except ValueError:
@@ -283,7 +283,7 @@ def _nest(levels: int, inside: str) -> str:
 
 
 @pytest.mark.parametrize("levels", [1, 74, 75, 76, 2000])
-def test_any_depth_is_parsed_and_has_lines(levels: int) -> None:
+def test_deeply_nested_json_is_parsed_with_lines(levels: int) -> None:
     text = _nest(levels, '{\n"here": "}]"}')
     found = document = parse_json(text)
     for _ in range(levels):

@@ -239,7 +239,7 @@ def _() -> None:
 
 
 @pytest.mark.parametrize("name", DIFFERENCES)
-def test_difference(name: str) -> None:
+def test_each_documented_difference_exists(name: str) -> None:
     DIFFERENCES[name]()
 
 

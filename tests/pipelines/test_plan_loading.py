@@ -131,7 +131,7 @@ def _make_unreadable(path: Path) -> None:
 
 
 @pytest.mark.parametrize("edit", EDITS.values(), ids=EDITS.keys())
-def test_an_edit_is_seen_at_once_also_without_a_new_time_or_size(shop: ProjectFolder, load: Load, edit: Callable[[Path], None]) -> None:
+def test_an_edit_is_seen_even_if_time_and_size_are_unchanged(shop: ProjectFolder, load: Load, edit: Callable[[Path], None]) -> None:
     before = load().plan
     edit(shop.root)
     edited = load()
@@ -145,7 +145,7 @@ def test_an_edit_is_seen_at_once_also_without_a_new_time_or_size(shop: ProjectFo
     assert (edited.plan.project.files, edited.plan) != (before.project.files, before) or edited.plan.problems == before.problems
 
 
-def test_any_sequence_of_edits_and_undoings_shows_what_there_is(shop: ProjectFolder, load: Load) -> None:
+def test_after_any_sequence_of_edits_the_plan_is_current(shop: ProjectFolder, load: Load) -> None:
     chance = random.Random(7)
     original = shop.snapshot()
     for _ in range(25):
@@ -163,7 +163,7 @@ def test_any_sequence_of_edits_and_undoings_shows_what_there_is(shop: ProjectFol
     assert last.from_cache != any(problem.severity == "error" for problem in last.plan.problems)
 
 
-def test_a_variable_that_a_file_names_counts_and_no_other(shop: ProjectFolder, load: Load) -> None:
+def test_only_variables_that_files_use_invalidate_the_cache(shop: ProjectFolder, load: Load) -> None:
     shop.write("metadata/transform/kpi/top.sql", "select * from {{ SOURCE }}\n")
     shop.write("metadata/env.sl.yml", "version: 1\nenv:\n  SOURCE: ${OUTER}_x\n")
     load(environ={"OUTER": "a.b"})
@@ -178,14 +178,14 @@ def test_a_variable_that_a_file_names_counts_and_no_other(shop: ProjectFolder, l
         assert (load(environ=environ).from_cache, load(environ=environ).from_cache) == (False, True)
 
 
-def test_variables_are_those_of_now(shop: ProjectFolder, cache: Cache) -> None:
+def test_a_cached_plan_has_current_variables(shop: ProjectFolder, cache: Cache) -> None:
     load_kept(shop, cache, environ={"WHO": "me"})
     found = load_kept(shop, cache, environ={"WHO": "you"})
     assert found.from_cache
     assert found.plan.project.variables["WHO"] == "you"
 
 
-def test_templates_and_what_they_include_count(shop: ProjectFolder, load: Load) -> None:
+def test_edits_of_templates_and_their_includes_invalidate_the_cache(shop: ProjectFolder, load: Load) -> None:
     shop.write("metadata/dags/templates/own.py.j2", "{% include 'dags/templates/part.j2' %}\n")
     shop.write("metadata/dags/templates/part.j2", "{% include 'templates/dags/__starlake_dagster_shell_job.py.j2' %}\n")
     _replace(shop.root / "metadata/dags/transforms.sl.yml", "transform/dagster__scheduled_task__shell.py.j2", "own.py.j2")
@@ -199,7 +199,7 @@ def test_templates_and_what_they_include_count(shop: ProjectFolder, load: Load) 
     assert load().from_cache
 
 
-def test_dependency_files_found_by_a_pattern_count(shop: ProjectFolder, load: Load) -> None:
+def test_new_dependency_files_invalidate_the_cache(shop: ProjectFolder, load: Load) -> None:
     shop.write("deps/a.json", '[{"data": {"name": "kpi.daily", "typ": "task"}, "children": []}]')
     assert [load(dependencies="deps/*.json").from_cache for _ in range(2)] == [False, True]
     shop.write("deps/b.json", "[]")
@@ -235,7 +235,7 @@ def test_secrets_are_not_written(shop: ProjectFolder, cache: Cache) -> None:
     assert all(b"hunter2" not in path.read_bytes() for path in cache.folder.iterdir())
 
 
-def test_a_secret_that_changes_is_the_new_one(shop: ProjectFolder, cache: Cache) -> None:
+def test_a_cached_plan_has_the_current_value_of_a_secret(shop: ProjectFolder, cache: Cache) -> None:
     application = shop.root / "metadata/application.sl.yml"
     application.write_text(application.read_text().replace("driver:", "password: '{{DB_PASSWORD}}'\n        driver:"))
     for secret in ("one-secret", "another-secret"):
@@ -260,7 +260,7 @@ def test_damaged_entries_are_ignored_and_replaced(cache: Cache, load: Load, numb
     assert (load().from_cache, load().from_cache) == (False, True)
 
 
-def test_only_classes_of_a_plan_are_made_of_what_was_kept(cache: Cache, load: Load) -> None:
+def test_only_classes_of_a_plan_are_unpickled(cache: Cache, load: Load) -> None:
     files = load().list_files()
     for module, name in (
         ("starlake_dagster_components.project.model", "__builtins__"),
@@ -274,7 +274,7 @@ def test_only_classes_of_a_plan_are_made_of_what_was_kept(cache: Cache, load: Lo
         assert damaged.reason == f"the cached plan cannot be used (UnpicklingError: {module}.{name} is not expected here)"
 
 
-def test_everything_works_if_nothing_can_be_written(shop: ProjectFolder, tmp_path: Path, load: Load) -> None:
+def test_a_plan_is_loaded_even_if_the_cache_cannot_be_written(shop: ProjectFolder, tmp_path: Path, load: Load) -> None:
     (tmp_path / "plans").write_text("a file where the folder should be")
     for _ in range(2):
         found = load()
@@ -284,7 +284,7 @@ def test_everything_works_if_nothing_can_be_written(shop: ProjectFolder, tmp_pat
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs two users")
-def test_an_entry_of_the_administrator_serves_everybody_from_a_folder_that_cannot_be_written(shop: ProjectFolder, tmp_path: Path) -> None:
+def test_an_administrators_entry_in_a_read_only_folder_is_used_by_everyone(shop: ProjectFolder, tmp_path: Path) -> None:
     image = Cache(tmp_path / "image", readable=True)
     assert load_kept(shop, image, environ={}).identity
     for folder in (tmp_path, *tmp_path.parents):
@@ -299,7 +299,7 @@ def test_an_entry_of_the_administrator_serves_everybody_from_a_folder_that_canno
     assert (done.stdout, done.stderr) == ("True \n", "")
 
 
-def test_a_file_that_changes_while_it_is_read_is_not_kept(shop: ProjectFolder, load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_plan_is_not_cached_if_a_file_changes_during_the_load(shop: ProjectFolder, load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
     path = shop.root / "metadata/application.sl.yml"
     read, count = disk.read_bytes, 0
 
@@ -317,7 +317,7 @@ def test_a_file_that_changes_while_it_is_read_is_not_kept(shop: ProjectFolder, l
     assert load().reason == "files changed while they were read"
 
 
-def test_processes_at_once_agree(shop: ProjectFolder, cache: Cache) -> None:
+def test_threads_that_load_at_the_same_time_get_equal_plans(shop: ProjectFolder, cache: Cache) -> None:
     found: list[Plan] = []
     threads = [threading.Thread(target=lambda: found.extend(load_kept(shop, cache, environ={}).plan for _ in range(10))) for _ in range(6)]
     for thread in threads:
@@ -328,7 +328,7 @@ def test_processes_at_once_agree(shop: ProjectFolder, cache: Cache) -> None:
     assert all(drop_clock(plan) == drop_clock(found[0]) for plan in found)
 
 
-def test_no_project_is_an_error_with_and_without_something_kept(shop: ProjectFolder, load: Load) -> None:
+def test_a_missing_project_is_an_error_with_and_without_a_cached_plan(shop: ProjectFolder, load: Load) -> None:
     load()
     shutil.rmtree(shop.root / "metadata")
     with pytest.raises(ProjectNotFound):

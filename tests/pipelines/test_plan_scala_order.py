@@ -30,5 +30,5 @@ def test_strings_with_the_same_hash_keep_their_order() -> None:
 
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.text(max_size=8)))
-def test_nothing_is_lost_or_duplicated(texts: list[str]) -> None:
+def test_sorting_neither_loses_nor_duplicates_strings(texts: list[str]) -> None:
     assert sorted(sort_as_scala(texts)) == sorted(set(texts))

@@ -43,12 +43,12 @@ def test_a_projects_preset_replaces_starlakes() -> None:
     assert list_crons(made) == {"l": "0 5 * * *"}
 
 
-def test_strings_that_mean_no_schedule_are_equal() -> None:
+def test_every_spelling_of_no_schedule_gives_one_pipeline() -> None:
     made = plan(table("a.x", "None"), table("a.y", ""), table("a.z", "NONE"), table("a.w"), dag("load", "l.py"))
     assert list_crons(made) == {"l": None}
 
 
-def test_an_unknown_preset_is_an_error_at_its_place() -> None:
+def test_an_unknown_preset_is_an_error_at_its_line() -> None:
     made = plan(table("a.x", "dayly"), table("a.y", "xyz"), dag("load", "l.py"))
     assert list_messages(made) == [
         "metadata/load/a/x.sl.yml:2: unknown schedule 'dayly' (did you mean 'daily'?): neither a preset nor a cron",

@@ -11,7 +11,7 @@ def holds(expression: str, *updated: str, watched: tuple[str, ...] = ("a", "b", 
     return parse_trigger(expression).holds(lambda name: name in updated, watched)
 
 
-def test_any_and_all() -> None:
+def test_any_and_all_are_keywords() -> None:
     assert holds("any", "a")
     assert not holds(" ANY ")
     assert holds("all", "a", "b", "c")
@@ -54,6 +54,6 @@ _EXPRESSIONS = st.recursive(
 
 @settings(max_examples=150, deadline=None)
 @given(_EXPRESSIONS, st.sets(st.sampled_from(["a", "b", "c"])))
-def test_like_python(expression: str, updated: set[str]) -> None:
+def test_random_expressions_have_the_value_that_python_gives(expression: str, updated: set[str]) -> None:
     expected = eval(expression, {name: name in updated for name in "abc"})
     assert holds(expression, *updated) == expected

@@ -68,7 +68,7 @@ def test_validity_is_checked_for_loads_only() -> None:
     assert list_messages(plan(task("k.t"), build_config("sub/../x.py", global_option="..")), "error") == []
 
 
-def test_the_trigger() -> None:
+def test_trigger_options_are_parsed() -> None:
     made = plan(
         task("k.t", "x.y"),
         build_config(
@@ -86,7 +86,7 @@ def test_the_trigger() -> None:
     assert trigger.min_timedelta_between_runs == timedelta(minutes=15)
 
 
-def test_the_trigger_by_default() -> None:
+def test_a_trigger_has_starlakes_defaults() -> None:
     trigger = plan(task("k.t"), build_config(data_cycle="daily")).pipelines[0].trigger
     assert (trigger.strategy, trigger.data_cycle, trigger.beyond_data_cycle_enabled) == ("all", None, True)
 

@@ -13,31 +13,31 @@ def explain(made: Plan) -> tuple[str, str]:
     return text, str(where or "")
 
 
-def test_no_dag_ref() -> None:
+def test_a_missing_dag_ref_is_explained() -> None:
     text, where = explain(plan(table("a.x"), load=None))
     assert text == "it has no dagRef, and the application has no dagRef.load"
     assert where == ""
     assert explain(plan(task("a.x"), transform=None))[0] == "it has no dagRef, and the application has no dagRef.transform"
 
 
-def test_a_dag_config_that_does_not_exist() -> None:
+def test_a_missing_dag_config_is_explained() -> None:
     text, where = explain(plan(table("a.x", dag_ref="lod"), dag("load", "l.py", LOAD)))
     assert text.startswith("unknown DAG config 'lod' (did you mean 'load'?)")
     assert where.startswith("metadata/load/a/x.sl.yml:")
 
 
-def test_a_dag_config_for_another_orchestrator() -> None:
+def test_a_dag_config_for_another_orchestrator_is_explained() -> None:
     text, where = explain(plan(table("a.x"), dag("load", "l.py", LOAD.replace("dagster", "airflow"))))
     assert "is for Airflow" in text
     assert where == "metadata/dags/load.sl.yml:2"
 
 
-def test_a_dag_config_for_the_other_kind() -> None:
+def test_a_dag_config_of_the_wrong_kind_is_explained() -> None:
     text, _ = explain(plan(table("a.x"), dag("load", "l.py", TRANSFORM)))
     assert "has a transform template" in text
 
 
-def test_a_dag_config_with_errors() -> None:
+def test_a_dag_config_with_errors_is_explained() -> None:
     text, where = explain(plan(table("a.x"), dag("load", "", LOAD)))
     assert text == "filename is empty"
     assert where.startswith("metadata/dags/load.sl.yml")

@@ -6,7 +6,7 @@ from starlake_dagster_components.project.model import Table, Task
 from starlake_dagster_components.project.reader import read_project
 
 
-def test_settings_of_the_file_beat_the_environment(folder: ProjectFolder) -> None:
+def test_settings_in_the_file_override_the_environment(folder: ProjectFolder) -> None:
     folder.write(
         "metadata/application.sl.yml",
         """
@@ -57,7 +57,7 @@ def test_settings_of_the_file_beat_the_environment(folder: ProjectFolder) -> Non
     assert application.raw["audit"]["domain"] == "trail"
 
 
-def test_the_environment_where_the_file_says_nothing(folder: ProjectFolder) -> None:
+def test_the_environment_applies_if_the_file_omits_a_setting(folder: ProjectFolder) -> None:
     (folder.root / "metadata/application.sl.yml").unlink()
     environ = {"SL_CONNECTION_REF": "x", "SL_EXPECTATIONS_ACTIVE": "false", "SL_AUDIT_DOMAIN": "a", "SL_LOADER": "native"}
     application = read_project(folder.root, environ=environ).application
@@ -98,7 +98,7 @@ def test_unknown_connections_are_problems_with_the_closest_known_name(folder: Pr
     ]
 
 
-def test_metadata_and_its_folders_may_be_elsewhere(folder: ProjectFolder) -> None:
+def test_metadata_and_its_folders_may_have_other_paths(folder: ProjectFolder) -> None:
     (folder.root / "metadata").rename(folder.root / "meta")
     folder.write("meta/load/d/t.sl.yml", "version: 1\ntable: {name: t, pattern: t, attributes: []}\n")
     folder.write("dags/x.sl.yml", "version: 1\ndag: {template: t.py.j2, filename: f.py}\n")

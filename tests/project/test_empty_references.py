@@ -19,7 +19,7 @@ def replace(shop: ProjectFolder, file: str, old: str, new: str) -> None:
     path.write_text(text.replace(old, new))
 
 
-def test_the_application(shop: ProjectFolder) -> None:
+def test_an_unset_variable_in_the_applications_dag_ref_is_reported(shop: ProjectFolder) -> None:
     replace(shop, "metadata/application.sl.yml", "load: loads", 'load: "{{ LOAD_DAG }}"')
     number = (shop.root / "metadata/application.sl.yml").read_text().splitlines().index('    load: "{{ LOAD_DAG }}"') + 1
     assert list_problems(shop) == [
@@ -31,14 +31,14 @@ def test_the_application(shop: ProjectFolder) -> None:
 @pytest.mark.parametrize(
     "written", ['{load: "{{D}}", transform: transforms}', "{transform: transforms, 'load': {{D}}}", "{load: '{{D}}'} # none"]
 )
-def test_a_mapping_on_one_line(shop: ProjectFolder, written: str) -> None:
+def test_an_unset_variable_in_a_one_line_mapping_is_reported(shop: ProjectFolder, written: str) -> None:
     replace(shop, "metadata/application.sl.yml", "  dagRef:\n    load: loads\n    transform: transforms\n", f"  dagRef: {written}\n")
     [number] = [n for n, line in enumerate((shop.root / "metadata/application.sl.yml").read_text().splitlines(), 1) if "dagRef" in line]
     assert list_problems(shop) == [f"metadata/application.sl.yml:{number}: dagRef.load '{{{{D}}}}': the variable D is not set"]
     assert [p for p in list_problems(shop, {"D": "loads"}) if "not set" in p] == []
 
 
-def test_a_domain_and_a_task(shop: ProjectFolder) -> None:
+def test_unset_variables_in_dag_refs_of_domains_and_tasks_are_reported(shop: ProjectFolder) -> None:
     replace(shop, "metadata/load/shop/_config.sl.yml", "    schedule: daily", '    dagRef: "{{D}}"\n    schedule: daily')
     shop.write("metadata/transform/kpi/daily.sl.yml", "version: 1\ntask:\n  dagRef: '{{T}}' # by environment\n")
     assert list_problems(shop) == [
@@ -47,7 +47,7 @@ def test_a_domain_and_a_task(shop: ProjectFolder) -> None:
     ]
 
 
-def test_a_schedule_is_a_warning(shop: ProjectFolder) -> None:
+def test_an_unset_variable_in_a_schedule_is_a_warning(shop: ProjectFolder) -> None:
     replace(shop, "metadata/load/shop/_config.sl.yml", "schedule: daily", 'schedule: "{{S}}"')
     assert list_problems(shop) == [
         "metadata/load/shop/_config.sl.yml:7: warning: schedule '{{S}}': the variable S is not set, so there is no schedule"
@@ -57,7 +57,7 @@ def test_a_schedule_is_a_warning(shop: ProjectFolder) -> None:
 @pytest.mark.parametrize(
     ("written", "rendered"), [('"{{incoming}}/shop"', "/shop"), ("'{{ incoming }}'", "."), ("'{{data}}/{{incoming}}'", "/d/")]
 )
-def test_a_directory_is_a_warning(shop: ProjectFolder, written: str, rendered: str) -> None:
+def test_an_unset_variable_in_a_directory_is_a_warning(shop: ProjectFolder, written: str, rendered: str) -> None:
     shop.write("metadata/env.sl.yml", "env:\n  data: /d\n")
     path = shop.root / "metadata/load/shop/_config.sl.yml"
     lines = ["    directory: " + written if "directory:" in line else line for line in path.read_text().splitlines()]

@@ -49,7 +49,7 @@ def _write_row(*cells: str) -> str:
     return "| " + " | ".join(f"`{text}`".replace("|", "\\|") if text.strip() else "*empty*" for text in cells) + " |"
 
 
-def test_the_page_shows_what_was_compared() -> None:
+def test_the_documentation_shows_the_compared_expressions() -> None:
     same = [case for case in RECORDED["cases"] if len(case) == 2 and case[1] is not None]
     short = [case for case in same if len(case[0]) <= 44 and len(case[1]) <= 40 and not any(sign in case[0] + case[1] for sign in "`\n")]
     page = (Path(__file__).parents[2] / "docs/reference/jinja.md").read_text(encoding="utf-8")
@@ -64,7 +64,7 @@ def test_the_page_shows_what_was_compared() -> None:
     assert f"this page shows {len(short)}" in text
 
 
-def test_most_expressions_are_the_same() -> None:
+def test_most_expressions_agree_with_jinjava() -> None:
     same = [case for case in RECORDED["cases"] if len(case) == 2]
     assert len(same) > 500
 
@@ -162,7 +162,7 @@ UNCOMMON = [
 
 
 @pytest.mark.parametrize("template", UNCOMMON)
-def test_whatever_fails_is_a_template_error(template: str) -> None:
+def test_every_failure_is_a_one_line_template_error(template: str) -> None:
     try:
         result = render(template, {})
     except TemplateError as error:
@@ -170,7 +170,7 @@ def test_whatever_fails_is_a_template_error(template: str) -> None:
     assert "more than a line" not in result
 
 
-def test_the_templates_of_a_project_have_a_budget_together() -> None:
+def test_all_templates_of_a_project_share_one_budget() -> None:
     project = ProjectBudget(seconds=0.5)
     renderer = Renderer(None, budget=project)
     slow = "{% for i in range(1000) %}{% for j in range(1000) %}{% set x = i * j %}{% endfor %}{% endfor %}{{ x }}"
@@ -184,13 +184,13 @@ def test_the_templates_of_a_project_have_a_budget_together() -> None:
 
 
 @pytest.mark.parametrize("tag", ["{{ x + }}", "{{ x }}{% if x %}{% endif %}"])
-def test_a_template_of_a_million_tags_ends(tag: str) -> None:
+def test_a_template_with_a_million_tags_does_not_hang(tag: str) -> None:
     project = ProjectBudget(seconds=5)
     with pytest.raises(TemplateError):
         Renderer(None, budget=project).render(tag * 200_000 + "{{ x | }}", {"x": "text"})
     assert project.seconds > 0, "parsing ended with the template's own limit"
 
 
-def test_an_expression_of_a_million_parts_ends() -> None:
+def test_an_expression_with_a_million_parts_does_not_hang() -> None:
     with pytest.raises(TemplateError, match=r"cannot be rendered: it (takes too long|loops too often)"):
         render("{{ [" + "x, " * 600_000 + "x] }}", {})

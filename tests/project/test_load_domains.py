@@ -194,7 +194,7 @@ def test_metadata_comes_from_the_domain_field_by_field(folder: ProjectFolder) ->
     assert str(b.origin.locate("metadata.schedule")) == "metadata/load/d/_config.sl.yml:9"
 
 
-def test_a_domain_without_config_and_names_that_differ(folder: ProjectFolder) -> None:
+def test_domains_may_lack_a_config_or_have_another_name_than_their_folder(folder: ProjectFolder) -> None:
     folder.write("metadata/load/plain/t.sl.yml", TABLE % ("t", "t"))
     folder.write("metadata/load/folder/_config.sl.yml", "version: 1\nload: {name: other}\n")
     folder.write("metadata/load/folder/file.sl.yml", TABLE % ("inside", "t"))

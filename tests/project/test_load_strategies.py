@@ -59,7 +59,7 @@ def test_strategies_that_would_lose_rows(folder: ProjectFolder, strategy: str, m
         ("templates/snowflake/mine.j2", (), True),
     ],
 )
-def test_templates_of_strategies_are_looked_for_where_starlake_reads_them(
+def test_strategy_templates_are_searched_in_starlakes_folders(
     folder: ProjectFolder, file: str, connections: tuple[str, ...], found: bool
 ) -> None:
     urls = "".join(f"    {name}: {{type: jdbc, options: {{url: 'jdbc:{name}:x'}}}}\n" for name in connections)
@@ -81,7 +81,7 @@ def test_templates_of_strategies_are_looked_for_where_starlake_reads_them(
     assert all(error.endswith(missing) for error in errors)
 
 
-def test_a_domains_strategy_is_judged_with_each_table_that_has_it_and_reported_once(folder: ProjectFolder) -> None:
+def test_a_domains_strategy_is_checked_for_each_table_and_reported_once(folder: ProjectFolder) -> None:
     folder.write("metadata/load/d/_config.sl.yml", "version: 1\nload:\n  name: d\n  metadata:\n    writeStrategy: {type: UPSERT_BY_KEY}\n")
     for name in ("a", "b"):
         folder.write(f"metadata/load/d/{name}.sl.yml", TABLE % (name, name))

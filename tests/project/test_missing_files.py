@@ -39,7 +39,7 @@ def test_a_file_that_an_earlier_load_left_is_not_missing(shop: ProjectFolder) ->
     assert find(shop) is None
 
 
-def test_files_wait_in_incoming(shop: ProjectFolder) -> None:
+def test_files_in_incoming_are_mentioned(shop: ProjectFolder) -> None:
     (shop.root / "datasets/stage/sales").mkdir(parents=True)
     shop.write("in/customers1.csv", "id\n1\n")
     found = find(shop)
@@ -55,7 +55,7 @@ def test_files_wait_in_incoming(shop: ProjectFolder) -> None:
     assert found.describe("imported").endswith(f"2 matching files are in {shop.root}/in: run the pre-load of the domain again, or stage")
 
 
-def test_no_folder_at_all(shop: ProjectFolder) -> None:
+def test_missing_folders_are_named(shop: ProjectFolder) -> None:
     found = find(shop)
     assert found
     assert found.is_suspicious
@@ -65,7 +65,7 @@ def test_no_folder_at_all(shop: ProjectFolder) -> None:
     )
 
 
-def test_names_that_match_no_table(shop: ProjectFolder) -> None:
+def test_files_that_match_no_table_are_named(shop: ProjectFolder) -> None:
     for name in ("customer-2.csv", "customer-2.ok", "order.csv", "x1.csv", "x2.csv"):
         shop.write(f"in/{name}", "")
     found = find(shop)
@@ -78,7 +78,7 @@ def test_names_that_match_no_table(shop: ProjectFolder) -> None:
     assert "customer-2.ok" not in text
 
 
-def test_an_empty_stage_is_usual(shop: ProjectFolder) -> None:
+def test_an_empty_stage_folder_is_not_suspicious(shop: ProjectFolder) -> None:
     (shop.root / "datasets/stage/sales").mkdir(parents=True)
     (shop.root / "in").mkdir()
     found = find(shop)

@@ -38,7 +38,9 @@ def test_old_table_files(folder: ProjectFolder) -> None:
         ("", "merge: {queryFilter: x}", ("APPEND", (), None)),
     ],
 )
-def test_old_ways_to_write(folder: ProjectFolder, metadata: str, extra: str, expected: tuple[str, tuple[str, ...], str | None]) -> None:
+def test_old_write_keys_become_write_strategies(
+    folder: ProjectFolder, metadata: str, extra: str, expected: tuple[str, tuple[str, ...], str | None]
+) -> None:
     lines = ["table:", "  name: t", "  pattern: t", "  attributes: [{name: i}, {name: t}]"]
     lines += [f"  metadata: {metadata}"] if metadata else []
     lines += [f"  {extra}"] if extra else []
@@ -60,7 +62,7 @@ def test_merge_and_dynamic_partitions_exclude_each_other(folder: ProjectFolder) 
     assert list_messages(read(folder)) == ["metadata/load/d/t.sl.yml:6: 'merge' cannot be used together with dynamicPartitionOverwrite"]
 
 
-def test_with_a_version_the_old_keys_are_not_known(folder: ProjectFolder) -> None:
+def test_old_keys_are_unknown_in_files_with_a_version(folder: ProjectFolder) -> None:
     folder.write("metadata/load/d/t.sl.yml", "version: 1\ntable: {name: t, pattern: t, attributes: [], metadata: {write: OVERWRITE}}\n")
     project = read(folder)
     assert project.tables[0].metadata.write_strategy is None

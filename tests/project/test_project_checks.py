@@ -33,7 +33,7 @@ def _link(folder: ProjectFolder, name: str, target: str | Path) -> Path:
     return path
 
 
-def test_a_bad_entry_costs_that_entry_only(shop: ProjectFolder) -> None:
+def test_an_unreadable_file_does_not_affect_other_files(shop: ProjectFolder) -> None:
     _link(shop, "metadata/load/loop", "loop")
     _link(shop, "metadata/load/sales/gone.sl.yml", "nowhere")
     project = read_project(shop.root, environ={})
@@ -90,7 +90,7 @@ def test_only_regular_files_are_read(shop: ProjectFolder) -> None:
     assert "metadata/application.sl.yml: cannot be read: it is not a regular file" in _read(shop)
 
 
-def test_links_lead_nowhere_outside_of_the_project(shop: ProjectFolder, tmp_path: Path) -> None:
+def test_links_to_files_outside_the_project_are_not_followed(shop: ProjectFolder, tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "secret.txt").write_text("password")
@@ -125,7 +125,7 @@ def test_a_link_out_of_the_project_in_place_of_a_folder_of_metadata(folder: Proj
     assert _read(folder) == [f"{message}; copy it, or set SL_METADATA to the folder"]
 
 
-def test_types_that_may_not_be_looked_at_are_not_absent(folder: ProjectFolder) -> None:
+def test_unreadable_types_are_reported_and_not_treated_as_absent(folder: ProjectFolder) -> None:
     _link(folder, "metadata/types", "types")
     reason = f"cannot be read: {os.strerror(40)}"
     found = _read(folder)
@@ -151,7 +151,7 @@ def test_large_files_are_not_read(shop: ProjectFolder) -> None:
     ]
 
 
-def test_variables_that_grow_without_end(shop: ProjectFolder) -> None:
+def test_variables_that_expand_exponentially_are_reported(shop: ProjectFolder) -> None:
     references = [f"${{a{number}}}" * 30 for number in range(7)]
     lines = ["  a0: '" + "x" * 1000 + "'", *(f"  a{number}: '{text}'" for number, text in enumerate(references, 1))]
     shop.write("metadata/env.sl.yml", "\n".join(["version: 1", "env:", *lines]))
@@ -211,7 +211,7 @@ def test_sql_that_is_empty_or_not_read(shop: ProjectFolder) -> None:
         ("x" * 300, "error"),
     ],
 )
-def test_names_on_the_way_to_a_command_line(folder: ProjectFolder, name: str, severity: str) -> None:
+def test_names_that_starlakes_rule_forbids_are_reported(folder: ProjectFolder, name: str, severity: str) -> None:
     import json
 
     folder.write("metadata/load/sales/t.sl.yml", f"version: 1\ntable: {{name: {json.dumps(name)}, pattern: t, attributes: []}}\n")
@@ -220,7 +220,7 @@ def test_names_on_the_way_to_a_command_line(folder: ProjectFolder, name: str, se
     assert [str(problem.location) for problem in found] == (["metadata/load/sales/t.sl.yml:2"] if severity else [])
 
 
-def test_tables_that_are_one_in_many_databases(folder: ProjectFolder) -> None:
+def test_names_that_are_equal_in_many_databases_are_warnings(folder: ProjectFolder) -> None:
     folder.write("metadata/load/desk/members.sl.yml", TABLE % ("members", "m1"))
     folder.write("metadata/load/desk/Members.sl.yml", TABLE % ("Members", "m2"))
     folder.write("metadata/transform/desk/membérs.sql", "select 1")
@@ -252,7 +252,7 @@ def test_tables_that_are_one_in_many_databases(folder: ProjectFolder) -> None:
         ),
     ],
 )
-def test_attributes_that_cannot_be(folder: ProjectFolder, attributes: str, messages: list[str]) -> None:
+def test_invalid_attributes_are_reported(folder: ProjectFolder, attributes: str, messages: list[str]) -> None:
     folder.write("metadata/application.sl.yml", "version: 1\napplication: {privacy: {options: {own: com.acme.Own}}}\n")
     folder.write("metadata/load/d/t.sl.yml", f"version: 1\ntable:\n  name: t\n  pattern: t\n  attributes: {attributes}\n")
     assert _read(folder) == [f"metadata/load/d/t.sl.yml:5: {message}" for message in messages]
@@ -267,7 +267,7 @@ def test_attributes_that_cannot_be(folder: ProjectFolder, attributes: str, messa
         ("{warn: 1 day, error: 24 hours}", ""),
     ],
 )
-def test_freshness_that_cannot_be(folder: ProjectFolder, freshness: str, message: str) -> None:
+def test_invalid_freshness_is_reported(folder: ProjectFolder, freshness: str, message: str) -> None:
     folder.write("metadata/transform/d/t.sql", "select 1")
     folder.write("metadata/transform/d/t.sl.yml", f"version: 1\ntask:\n  freshness: {freshness}\n")
     assert _read(folder) == ([f"metadata/transform/d/t.sl.yml:3: {message}"] if message else [])
@@ -322,7 +322,7 @@ def test_samples_of_a_pattern_match_it(pattern: str) -> None:
 
 
 @pytest.mark.parametrize("pattern", ["(?i)x", "\\Qx\\E", "[a&&b]", "x{", "(", "[", "\\", "*", "(?=x)", "a" * 400, "(" * 3000])
-def test_no_samples_of_what_is_not_understood(pattern: str) -> None:
+def test_unsupported_patterns_have_no_samples(pattern: str) -> None:
     assert build_samples(pattern) == ()
 
 
@@ -340,7 +340,7 @@ def test_patterns_that_take_exponential_time_are_not_compared(folder: ProjectFol
         ("name: a{0}, privacy: p{0}", "attribute 'a0': unknown privacy 'p0' (known: NONE"),
     ],
 )
-def test_of_a_file_full_of_mistakes_the_first_are_reported(shop: ProjectFolder, item: str, message: str) -> None:
+def test_only_the_first_mistakes_of_a_file_are_reported(shop: ProjectFolder, item: str, message: str) -> None:
     attributes = "".join(f"    - {{{item.format(number)}}}\n" for number in range(1000))
     shop.write("metadata/load/sales/orders.sl.yml", f"version: 1\ntable:\n  name: orders\n  pattern: a\n  attributes:\n{attributes}")
     found = _read(shop)
@@ -368,7 +368,7 @@ def test_broken_macros_are_one_problem_at_their_line(shop: ProjectFolder, place:
     assert found.endswith("; every expectation of the project fails")
 
 
-def test_macros_may_use_each_other(shop: ProjectFolder) -> None:
+def test_macros_may_call_each_other(shop: ProjectFolder) -> None:
     shop.write("metadata/expectations/a.j2", "{% macro a(x) %}{{ b(x) }}{% endmacro %}")
     shop.write("metadata/expectations/b.j2", "{% macro b(x) %}select count(*) from {{ x }}{% endmacro %}")
     assert _read(shop) == []

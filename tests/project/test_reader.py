@@ -51,7 +51,7 @@ def test_a_folder_without_project(tmp_path: Path, make, words: str) -> None:  # 
         read_project(tmp_path, environ={})
 
 
-def test_no_folder_at_all(tmp_path: Path) -> None:
+def test_a_missing_folder_raises_project_not_found(tmp_path: Path) -> None:
     with pytest.raises(ProjectNotFound, match="does not exist"):
         read_project(tmp_path / "nothing", environ={})
     (tmp_path / "file").write_text("")
@@ -61,7 +61,7 @@ def test_no_folder_at_all(tmp_path: Path) -> None:
         read_project(tmp_path, environ={"SL_METADATA": "elsewhere"})
 
 
-def test_an_empty_project_is_a_project(tmp_path: Path) -> None:
+def test_a_project_may_be_empty(tmp_path: Path) -> None:
     (tmp_path / "metadata").mkdir()
     project = read_project(str(tmp_path), environ={})
     assert (project.tables, project.tasks, project.problems) == ((), (), ())
@@ -95,7 +95,7 @@ def test_the_environment_of_the_process_is_the_default(shop: ProjectFolder, monk
     assert "SL_TEST_VALUE" not in read_project(shop.root, environ={}).variables
 
 
-def test_a_project_is_equal_to_itself_read_again_and_travels_by_pickle(shop: ProjectFolder) -> None:
+def test_reading_a_project_twice_or_pickling_it_gives_an_equal_project(shop: ProjectFolder) -> None:
     first, second = read_project(shop.root, environ={}), read_project(shop.root, environ={})
     assert drop_dates(first) == drop_dates(second)
     copy = pickle.loads(pickle.dumps(first, pickle.HIGHEST_PROTOCOL))
@@ -127,7 +127,7 @@ def test_cyclic_links_are_followed_once(shop: ProjectFolder) -> None:
     assert (len(project.tables), project.macros.split()) == (2, ["n"])
 
 
-def test_types_of_the_project_replace_those_of_starlake(folder: ProjectFolder) -> None:
+def test_types_of_the_project_replace_built_in_types(folder: ProjectFolder) -> None:
     folder.write(
         "metadata/types/default.sl.yml", "version: 1\ntypes:\n  - {name: int, pattern: x, primitiveType: LONG}\n  - {name: a, pattern: x}\n"
     )
@@ -169,7 +169,7 @@ def test_types_of_the_project_replace_those_of_starlake(folder: ProjectFolder) -
         ("variant", "variant", "JSON"),
     ],
 )
-def test_starlakes_own_types(folder: ProjectFolder, name: str, primitive: str, duckdb: str) -> None:
+def test_built_in_types_have_starlakes_definitions(folder: ProjectFolder, name: str, primitive: str, duckdb: str) -> None:
     found = read_project(folder.root, environ={}).types[name]
     assert (found.primitive, found.ddl_mapping["duckdb"], found.origin) == (primitive, duckdb, None)
 
@@ -205,7 +205,7 @@ def test_dag_configs_are_not_rendered(folder: ProjectFolder) -> None:
     ]
 
 
-def test_problems_are_raised_together(folder: ProjectFolder) -> None:
+def test_all_problems_are_in_one_exception(folder: ProjectFolder) -> None:
     folder.write("metadata/load/d/t.sl.yml", "version: 1\ntable: [\n")
     folder.write("metadata/dags/d.sl.yml", "version: 1\ndag:\n")
     project = read_project(folder.root, environ={})
@@ -251,7 +251,7 @@ ERRORS = {
 
 
 @pytest.mark.parametrize("name", EXPECTED)
-def test_corpus(shared: Path, name: str) -> None:
+def test_real_projects_have_the_expected_tables_tasks_and_errors(shared: Path, name: str) -> None:
     project = read_project(shared / "corpus" / name, environ=ENVIRON)
     assert (len(project.tables), len(project.tasks), len(project.dag_configs)) == EXPECTED[name]
     assert [str(problem) for problem in project.problems if problem.severity == "error"] == ERRORS.get(name, [])

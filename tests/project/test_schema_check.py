@@ -109,7 +109,7 @@ REJECTED_BY_THE_REAL_ONE = {
 
 
 @pytest.mark.parametrize("where", ["corpus", "oracle/runs/projects", "cases/real"])
-def test_projects_that_the_real_one_reads_are_not_rejected(shared: Path, where: str) -> None:
+def test_projects_that_starlake_accepts_are_not_rejected(shared: Path, where: str) -> None:
     """The real one was run on all of them."""
     for root in find_projects(shared / where):
         try:

@@ -35,15 +35,15 @@ VARIABLES = {"X": "1", "Y": "two", "NAME": "from ${Y}", "LIST": "a,b", "SELF": "
         ("{{ sl_start_date }}", ""),
     ],
 )
-def test_rendering(text: str, expected: str) -> None:
+def test_templates_are_rendered_with_variables(text: str, expected: str) -> None:
     assert render(text, VARIABLES) == expected
 
 
-def test_substitute_leaves_what_it_does_not_know() -> None:
+def test_substitute_leaves_unknown_variables_unchanged() -> None:
     assert substitute("{{X}} {{ unknown }} ${unknown} {{ X | upper }}", VARIABLES) == "1 {{ unknown }} ${unknown} {{ X | upper }}"
 
 
-def test_substitute_ends_when_variables_name_each_other() -> None:
+def test_substitute_does_not_hang_on_cyclic_variables() -> None:
     assert substitute("${A}", {"A": "${B}", "B": "${A}"}) in ("${A}", "${B}")
 
 
@@ -67,7 +67,7 @@ def test_substitute_ends_when_variables_name_each_other() -> None:
         ("{% raw %}\n{{ x }}\n{% endraw %}z", {"{{ x }}": [2], "z": [3]}),
     ],
 )
-def test_lines_lead_back_to_the_source(text: str, lines: dict[str, list[int]]) -> None:
+def test_lines_of_rendered_text_map_to_source_lines(text: str, lines: dict[str, list[int]]) -> None:
     rendered = Renderer(None).render(text, VARIABLES)
     found: dict[str, list[int]] = {}
     for number, (line, content) in enumerate(zip(rendered.list_lines(), rendered.text.split("\n"), strict=True), 1):
@@ -77,7 +77,7 @@ def test_lines_lead_back_to_the_source(text: str, lines: dict[str, list[int]]) -
     assert found == lines
 
 
-def test_marks_do_not_reach_captured_text() -> None:
+def test_line_marks_are_absent_from_captured_text() -> None:
     text = "{% set x %}a{% endset %}{% if x == 'a' %}yes{% endif %}{% macro m() %}b{% endmacro %}{{ m()|upper }}"
     assert render(text, {}) == "yesB"
 
@@ -127,7 +127,7 @@ def test_templates_cannot_reach_python(text: str) -> None:
         assert result == ""
 
 
-def test_includes_come_from_the_metadata_folder_only(tmp_path: Path) -> None:
+def test_includes_are_read_only_from_the_metadata_folder(tmp_path: Path) -> None:
     metadata = tmp_path / "project/metadata"
     (metadata / "sub").mkdir(parents=True)
     (metadata / "sub/part.j2").write_text("part {{X}}")

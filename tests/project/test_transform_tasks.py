@@ -247,7 +247,7 @@ def test_files_that_starlake_skips_are_warnings(folder: ProjectFolder) -> None:
     ]
 
 
-def test_wrong_values_that_are_acted_on_are_errors(folder: ProjectFolder) -> None:
+def test_wrong_values_that_change_behavior_are_errors(folder: ProjectFolder) -> None:
     folder.write(
         "metadata/transform/d/t.sl.yml",
         """
@@ -322,7 +322,7 @@ def test_old_task_files(folder: ProjectFolder) -> None:
     assert a.origin.locate("attributes[0].name").line == 5
 
 
-def test_refs_move_tables(folder: ProjectFolder) -> None:
+def test_refs_replace_names_of_tables(folder: ProjectFolder) -> None:
     folder.write(
         "metadata/refs.sl.yml",
         """
@@ -354,7 +354,7 @@ def test_python_tasks_have_no_references(folder: ProjectFolder) -> None:
     assert (found.python_file, found.references) == ("metadata/transform/d/t.py", ())
 
 
-def test_the_dialect_is_that_of_the_tasks_connection(folder: ProjectFolder) -> None:
+def test_a_task_uses_the_dialect_of_its_connection(folder: ProjectFolder) -> None:
     application = folder.root / "metadata/application.sl.yml"
     application.write_text(application.read_text() + "    bq: {type: bigquery}\n")
     sql = "select * from `a.b.c` x, x.items"

@@ -11,7 +11,7 @@ def list_errors(project: Project) -> list[str]:
     return [str(problem) for problem in project.problems if problem.severity == "error"]
 
 
-def test_env_file_beats_the_environment(folder: ProjectFolder) -> None:
+def test_the_env_file_overrides_the_environment(folder: ProjectFolder) -> None:
     folder.write("metadata/env.sl.yml", "version: 1\nenv:\n  A: file\n  B: '{{B}}'\n  C: ${C}/x\n  N: 12\n  E:\n  T: true\n")
     project = read_project(folder.root, environ={"A": "process", "B": "process", "C": "process", "D": "process"})
     shown = {name: project.variables[name] for name in "ABCDNET"}
@@ -25,7 +25,7 @@ def test_the_program_that_a_shell_started_is_not_a_variable(folder: ProjectFolde
     assert read_project(folder.root, environ={"_": "/bin/python"}).variables["_"] == "ours"
 
 
-def test_values_of_the_common_file_do_not_see_their_siblings_until_they_are_used(folder: ProjectFolder) -> None:
+def test_variables_in_env_sl_yml_are_resolved_when_they_are_used(folder: ProjectFolder) -> None:
     folder.write("metadata/env.sl.yml", "version: 1\nenv:\n  A: a\n  B: '{{A}}/b'\n")
     folder.write("metadata/transform/d/t.sql", "select '{{B}}'")
     project = read_project(folder.root, environ={})
@@ -48,7 +48,7 @@ def test_profile_variables_can_use_each_other_the_environment_and_env_sl_yml(fol
     assert project.variables["SL_ENV"] == "dev"
 
 
-def test_sources_of_the_profile(folder: ProjectFolder) -> None:
+def test_the_profile_comes_from_the_argument_the_application_or_the_environment(folder: ProjectFolder) -> None:
     for name in ("a", "b", "c", "d"):
         folder.write(f"metadata/env.{name}.sl.yml", f"version: 1\nenv:\n  WHO: {name}\n")
     assert read_project(folder.root, environ={}).profile is None
@@ -69,7 +69,7 @@ def test_an_empty_profile_is_not_a_profile(folder: ProjectFolder) -> None:
     assert (project.profile, project.problems) == (None, ())
 
 
-def test_a_profile_without_file_is_a_warning_that_lists_those_there_are(folder: ProjectFolder) -> None:
+def test_a_profile_without_a_file_is_a_warning_that_lists_known_profiles(folder: ProjectFolder) -> None:
     folder.write("metadata/env.dev.sl.yml", "version: 1\nenv:\n  A: a\n")
     project = read_project(folder.root, environ={}, profile="dve")
     assert [str(problem) for problem in project.problems] == [
@@ -77,7 +77,7 @@ def test_a_profile_without_file_is_a_warning_that_lists_those_there_are(folder: 
     ]
 
 
-def test_options_beat_everything_but_the_areas(folder: ProjectFolder) -> None:
+def test_options_override_all_variables_except_areas(folder: ProjectFolder) -> None:
     folder.write("metadata/env.sl.yml", "version: 1\nenv:\n  A: file\n  SL_DATASETS: nowhere\n")
     project = read_project(folder.root, environ={"A": "process"}, options={"A": "option"})
     assert project.variables["A"] == "option"
@@ -98,7 +98,7 @@ def test_area_variables_and_folders(folder: ProjectFolder) -> None:
     assert project.variables["SL_DATASETS"] == str(folder.root / "d")
 
 
-def test_date_variables_are_there_and_fresh_when_a_task_is_rendered(folder: ProjectFolder) -> None:
+def test_rendering_a_task_sets_current_date_variables(folder: ProjectFolder) -> None:
     folder.write("metadata/env.sl.yml", "version: 1\nenv:\n  sl_hour: mine\n")
     folder.write("metadata/transform/d/t.sql", "select '{{sl_date}}', '{{sl_epoch_milli}}', '{{sl_hour}}', '{{sl_minute}}'")
     project = read_project(folder.root, environ={})
@@ -146,7 +146,7 @@ def test_a_variable_that_was_never_set_where_yaml_needs_quotes(folder: ProjectFo
     assert read_project(folder.root, environ={"SL_CONNECTION": "c"}).application.connection_ref == "c"
 
 
-def test_jinja_in_an_env_file_is_explained(folder: ProjectFolder) -> None:
+def test_jinja_in_an_env_file_is_a_problem_with_advice(folder: ProjectFolder) -> None:
     folder.write("metadata/env.sl.yml", "version: 1\nenv:\n  A: \"{{ X | default('y') }}\"\n")
     folder.write("metadata/load/d/_config.sl.yml", "version: 1\nload: {name: d, metadata: {directory: '{{A}}'}}\n")
     folder.write("metadata/load/d/t.sl.yml", "version: 1\ntable: {name: t, pattern: t.*, attributes: []}\n")

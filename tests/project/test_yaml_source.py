@@ -36,13 +36,13 @@ from starlake_dagster_components.project.yaml_source import Positions, YamlError
         ("123456789012345678901234567890", "123456789012345678901234567890"),
     ],
 )
-def test_plain_values_are_those_of_yaml_1_2_and_strings_keep_their_spelling(text: str, value: object) -> None:
+def test_plain_values_follow_yaml_1_2_and_strings_keep_their_spelling(text: str, value: object) -> None:
     found = resolve_plain_value(text)
     assert found == value
     assert type(found) is type(value)
 
 
-def test_on_is_a_key() -> None:
+def test_on_is_read_as_a_string_key() -> None:
     assert parse_yaml("table:\n  metadata:\n    writeStrategy: {on: TARGET}", "table").data == {
         "table": {"metadata": {"writeStrategy": {"on": "TARGET"}}}
     }
@@ -86,7 +86,7 @@ def test_duplicate_keys_are_reported_with_both_lines_and_the_last_one_counts() -
     assert document.data["task"]["a"] == 3
 
 
-def test_only_the_first_document_counts() -> None:
+def test_only_the_first_document_is_read() -> None:
     document = parse_yaml("a: 1\n---\nb: 2\n", "a")
     assert (document.data, document.more) == ({"a": 1}, 3)
 
@@ -117,7 +117,7 @@ def test_invalid_yaml_is_located(text: str, line: int, words: str) -> None:
     assert error.value.line == line
 
 
-def test_a_bomb_of_aliases_is_rejected() -> None:
+def test_nested_aliases_that_expand_exponentially_are_rejected() -> None:
     text = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 9))
     with pytest.raises(YamlError, match="too large"):
         parse_yaml(text, "table")
@@ -141,7 +141,7 @@ def test_a_large_second_document_is_not_read() -> None:
 
 @settings(max_examples=200, deadline=None)
 @given(st.text(alphabet="ab:-[]{},'\"|>&*!%#?\n \t~1.é\x07", max_size=60))
-def test_any_text_is_yaml_or_a_yaml_error(text: str) -> None:
+def test_any_string_is_parsed_or_raises_a_yaml_error(text: str) -> None:
     line = 1
     try:
         parse_yaml(text, "a")

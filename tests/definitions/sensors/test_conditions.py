@@ -58,7 +58,7 @@ def list_sensors(definitions: dg.Definitions) -> dict[str, dg.DefaultSensorStatu
 
 
 @needs_conditions_of_jobs
-def test_conditions_that_start_a_job(project: ProjectFolder) -> None:
+def test_the_setting_chooses_sensors_or_conditions(project: ProjectFolder) -> None:
     running, stopped = dg.DefaultSensorStatus.RUNNING, dg.DefaultSensorStatus.STOPPED
     assert list_sensors(load(project, "sensors")) == {"kpi_tasks_sensor": running}
     assert list_sensors(load(project, "conditions")) == {"starlake_conditions": running}
@@ -97,7 +97,7 @@ def test_any_input_starts_a_run(project: ProjectFolder, instance: dg.DagsterInst
 
 
 @needs_conditions_of_jobs
-def test_an_expression(project: ProjectFolder, instance: dg.DagsterInstance) -> None:
+def test_an_expression_starts_a_run(project: ProjectFolder, instance: dg.DagsterInstance) -> None:
     set_options(project, dataset_triggering_strategy="(shop.items or shop.orders) and shop.orders")
     ticking = Ticking(load(project, "conditions"), instance)
     assert [ticking.tick(), ticking.tick(ITEMS), ticking.tick(ORDERS)] == [0, 0, 1]

@@ -14,7 +14,7 @@ KEYS = {"orders": dg.AssetKey("orders"), "lines": dg.AssetKey(["shop", "lines"])
 RUN = datetime(2026, 1, 9, 12, 30, tzinfo=timezone.utc)
 
 
-def test_written_entries_are_read() -> None:
+def test_a_written_cursor_is_read_back() -> None:
     consumption = Consumption(storage_ids={"orders": 7, "lines": 9}, watermark=1_700_000_000.25, last_run=RUN)
     found = read_cursor(write_cursor(consumption, KEYS), KEYS)
     assert found.storage_ids == {"orders": 7, "lines": 9}
@@ -58,7 +58,7 @@ def test_the_cursor_of_dagster_s_own_sensors_is_read() -> None:
     assert found.last_run is None
 
 
-def test_an_endless_watermark_stays_one() -> None:
+def test_an_infinite_watermark_is_read_back() -> None:
     cursor = write_cursor(Consumption(storage_ids={"orders": 5}, watermark=math.inf), KEYS)
     assert json.loads(cursor)["starlake"] == [None, None, {}]
     assert math.isinf(read_cursor(cursor, KEYS).watermark)

@@ -76,7 +76,7 @@ def test_nothing_starts_while_the_last_run_is_unfinished() -> None:
     assert expect_reason(decision) == "Run run1, which this sensor started, is loading files"
 
 
-def test_a_file_that_is_still_there_waits_longer_and_longer() -> None:
+def test_a_remaining_file_waits_longer_after_each_run() -> None:
     decision, memory = decide_load([build_file("a.csv", complete=True)], FileMemory(), NOW)
     keys = {expect_start(decision, "a.csv").run_key}
     now = NOW
@@ -89,7 +89,7 @@ def test_a_file_that_is_still_there_waits_longer_and_longer() -> None:
     assert len(keys) == len(BACKOFF) + 2
 
 
-def test_the_waits_of_a_file_that_is_still_there() -> None:
+def test_waits_for_a_remaining_file_grow_from_5_minutes_to_a_day() -> None:
     assert [wait.total_seconds() / 60 for wait in BACKOFF] == [5, 15, 60, 360, 1440]
 
 
@@ -107,7 +107,7 @@ def test_all_reasons_to_wait_are_reported() -> None:
     )
 
 
-def test_names_that_are_not_utf_8() -> None:
+def test_file_names_may_contain_bytes_that_are_not_utf_8() -> None:
     decision, _ = decide_load([build_file("\udcff.csv", complete=True)], FileMemory(), NOW)
     expect_start(decision, "\udcff.csv")
 

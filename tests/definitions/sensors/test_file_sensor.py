@@ -78,7 +78,7 @@ def test_a_file_that_arrives_starts_a_run(instance: dg.DagsterInstance, incoming
     assert ticking.started().tags["starlake/files"] == "1"
 
 
-def test_a_file_with_an_ack_file(instance: dg.DagsterInstance, incoming: Path) -> None:
+def test_a_file_waits_for_its_ack_file(instance: dg.DagsterInstance, incoming: Path) -> None:
     ticking = Ticking(instance, watch(incoming, ack="ack"))
     (incoming / "orders-1.csv").write_text("1")
     assert ticking.skipped() == "orders-1.csv: waiting for orders-1.ack"
@@ -86,7 +86,7 @@ def test_a_file_with_an_ack_file(instance: dg.DagsterInstance, incoming: Path) -
     ticking.started()
 
 
-def test_the_ack_file_of_a_domain(instance: dg.DagsterInstance, incoming: Path) -> None:
+def test_files_wait_for_the_ack_file_of_their_domain(instance: dg.DagsterInstance, incoming: Path) -> None:
     ticking = Ticking(instance, watch(incoming, ack_file=f"{incoming}/{{YYYY-MM-DD}}.ack"))
     (incoming / "orders-1.csv").write_text("1")
     assert ticking.skipped() == "No files are waiting"

@@ -31,7 +31,7 @@ def read(request: dg.RunRequest, name: str = "sl_options") -> dict[str, Any]:
     return found
 
 
-def test_options_that_agree(instance: dg.DagsterInstance) -> None:
+def test_options_that_agree_are_merged(instance: dg.DagsterInstance) -> None:
     ticking = Ticking(instance, build_reports_sensor())
     materialize(instance, ORDERS, **carry({"all": {"country": "FR", "level": 1}}))
     materialize(instance, LINES, **carry({"all": {"level": "1"}, "kpi.top": {"country": "DE"}}))
@@ -79,7 +79,7 @@ def test_sets_are_united_also_those_of_earlier_materializations(instance: dg.Dag
         ({"policy": "strict"}, "different merge policies"),
     ],
 )
-def test_declarations_that_are_wrong(instance: dg.DagsterInstance, declaration: object, message: str) -> None:
+def test_wrong_merge_declarations_are_errors(instance: dg.DagsterInstance, declaration: object, message: str) -> None:
     materialize(instance, ORDERS, **carry({"all": {"days": "1"}}, {"all": {"days": declaration}}))
     materialize(instance, LINES, **carry({"all": {"days": "1"}}, {"all": {"days": UNION}}))
     with pytest.raises(InvalidRunOptions, match=message):

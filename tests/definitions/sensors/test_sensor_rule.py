@@ -51,11 +51,11 @@ class TestAll:
     def test_nothing(self) -> None:
         assert decide({}) == Wait("No materializations observed")
 
-    def test_some(self) -> None:
+    def test_a_missing_asset_is_waited_for(self) -> None:
         decision = decide({LINES: build_materialization(1)})
         assert decision == Wait("Observed materializations for ['sales_lines'], but not for ['sales_orders', 'ref_country']")
 
-    def test_all(self) -> None:
+    def test_a_run_starts_if_all_assets_are_new(self) -> None:
         latest = {
             ORDERS: build_materialization(1, "2026-01-05"),
             LINES: build_materialization(3, "2026-01-07"),
@@ -90,7 +90,7 @@ class TestAll:
         again = {a: Materialization(7, "other", 1_000_050.0, NOW) for a in (ORDERS, LINES, COUNTRY)}
         assert isinstance(decide(again, consumption=consumption), Start)
 
-    def test_an_older_one_seen_later_is_not_new(self) -> None:
+    def test_an_older_materialization_that_appears_later_is_not_new(self) -> None:
         """Two writers may store their materializations of an asset in the wrong order."""
         consumption = Consumption().record(
             {ORDERS: build_materialization(7), LINES: build_materialization(8), COUNTRY: build_materialization(9)}, NOW
@@ -111,7 +111,7 @@ class TestAny:
     def test_nothing(self) -> None:
         assert decide({}, strategy="any") == Wait("No materializations observed")
 
-    def test_one(self) -> None:
+    def test_one_new_asset_starts_a_run(self) -> None:
         assert decide({LINES: build_materialization(1)}, strategy="any") == Start({LINES: build_materialization(1)})
 
     def test_all_new_ones_are_consumed(self) -> None:
@@ -133,7 +133,7 @@ class TestExpression:
             ((ORDERS, LINES, COUNTRY), True),
         ],
     )
-    def test_truth(self, new: tuple[str, ...], starts: bool) -> None:
+    def test_an_expression_starts_a_run_if_it_is_true(self, new: tuple[str, ...], starts: bool) -> None:
         assert isinstance(decide({a: build_materialization(1) for a in new}, strategy=self.EXPRESSION), Start) == starts
 
     @pytest.mark.parametrize("strategy", ["sales.orders & (sales.lines | ref.country)", "SALES.Orders && (sales.lines || ref.country)"])
@@ -150,13 +150,13 @@ class TestExpression:
             rule = build_rule(TransformTrigger(strategy=name), watched)
             assert isinstance(decide_run(rule, {asset: build_materialization(1)}, Consumption(), NOW, find_interval_before), Start)
 
-    def test_the_reason_shows_it(self) -> None:
+    def test_the_reason_contains_the_expression(self) -> None:
         assert decide({ORDERS: build_materialization(1)}, strategy=self.EXPRESSION) == Wait(
             "Observed materializations for ['sales_orders'], but not for ['sales_lines', 'ref_country'] "
             "(strategy: sales.orders and (sales.lines or ref.country))"
         )
 
-    def test_unknown_name(self) -> None:
+    def test_an_unknown_name_is_an_error(self) -> None:
         with pytest.raises(InvalidTrigger, match=r"unknown dataset 'sales.order' \(did you mean 'sales.orders'\?\)"):
             build_rule(TransformTrigger(strategy="sales.order or ref.country"), WATCHED)
 
@@ -171,7 +171,7 @@ class TestMinTimedeltaBetweenRuns:
     def test_the_first_run_does_not_wait(self) -> None:
         assert isinstance(decide({ORDERS: build_materialization(1)}, **self.OPTIONS), Start)
 
-    def test_later_ones_do_and_then_consume_everything(self) -> None:
+    def test_later_runs_wait_and_then_consume_everything(self) -> None:
         consumption = Consumption().record({ORDERS: build_materialization(1)}, NOW)
         waiting = decide({ORDERS: build_materialization(2)}, consumption=consumption, now=NOW + timedelta(minutes=5), **self.OPTIONS)
         assert waiting == Wait(
@@ -182,7 +182,7 @@ class TestMinTimedeltaBetweenRuns:
         later = decide(latest, consumption=consumption, now=NOW + timedelta(minutes=15), **self.OPTIONS)
         assert later == Start(latest)
 
-    def test_without_it_runs_follow_at_once(self) -> None:
+    def test_without_a_minimum_runs_follow_immediately(self) -> None:
         consumption = Consumption().record({ORDERS: build_materialization(1)}, NOW)
         assert isinstance(decide({ORDERS: build_materialization(2)}, consumption=consumption, now=NOW, strategy="any"), Start)
 
@@ -214,7 +214,7 @@ class TestDataCycle:
         assert set(decision.consumed) == {ORDERS, LINES}
         assert decision.logical_time == parse_utc("2026-01-06")
 
-    def test_but_not_for_ever(self) -> None:
+    def test_a_dataset_that_is_overdue_is_waited_for(self) -> None:
         latest = {
             ORDERS: build_materialization(4, "2026-01-20"),
             LINES: build_materialization(5, "2026-01-20"),
@@ -225,7 +225,7 @@ class TestDataCycle:
             "(data cycle: since 2026-01-19T00:00:00+00:00)"
         )
 
-    def test_all_must_be_of_one_cycle(self) -> None:
+    def test_all_datasets_must_be_in_the_same_cycle(self) -> None:
         options = {**self.CYCLE, "consumption": self.after_monday(), "timings": self.TIMINGS}
         country = {COUNTRY: build_materialization(3, "2026-01-05")}
         apart = {ORDERS: build_materialization(4, "2026-01-06"), LINES: build_materialization(5, "2026-01-08"), **country}
@@ -242,7 +242,7 @@ class TestDataCycle:
         assert isinstance(decide(unscheduled, **options), Start)
         assert isinstance(decide({**unscheduled, ORDERS: build_materialization(4, "2026-01-06T23:00")}, **options), Wait)
 
-    def test_any(self) -> None:
+    def test_any_starts_a_run_if_all_others_are_in_the_cycle(self) -> None:
         """One dataset is new, and all others have been materialized in the cycle, whether consumed or not."""
         consumption = self.after_monday().record(
             {ORDERS: build_materialization(4, "2026-01-06"), LINES: build_materialization(5, "2026-01-06")}, NOW
@@ -256,12 +256,12 @@ class TestDataCycle:
         assert decide(latest, **options) == Start({ORDERS: build_materialization(7, "2026-01-06")})
         assert isinstance(decide({**latest, ORDERS: build_materialization(8, "2026-01-08")}, **options), Wait)
 
-    def test_expression(self) -> None:
+    def test_an_expression_is_combined_with_the_cycle(self) -> None:
         options = {**self.CYCLE, "strategy": "sales.orders and ref.country", "timings": self.TIMINGS}
         latest = {ORDERS: build_materialization(4, "2026-01-06"), COUNTRY: build_materialization(3, "2026-01-05")}
         assert isinstance(decide(latest, consumption=self.after_monday(), **options), Start)
 
-    def test_optional(self) -> None:
+    def test_a_slower_optional_dataset_is_not_waited_for(self) -> None:
         """A dataset whose period is longer than the cycle is not waited for."""
         latest = {ORDERS: build_materialization(4, "2026-01-06"), LINES: build_materialization(5, "2026-01-06")}
         assert isinstance(decide(latest, timings=self.TIMINGS, **self.CYCLE), Wait)
@@ -275,7 +275,7 @@ class TestDataCycle:
         decision = decide(latest, timings=timings, optional_dataset_enabled=True, **self.CYCLE)
         assert isinstance(decision, Start) == starts
 
-    def test_a_quarter_more_than_the_cycle_is_not_slower(self) -> None:
+    def test_a_dataset_is_slower_if_its_period_exceeds_the_cycle_by_half(self) -> None:
         """The hours 0, 4, 8 and so on are the cycle. Five hours exceed four by a quarter, six by a half."""
         latest = {ORDERS: build_materialization(4, "2026-01-06T12:00"), LINES: build_materialization(5, "2026-01-06T12:00")}
         for hours, starts in ((5, False), (6, True)):
@@ -322,7 +322,7 @@ class TestDataCycle:
         )
 
     @pytest.mark.parametrize(("days", "starts"), [(1, False), (6, False), (7, True)])
-    def test_only_what_may_miss_a_cycle_may_be_late(self, days: int, starts: bool) -> None:
+    def test_only_datasets_that_may_miss_a_cycle_may_be_late(self, days: int, starts: bool) -> None:
         timings = {"sales.orders": DatasetTiming(DAILY, freshness=timedelta(days=days))}
         latest = {
             ORDERS: build_materialization(1, "2026-01-10T12:00"),
@@ -332,7 +332,7 @@ class TestDataCycle:
         decision = decide(latest, timings=timings, data_cycle_enabled=True, data_cycle=WEEKLY)
         assert isinstance(decision, Start) is starts
 
-    def test_months_of_different_lengths_are_one_rhythm(self) -> None:
+    def test_months_of_different_lengths_have_the_same_period(self) -> None:
         """A month of 31 days before February does not make the period of a dataset longer than a month."""
         timings = {"ref.country": DatasetTiming("0 0 25 * *")}
         consumption = Consumption().record({COUNTRY: build_materialization(3, "2026-02-10")}, NOW)
@@ -345,7 +345,7 @@ class TestDataCycle:
         assert isinstance(decide(latest, consumption=consumption, **options), Wait)
         assert isinstance(decide({**latest, COUNTRY: build_materialization(6, "2026-02-25")}, consumption=consumption, **options), Start)
 
-    def test_beyond_the_cycle(self) -> None:
+    def test_a_dataset_may_be_late_by_its_freshness(self) -> None:
         """A dataset may be late by its freshness."""
         late = {"ref.country": DatasetTiming(WEEKLY, freshness=timedelta(days=3))}
         timings = {**self.TIMINGS, **late}
@@ -368,7 +368,7 @@ class TestDataCycle:
             (CYCLE, 3, [5, 6, 7, 8, 9, 10, 11, 12]),
         ],
     )
-    def test_the_example_of_the_documentation(self, options: dict[str, object], freshness: int, days: list[int]) -> None:
+    def test_runs_start_as_in_the_documentations_example(self, options: dict[str, object], freshness: int, days: list[int]) -> None:
         """Orders arrive daily. Countries arrive on Monday the 5th and, depending on the case, on the 12th."""
         timings = {**self.TIMINGS, "ref.country": DatasetTiming(WEEKLY, freshness=timedelta(days=freshness))}
         consumption, runs = Consumption(), []
@@ -409,7 +409,7 @@ class TestDataCycle:
         incomplete = {k: v for k, v in self.TIMINGS.items() if k != "sales.lines"}
         assert isinstance(decide(latest, consumption=self.after_monday(), timings=incomplete, data_cycle_enabled=True), Wait)
 
-    def test_it_needs_to_be_enabled(self) -> None:
+    def test_data_cycle_without_data_cycle_enabled_has_no_effect(self) -> None:
         latest = {
             ORDERS: build_materialization(4, "2026-01-06"),
             LINES: build_materialization(5, "2026-01-06"),
@@ -429,16 +429,16 @@ class TestDataCycle:
 
 
 class TestFilteredDatasets:
-    def test_they_are_not_waited_for(self) -> None:
+    def test_filtered_datasets_are_not_waited_for(self) -> None:
         latest = {ORDERS: build_materialization(1), LINES: build_materialization(2)}
         assert isinstance(decide(latest), Wait)
         assert decide({**latest, COUNTRY: build_materialization(3)}, filtered_datasets=frozenset({"REF.country"})) == Start(latest)
 
-    def test_they_may_be_named_as_assets(self) -> None:
+    def test_filtered_datasets_may_be_named_like_assets(self) -> None:
         latest = {ORDERS: build_materialization(1), LINES: build_materialization(2)}
         assert decide(latest, filtered_datasets=frozenset({"Ref_Country"})) == Start(latest)
 
-    def test_without_anything_left_nothing_starts(self) -> None:
+    def test_nothing_starts_if_all_datasets_are_filtered(self) -> None:
         assert decide({ORDERS: build_materialization(1)}, filtered_datasets=frozenset(WATCHED)) == Wait("No materializations observed")
 
 
@@ -447,7 +447,7 @@ class TestProblems:
         found = find_trigger_problems(TransformTrigger(**options), WATCHED, timings or {})
         return [(p.severity, p.option, p.message) for p in found]
 
-    def test_none(self) -> None:
+    def test_valid_options_cause_no_problems(self) -> None:
         assert self.problems() == []
         assert self.problems(strategy="sales.orders or ref.country", data_cycle_enabled=True, data_cycle=DAILY) == []
         assert (
@@ -455,15 +455,15 @@ class TestProblems:
             == []
         )
 
-    def test_strategy(self) -> None:
+    def test_an_unknown_dataset_in_a_strategy_is_an_error(self) -> None:
         message = "option 'dataset_triggering_strategy': unknown dataset 'ref.county' (did you mean 'ref.country'?)"
         assert self.problems(strategy="sales.orders or ref.county") == [("error", "dataset_triggering_strategy", message)]
 
-    def test_no_cycle(self) -> None:
+    def test_a_cycle_without_schedules_is_a_warning(self) -> None:
         ((severity, option, message),) = self.problems(data_cycle_enabled=True, timings={"sales.orders": DatasetTiming(DAILY)})
         assert (severity, option) == ("warning", "data_cycle_enabled")
         assert "because ref_country, sales_lines have no schedule" in message
 
-    def test_optional_without_cycle(self) -> None:
+    def test_optional_datasets_without_a_cycle_are_a_warning(self) -> None:
         ((severity, option, _),) = self.problems(optional_dataset_enabled=True)
         assert (severity, option) == ("warning", "optional_dataset_enabled")

@@ -31,7 +31,7 @@ def read_consumed(request: dg.RunRequest) -> dict[str, list[object]]:
 
 
 class TestDefinition:
-    def test_it_is_the_seeds(self) -> None:
+    def test_a_sensor_has_starlakes_defaults(self) -> None:
         built = build_reports_sensor(description="Starts reports")
         assert isinstance(built, dg.MultiAssetSensorDefinition)
         assert built.name == "reports_sensor"
@@ -40,18 +40,18 @@ class TestDefinition:
         assert built.default_status is dg.DefaultSensorStatus.RUNNING
         assert built.description == "Starts reports"
 
-    def test_settable(self) -> None:
+    def test_options_override_the_defaults_of_a_sensor(self) -> None:
         built = build_reports_sensor(default_status=dg.DefaultSensorStatus.STOPPED, minimum_interval_seconds=5, tags={"team": "sales"})
         assert built.default_status is dg.DefaultSensorStatus.STOPPED
         assert built.minimum_interval_seconds == 5
         assert built.tags["team"] == "sales"
 
-    def test_no_warnings_without_a_remedy(self) -> None:
+    def test_building_a_sensor_emits_no_warnings(self) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             build_reports_sensor()
 
-    def test_in_definitions(self) -> None:
+    def test_a_sensor_can_be_part_of_definitions(self) -> None:
         definitions = dg.Definitions(
             assets=[dg.AssetsDefinition(specs=[dg.AssetSpec("report")])],
             jobs=[dg.define_asset_job("reports", selection="report")],
@@ -59,13 +59,13 @@ class TestDefinition:
         )
         assert definitions.resolve_sensor_def("reports_sensor").job_name == "reports"
 
-    def test_unknown_dataset(self) -> None:
+    def test_an_unknown_dataset_is_an_error(self) -> None:
         with pytest.raises(InvalidTrigger, match=r"unknown dataset 'sales\.order'"):
             build_reports_sensor(trigger=TransformTrigger(strategy="sales.order and sales.lines"))
 
 
 class TestTicks:
-    def test_nothing_some_all(self, instance: dg.DagsterInstance) -> None:
+    def test_a_run_starts_once_all_assets_are_materialized(self, instance: dg.DagsterInstance) -> None:
         ticking = Ticking(instance, build_reports_sensor())
         assert ticking.skipped() == "No materializations observed"
         materialize(instance, LINES)
@@ -128,7 +128,7 @@ class TestTicks:
                 assert isinstance(ticking.tick(), dg.RunRequest) == fires
                 cursor = ticking.cursor
 
-    def test_dagsters_own_cursor_is_understood(self, instance: dg.DagsterInstance) -> None:
+    def test_cursors_of_dagsters_sensors_are_read(self, instance: dg.DagsterInstance) -> None:
         """A generated sensor with the same name may have stored its cursor."""
         materialize(instance, ORDERS, LINES)
         ticking = Ticking(instance, build_reports_sensor())
@@ -178,7 +178,7 @@ class TestTicks:
             instance.report_runless_asset_event(dg.AssetObservation(key))
         assert ticking.skipped() == "No materializations observed"
 
-    def test_a_wiped_asset_is_waited_for_again(self, instance: dg.DagsterInstance) -> None:
+    def test_a_sensor_waits_again_for_a_wiped_asset(self, instance: dg.DagsterInstance) -> None:
         ticking = Ticking(instance, build_reports_sensor())
         materialize(instance, ORDERS, LINES)
         instance.wipe_assets([LINES])
@@ -186,7 +186,7 @@ class TestTicks:
         materialize(instance, LINES)
         ticking.started()
 
-    def test_partitioned_materializations(self, instance: dg.DagsterInstance) -> None:
+    def test_materializations_of_many_partitions_are_consumed(self, instance: dg.DagsterInstance) -> None:
         """Generated DAGs give each materialization its own partition. Dagster's advance_cursor fails at the 25th."""
         ticking = Ticking(instance, build_reports_sensor())
         for day in range(1, 29):
@@ -199,7 +199,7 @@ class TestTicks:
         materialize(instance, LINES)
         ticking.started()
 
-    def test_ids_that_sqlite_reuses(self, tmp_path: Path) -> None:
+    def test_materializations_with_reused_ids_are_consumed(self, tmp_path: Path) -> None:
         @dg.multi_asset(specs=[dg.AssetSpec(ORDERS), dg.AssetSpec(LINES)])
         def both():  # type: ignore[no-untyped-def]
             yield dg.MaterializeResult(ORDERS)
@@ -216,13 +216,13 @@ class TestTicks:
         assert len({json.dumps([entry[0] for entry in read_consumed(request).values()]) for request in started}) == 1
         assert len({request.run_key for request in started}) == 3
 
-    def test_two_names_of_one_asset(self, instance: dg.DagsterInstance) -> None:
+    def test_an_asset_may_have_two_dataset_names(self, instance: dg.DagsterInstance) -> None:
         watched = {"sales.orders": ORDERS, "SALES.ORDERS": ORDERS}
         ticking = Ticking(instance, build_reports_sensor(watched), watched)
         materialize(instance, ORDERS)
         assert list(read_consumed(ticking.started())) == ["sales_orders"]
 
-    def test_any_and_expression_and_cycle(self, instance: dg.DagsterInstance) -> None:
+    def test_strategies_and_cycles_start_runs(self, instance: dg.DagsterInstance) -> None:
         any_of = Ticking(instance, build_reports_sensor(trigger=TransformTrigger(strategy="any")))
         expression = Ticking(instance, build_reports_sensor(trigger=TransformTrigger(strategy="sales.orders & sales.lines")))
         cycle = Ticking(
@@ -237,7 +237,7 @@ class TestTicks:
         cycle.started()
         assert (expression.skipped() or "").endswith("but not for ['sales/lines'] (strategy: sales.orders & sales.lines)")
 
-    def test_min_timedelta_between_runs(self, instance: dg.DagsterInstance) -> None:
+    def test_min_timedelta_between_runs_delays_the_next_run(self, instance: dg.DagsterInstance) -> None:
         ticking = Ticking(
             instance, build_reports_sensor(trigger=TransformTrigger(strategy="any", min_timedelta_between_runs=timedelta(hours=1)))
         )
@@ -269,18 +269,20 @@ class TestTags:
             {"partition": "2030-01-05", "metadata": {"starlake/scheduled_date": "nonsense"}},
         ],
     )
-    def test_as_starlake_dagster_writes_it(self, instance: dg.DagsterInstance, arguments: dict[str, object]) -> None:
+    def test_the_logical_time_is_read_as_starlake_dagster_writes_it(
+        self, instance: dg.DagsterInstance, arguments: dict[str, object]
+    ) -> None:
         materialize(instance, ORDERS, **arguments)
         materialize(instance, LINES)
         assert Ticking(instance, build_reports_sensor()).started().tags["starlake/scheduled_date"] == "2030-01-05T00:00:00+00:00"
 
-    def test_without_one_it_is_the_time_of_the_event(self, instance: dg.DagsterInstance) -> None:
+    def test_without_a_logical_time_the_time_of_the_event_is_used(self, instance: dg.DagsterInstance) -> None:
         before = datetime.now(timezone.utc)
         materialize(instance, ORDERS, LINES, partition="FR")
         found = datetime.fromisoformat(Ticking(instance, build_reports_sensor()).started().tags["starlake/scheduled_date"])
         assert before <= found <= datetime.now(timezone.utc)
 
-    def test_time_zone_and_start_date(self, instance: dg.DagsterInstance) -> None:
+    def test_tags_follow_the_time_zone_and_start_date(self, instance: dg.DagsterInstance) -> None:
         materialize(instance, ORDERS, LINES, **self.at("2026-07-05T00:00:00+00:00"))
         tags = (
             Ticking(instance, build_reports_sensor(trigger=TransformTrigger(timezone="Europe/Paris"), start_date=date(2026, 1, 1)))
@@ -343,7 +345,7 @@ def record_statements() -> Iterator[list[str]]:
 
 class TestCost:
     @pytest.mark.parametrize("count", [2, 500])
-    def test_queries_of_a_tick(self, count: int) -> None:
+    def test_the_number_of_queries_of_a_tick_is_constant(self, count: int) -> None:
         watched = {f"d.t{i}": dg.AssetKey(f"d_t{i}") for i in range(count)}
         with dg.DagsterInstance.ephemeral() as instance:
             ticking = Ticking(instance, build_reports_sensor(watched), watched)

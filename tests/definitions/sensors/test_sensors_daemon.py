@@ -48,7 +48,7 @@ def deployment(tmp_path: Path) -> Iterator[Deployment]:
         yield deployment
 
 
-def test_a_daemon_that_is_killed(deployment: Deployment) -> None:
+def test_a_killed_daemon_loses_no_materialization(deployment: Deployment) -> None:
     with deployment.daemon() as daemon:
         deployment.materialize("orders")
         reason = "Observed materializations for ['orders'], but not for ['lines']"

@@ -274,11 +274,11 @@ def instance(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
 @given(plays(actions=80))
 @settings(max_examples=300, deadline=None)
-def test_decisions(play: Play) -> None:
+def test_decisions_never_consume_a_materialization_twice(play: Play) -> None:
     perform(play, Decisions(play.jobs))
 
 
 @given(play=plays(actions=25))
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
-def test_sensors(instance: dg.DagsterInstance, play: Play) -> None:
+def test_sensors_never_consume_a_materialization_twice(instance: dg.DagsterInstance, play: Play) -> None:
     perform(play, Instance(instance, play.jobs))

@@ -70,13 +70,13 @@ def test_options_without_effect_are_warned_about(project: ProjectFolder) -> None
     assert problem.startswith("metadata/dags/transforms.sl.yml:7: warning: option 'optional_dataset_enabled' has no effect")
 
 
-def test_strategy_and_cycle_in_force(project: ProjectFolder) -> None:
+def test_strategy_and_cycle_of_a_dag_config_create_a_sensor(project: ProjectFolder) -> None:
     set_options(project, dataset_triggering_strategy="shop.orders | shop.items", data_cycle_enabled="true")
     assert list_problems(project) == []
     assert load_definitions_from_starlake_project(project.root).resolve_sensor_def("kpi_tasks_sensor")
 
 
-def test_timings_and_other_names(project: ProjectFolder) -> None:
+def test_timings_follow_renamed_tables_and_tasks(project: ProjectFolder) -> None:
     table = project.root / "metadata/load/shop/orders.sl.yml"
     table.write_text(
         table.read_text()

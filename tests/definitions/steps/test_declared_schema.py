@@ -78,7 +78,7 @@ TABLES = (
 )
 
 
-def test_a_table_as_declared_passes(folder: ProjectFolder, instance: dg.DagsterInstance) -> None:
+def test_a_table_that_matches_its_declaration_passes(folder: ProjectFolder, instance: dg.DagsterInstance) -> None:
     execute(folder, TABLES)
     assert run(folder, instance) == {"s_t": (True, ""), "k_n": (True, "")}
 
@@ -117,7 +117,7 @@ def list_checks(folder: ProjectFolder, **settings: Any) -> set[str]:
     return {key.asset_key.to_user_string() for key in keys if key.name == "declared_schema"}
 
 
-def test_it_is_off_unless_it_is_asked_for(folder: ProjectFolder) -> None:
+def test_schema_checks_are_off_by_default(folder: ProjectFolder) -> None:
     assert list_checks(folder) == set()
     assert list_checks(folder, schema_checks=True) == {"s_t", "k_n"}
 

@@ -92,7 +92,7 @@ def test_a_load_job_still_skips_its_tables(folder: ProjectFolder, tmp_path: Path
     assert executor.ran("load", "countries") == 0
 
 
-def test_with_a_program(shared: Path, tmp_path: Path) -> None:
+def test_run_dependencies_first_works_with_a_program(shared: Path, tmp_path: Path) -> None:
     root = tmp_path / "shop"
     shutil.copytree(shared / "cases" / "plans" / "c10b_shell", root)
     (root / "fake.sh").chmod(0o755)

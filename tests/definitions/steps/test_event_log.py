@@ -19,7 +19,7 @@ from starlake_dagster_components.settings import Settings
     [("warning", False, True), ("info", True, True), ("debug", True, True)],
     ids=["warning", "info", "debug"],
 )
-def test_lines_of_a_command(
+def test_lines_of_a_command_are_in_the_event_log(
     shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, level: Any, statements: bool, first: bool
 ) -> None:
     root = tmp_path / "project"

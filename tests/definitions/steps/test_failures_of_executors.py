@@ -103,7 +103,7 @@ def describe_failure(result: Any) -> str:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("loader", ["native", "spark"])
-def test_a_failed_expectation(
+def test_a_failed_expectation_is_reported_by_every_executor(
     shared: Path, tmp_path: Path, instance: dg.DagsterInstance, server: CloudRunServer, kind: str, loader: Any
 ) -> None:
     if kind == "duckdb" and loader == "spark":
@@ -134,7 +134,7 @@ def test_a_failed_expectation(
 
 @pytest.mark.parametrize("fields", [{}, {"logs": "follow"}, {"logs": "none"}], ids=["tail", "follow", "none"])
 @pytest.mark.parametrize("loader", ["native", "spark"])
-def test_a_load_on_cloud_run_whose_file_is_left_behind(
+def test_a_cloud_run_load_that_leaves_a_file_fails(
     shared: Path, tmp_path: Path, instance: dg.DagsterInstance, server: CloudRunServer, loader: Any, fields: dict[str, Any]
 ) -> None:
     """Files there cannot be restored. A retry or re-execution finds no file, and does not succeed."""
@@ -158,7 +158,7 @@ def test_a_load_on_cloud_run_whose_file_is_left_behind(
     assert case.rows() == [("1",)]
 
 
-def test_a_second_step_on_cloud_run_that_fails_with_exit_code_0(
+def test_a_failed_second_step_on_cloud_run_fails_despite_exit_code_0(
     shared: Path, tmp_path: Path, instance: dg.DagsterInstance, server: CloudRunServer
 ) -> None:
     case = Failing(shared, tmp_path, "cloud_run", server)

@@ -19,7 +19,7 @@ TAGS = {"starlake/data_interval_start": "2026-01-01T00:00:00", "starlake/data_in
         ("'{{sl_start_date}}'", "{{ sl_end_date }}"),
     ],
 )
-def test_sql_with_and_without_quotes(shop: ProjectFolder, ends: tuple[str, str]) -> None:
+def test_intervals_in_sql_work_with_and_without_quotes(shop: ProjectFolder, ends: tuple[str, str]) -> None:
     shop.write(
         "metadata/transform/solo/t.sql",
         "select i as day from range(timestamp '2025-12-30', timestamp '2026-01-05', "

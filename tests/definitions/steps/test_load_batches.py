@@ -362,7 +362,7 @@ def test_dagsters_own_executors_run_what_depends_on_the_tables_after_reexecution
     assert shop.rows("prices") == [1, 2]
 
 
-def test_a_sensor_s_view_each_table_is_materialized_once(shop: Shop) -> None:
+def test_each_table_is_materialized_once_after_reexecution(shop: Shop) -> None:
     shop.deliver(orders="bad", items="1", prices="1")
     with shop.jobs(batch(DuckDBExecutor())) as jobs:
         first = jobs.run()

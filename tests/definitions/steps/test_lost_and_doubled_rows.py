@@ -97,7 +97,9 @@ class Run:
         pytest.param(["good", "bad", "good"], marks=pytest.mark.slow),
     ],
 )
-def test_a_second_step_that_fails_with_exit_code_0(shared: Path, tmp_path: Path, audit: bool, batch: bool, files: list[str]) -> None:
+def test_a_failed_second_step_with_exit_code_0_loses_no_rows(
+    shared: Path, tmp_path: Path, audit: bool, batch: bool, files: list[str]
+) -> None:
     case = Case(shared / "cases/real/half0", tmp_path, audit=audit, batch=batch)
     case.program.double("native")
     for number, kind in enumerate(files):
@@ -119,7 +121,7 @@ def test_a_second_step_that_fails_with_exit_code_0(shared: Path, tmp_path: Path,
 @pytest.mark.parametrize("audit", [True, False], ids=["duckdb", "elsewhere"])
 @pytest.mark.parametrize("batch", [False, True], ids=["alone", "batch"])
 @pytest.mark.parametrize("loader", ["native", "spark"])
-def test_an_expectation_that_fails_on_error(shared: Path, tmp_path: Path, loader: Any, audit: bool, batch: bool) -> None:
+def test_a_failed_expectation_neither_loses_nor_doubles_rows(shared: Path, tmp_path: Path, loader: Any, audit: bool, batch: bool) -> None:
     case = Case(shared / "cases/real/sp0", tmp_path, audit=audit, batch=batch)
     for other in ("ups", "ovr"):
         if not batch:
@@ -137,7 +139,7 @@ def test_an_expectation_that_fails_on_error(shared: Path, tmp_path: Path, loader
     assert (case.files("stage"), case.files("ingesting"), case.files("archive")) == ([], [], ["app_3.csv"])
 
 
-def test_a_retry_that_finds_no_file_does_not_turn_green(shared: Path, tmp_path: Path) -> None:
+def test_a_retry_without_files_still_fails(shared: Path, tmp_path: Path) -> None:
     """One table fails because of its expectation, another because the database is busy. Only the second is retried."""
     case = Case(shared / "cases/real/sp0", tmp_path, batch=True)
     case.program.double("native", expectations={"app": "no_name('boom')"})

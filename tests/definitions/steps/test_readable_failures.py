@@ -96,7 +96,9 @@ def make_playing_executor(
 
 
 @pytest.mark.parametrize("kind", STARLAKE)
-def test_sql_that_fails(shared: Path, tmp_path: Path, folder: ProjectFolder, server: CloudRunServer, kind: str) -> None:
+def test_failed_sql_shows_the_error_and_its_place(
+    shared: Path, tmp_path: Path, folder: ProjectFolder, server: CloudRunServer, kind: str
+) -> None:
     executor, program = make_playing_executor(shared, tmp_path, folder, kind, server, "transform_features.native", "kpi.bad")
     failure, events = run(folder, executor, "tasks")
     first, place, sql, caret, last = (failure.description or "").split("\n")
@@ -109,7 +111,7 @@ def test_sql_that_fails(shared: Path, tmp_path: Path, folder: ProjectFolder, ser
     assert len(program.commands) == 1
 
 
-def test_sql_that_fails_with_the_embedded_engine(folder: ProjectFolder) -> None:
+def test_failed_sql_shows_file_and_line_with_the_embedded_engine(folder: ProjectFolder) -> None:
     failure, events = run(folder, DuckDBExecutor(), "tasks")
     first, *rest = (failure.description or "").split("\n")
     assert first.startswith('metadata/transform/kpi/bad.sql:2:8: Binder Error: Referenced column "nosuch" not found in FROM clause!')
@@ -125,7 +127,7 @@ def test_sql_that_fails_with_the_embedded_engine(folder: ProjectFolder) -> None:
 
 
 @pytest.mark.parametrize("kind", STARLAKE)
-def test_a_file_with_a_bad_value(shared: Path, tmp_path: Path, folder: ProjectFolder, server: CloudRunServer, kind: str) -> None:
+def test_a_bad_value_is_in_the_failure(shared: Path, tmp_path: Path, folder: ProjectFolder, server: CloudRunServer, kind: str) -> None:
     executor, program = make_playing_executor(shared, tmp_path, folder, kind, server, "types_bad.native", "badlong")
     folder.write("datasets/stage/t/badlong.csv", "id;name\n1;Ann\nx;Bob\n")
     failure, events = run(folder, executor, "loads")
@@ -136,7 +138,7 @@ def test_a_file_with_a_bad_value(shared: Path, tmp_path: Path, folder: ProjectFo
     assert len(program.commands) == 1
 
 
-def test_a_file_with_a_bad_value_with_the_embedded_engine(folder: ProjectFolder) -> None:
+def test_a_bad_value_is_in_the_failure_with_the_embedded_engine(folder: ProjectFolder) -> None:
     folder.write("datasets/stage/t/badlong.csv", "id;name\n1;Ann\nx;Bob\n")
     failure, events = run(folder, DuckDBExecutor(), "loads")
     text = failure.description or ""
@@ -157,7 +159,9 @@ def test_a_failure_that_may_pass_is_tried_again(tmp_path: Path, folder: ProjectF
 
 
 @pytest.mark.parametrize("kind", ["shell", "dagster_shell"])
-def test_a_program_that_is_missing(tmp_path: Path, folder: ProjectFolder, server: CloudRunServer, kind: str) -> None:
+def test_a_missing_program_is_in_the_failure_and_not_retried(
+    tmp_path: Path, folder: ProjectFolder, server: CloudRunServer, kind: str
+) -> None:
     missing = str(tmp_path / "nowhere/starlake")
     failure, events = run(folder, make_local_executor(kind, missing), "tasks")
     assert missing in (failure.description or "").split("\n")[0]
@@ -165,7 +169,7 @@ def test_a_program_that_is_missing(tmp_path: Path, folder: ProjectFolder, server
     assert "STEP_UP_FOR_RETRY" not in events
 
 
-def test_a_job_of_cloud_run_that_is_missing(folder: ProjectFolder, server: CloudRunServer) -> None:
+def test_a_missing_cloud_run_job_is_in_the_failure(folder: ProjectFolder, server: CloudRunServer) -> None:
     failure, events = run(folder, connect_executor(server), "tasks")
     assert "starlake" in (failure.description or "").split("\n")[0]
     assert failure.metadata["starlake/executor"].value == "cloud_run"

@@ -41,7 +41,7 @@ def put_files(step: Any, case: Path, root: Path, domain: Domain, model: Model) -
 @pytest.mark.slow
 @pytest.mark.parametrize("batch", [False, True], ids=["alone", "batch"])
 @pytest.mark.parametrize("name", [name for name in LOADS if name.endswith(".native")])
-def test_recorded_loads_through_dagster(shared: Path, tmp_path: Path, name: str, batch: bool) -> None:
+def test_recorded_loads_have_the_same_results_in_dagster(shared: Path, tmp_path: Path, name: str, batch: bool) -> None:
     commands, _, case = load_recording(shared, name)
     steps = [s for s in json.loads((case / "steps.json").read_text())["steps"] if "command" in s]
     root = tmp_path / "project"

@@ -35,7 +35,7 @@ analyze
 """
 
 
-def test_the_statements_with_the_variables_of_the_run(shop: ProjectFolder) -> None:
+def test_statements_are_shown_with_the_variables_of_the_run(shop: ProjectFolder) -> None:
     shop.write("metadata/transform/solo/t.sql", SQL)
     tags = {"starlake/data_interval_start": "2026-01-01T00:00:00", "starlake/data_interval_end": "2026-01-02T00:00:00"}
     shown = str(run(shop, tags, variables={"greeting": "hello"})["starlake/sql"].value)

@@ -50,7 +50,7 @@ def job() -> dg.JobDefinition:
     return dg.Definitions(assets=[orders, items], jobs=[made]).resolve_job_def("job")
 
 
-def test_a_chain_of_real_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_chain_of_real_runs_is_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first run of ``orders`` succeeds and is re-executed as a whole. Then two runs fail, one after the other."""
     with open_instance(tmp_path) as instance:
 

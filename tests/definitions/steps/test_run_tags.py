@@ -36,7 +36,7 @@ UTC = timezone.utc
         ("2026-01-05-fr", None),
     ],
 )
-def test_times(text: str, expected: datetime | None) -> None:
+def test_times_in_tags_are_parsed(text: str, expected: datetime | None) -> None:
     assert parse_time(text) == expected
 
 

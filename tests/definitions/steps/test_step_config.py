@@ -47,7 +47,9 @@ def find_metadata(instance: dg.DagsterInstance, key: str) -> dict[str, Any]:
     return {name: value.value for name, value in event.asset_materialization.metadata.items()}
 
 
-def test_an_interval_of_one_step(shop: ProjectFolder, executor: RecordingExecutor, instance: dg.DagsterInstance) -> None:
+def test_a_step_config_sets_the_interval_of_one_step(
+    shop: ProjectFolder, executor: RecordingExecutor, instance: dg.DagsterInstance
+) -> None:
     assert run(shop, executor, instance, {"kpi_daily": {"interval": INTERVAL}}).success
     line = find_line(executor, "kpi.daily")
     assert "sl_data_interval_start=2026-02-01T00:00:00,sl_data_interval_end=2026-02-02T05:00:00" in line
@@ -67,7 +69,7 @@ def test_an_interval_of_one_step(shop: ProjectFolder, executor: RecordingExecuto
         ),
     ],
 )
-def test_intervals_that_are_none(
+def test_invalid_intervals_fail_the_step(
     shop: ProjectFolder, executor: RecordingExecutor, instance: dg.DagsterInstance, tags: dict[str, str], reason: str
 ) -> None:
     result = run(shop, executor, instance, {}, tags=tags)

@@ -40,7 +40,7 @@ def test_python_gets_the_names_that_it_uses_without_quotes() -> None:
     assert write_interval(build_task(python=("sl_start_date",)), START, END) == {**always, "sl_start_date": START}
 
 
-def test_without_an_interval_there_is_nothing() -> None:
+def test_without_an_interval_no_variables_are_set() -> None:
     assert write_interval(build_task("select {{sl_start_date}}"), None, None) == {}
 
 
@@ -55,5 +55,5 @@ def test_without_an_interval_there_is_nothing() -> None:
         ("select my_sl_start_date_of_mine from t", set()),
     ],
 )
-def test_variables_that_sql_names(sql: str, variables: set[str]) -> None:
+def test_interval_variables_are_found_in_sql(sql: str, variables: set[str]) -> None:
     assert find_interval_variables([sql]) == variables

@@ -23,7 +23,7 @@ from starlake_dagster_components.project.sql.nesting import MAX_NESTING, is_nest
         ("-- " * 5000 + "\nselect 1", False),
     ],
 )
-def test_sql_that_is_nested_too_deeply(sql: str, deep: bool) -> None:
+def test_deep_nesting_is_recognized(sql: str, deep: bool) -> None:
     assert is_nested_too_deeply(sql) == deep
 
 

@@ -143,7 +143,7 @@ def compare_searches(sql: str, dialect: str) -> str:
 @pytest.mark.parametrize("dialect", DIALECTS)
 @settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 10**9))
-def test_random_queries(dialect: str, seed: int) -> None:
+def test_random_queries_have_the_same_tables_as_with_the_parser(dialect: str, seed: int) -> None:
     maker = QueryMaker(random.Random(seed), dialect)
     compare_searches(maker.query(maker.rng.randint(0, 2)), dialect)
 
@@ -151,7 +151,7 @@ def test_random_queries(dialect: str, seed: int) -> None:
 @pytest.mark.parametrize("dialect", DIALECTS)
 @settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 10**9))
-def test_queries_with_words_taken_out_or_put_in(dialect: str, seed: int) -> None:
+def test_randomly_damaged_queries_have_the_same_tables_as_with_the_parser(dialect: str, seed: int) -> None:
     rng = random.Random(seed)
     words = re.findall(r"\s+|\w+|.", QueryMaker(rng, dialect).query(rng.randint(0, 2)))
     for _ in range(rng.randint(1, 3)):
@@ -178,7 +178,7 @@ def test_most_random_queries_need_no_parser() -> None:
     assert answers.count("same") > 60
 
 
-def test_corpus(shared) -> None:  # type: ignore[no-untyped-def]
+def test_real_queries_have_the_same_tables_as_with_the_parser(shared) -> None:  # type: ignore[no-untyped-def]
     answers = []
     for file in sorted((shared / "corpus").rglob("*.sql")):
         part = split_sections(file.read_text()).sql

@@ -221,6 +221,6 @@ def test_tables_that_are_read(dialect: str, sql: str, expected: str) -> None:
     assert {reference.kind for reference in references} <= {"parsed"}
 
 
-def test_enough_statements() -> None:
+def test_the_list_covers_every_dialect_with_at_least_60_statements() -> None:
     assert len(STATEMENTS) >= 60
     assert {dialect for _, dialect, _, _ in STATEMENTS} == {"duckdb", "bigquery", "snowflake", "postgres", "redshift", "spark"}

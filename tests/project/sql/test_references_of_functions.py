@@ -29,7 +29,7 @@ from starlake_dagster_components.project.sql.references import find_created_tabl
         ("spark", "selec a from x.y distribute by x.a, y.b sort by q.r, s.t", ["x.y"]),
     ],
 )
-def test_tables(dialect: str, sql: str, tables: list[str]) -> None:
+def test_tables_in_functions_and_paths_are_found(dialect: str, sql: str, tables: list[str]) -> None:
     references, _ = find_references(sql, dialect, "x.sql")
     assert [reference.text for reference in references] == tables
 
@@ -70,7 +70,7 @@ def test_tables(dialect: str, sql: str, tables: list[str]) -> None:
         ),
     ],
 )
-def test_missing_names_of_tables(sql: str, tables: list[str], message: str) -> None:
+def test_missing_table_names_are_reported(sql: str, tables: list[str], message: str) -> None:
     references, problems = find_references(sql, "duckdb", "x.sql")
     assert [reference.text for reference in references] == tables
     assert [str(problem) for problem in problems] == [message]
@@ -88,7 +88,7 @@ def test_missing_names_of_tables(sql: str, tables: list[str], message: str) -> N
         "-- " * 60_000 + "\nfrom",
     ],
 )
-def test_large_and_broken_files_are_read_in_one_pass(sql: str) -> None:
+def test_messages_about_large_or_broken_sql_are_short(sql: str) -> None:
     _, problems = find_references(sql, "duckdb", "x.sql")
     assert all(len(problem.message) < 500 and "Token" not in problem.message.replace("Unexpected token", "") for problem in problems)
 

@@ -10,13 +10,13 @@ from starlake_dagster_components.project.sql.sections import SqlPart, render_tas
 from starlake_dagster_components.project.templating import TemplateError
 
 
-def test_without_markers_all_is_the_query() -> None:
+def test_sql_without_markers_is_one_query() -> None:
     sections = split_sections("\n  select 1\n\n   from x  \n")
     assert sections.sql == SqlPart("select 1\nfrom x", (2, 4))
     assert sections.presql == sections.postsql == ()
 
 
-def test_markers() -> None:
+def test_markers_split_sql_into_sections() -> None:
     text = (
         "set a = 1\n--SL_PRESQL\ncreate t\n-- SL_SQL\n\nselect 1\n--  SL_POSTSQL  \ndrop t\n-- SL_PRESQL\nagain\n -- SL_SQL\n--sl_sql\nmore"
     )
@@ -26,7 +26,7 @@ def test_markers() -> None:
     assert [(part.text, part.line) for part in sections.postsql] == [("drop t", 8)]
 
 
-def test_nothing() -> None:
+def test_blank_sql_has_no_query() -> None:
     assert split_sections("  \n").sql is None
 
 
@@ -76,7 +76,7 @@ def test_a_rendered_task(folder: ProjectFolder) -> None:
     assert sections.sql.find_source_line(99) == 8
 
 
-def test_markers_count_in_sql_files_only(folder: ProjectFolder) -> None:
+def test_markers_are_recognized_only_in_sql_files(folder: ProjectFolder) -> None:
     folder.write("metadata/transform/kpi/t.sl.yml", "version: 1\ntask:\n  sql: |\n    -- SL_PRESQL\n    select 1\n    from a.b\n")
     project = read_project(folder.root, environ={})
     sections = render_task(project, project.tasks[0])
@@ -85,7 +85,7 @@ def test_markers_count_in_sql_files_only(folder: ProjectFolder) -> None:
     assert str(project.tasks[0].references[0].location) == "metadata/transform/kpi/t.sl.yml:6"
 
 
-def test_only_the_query_is_looked_at(folder: ProjectFolder) -> None:
+def test_only_tables_in_the_query_section_are_references(folder: ProjectFolder) -> None:
     folder.write(
         "metadata/transform/kpi/t.sql",
         "--SL_PRESQL\ndelete from x.y where i in (select i from p.q)\n--SL_SQL\nselect 1 from a.b\n--SL_POSTSQL\nselect 1 from c.d",
@@ -150,7 +150,7 @@ def test_lines_of_a_text_inside_a_file() -> None:
     assert [reference.location.line for reference in references] == [7]
 
 
-def test_many_comments_before_the_query_take_no_time() -> None:
+def test_references_are_found_after_hundreds_of_comments() -> None:
     references, problems = find_references("/* a */ /* b */\n" * 200 + "select 1 from a.b", "duckdb", "x.sql")
     assert [(reference.text, reference.location.line) for reference in references] == [("a.b", 201)]
     assert problems == ()
@@ -178,7 +178,7 @@ def test_dialects(url: str, kind: str, dialect: str) -> None:
     assert find_dialect(Connection("c", kind, options={"url": url})) == dialect
 
 
-def test_no_connection_no_dialect() -> None:
+def test_sql_without_a_connection_is_read_without_a_dialect() -> None:
     assert find_dialect(None) == ""
     references, problems = find_references('select * from "a".b, c', "", "x.sql")
     assert [ref.text for ref in references] == ["a.b", "c"]
