@@ -272,7 +272,7 @@ def build_transform_command(run: RunContext, task: Task) -> Command:
 def _build_command(
     run: RunContext, verb: Verb, arguments: tuple[str, ...], nodes: Sequence[Table | Task] = (), *, reads: Connection | None = None
 ) -> Command:
-    """Return a command that writes some tables and tasks, and reads from a connection."""
+    """Return a command that writes the tables and tasks in ``nodes``, and reads from the connection ``reads``."""
     project, pipeline, application = run.project, run.pipeline, run.project.application
     environment = _build_environment(run)
     # Otherwise its audit rows could not be distinguished from those of other commands.

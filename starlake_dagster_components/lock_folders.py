@@ -19,7 +19,7 @@ _ABANDONED_AFTER = 86_400.0
 
 
 def choose_lock_folder(beside: str | os.PathLike[str] | None) -> Path:
-    """Return the folder of the locks that protect some data. All processes that can write the data choose the same folder.
+    """Return the folder of the locks that protect the data in ``beside``. All processes that can write the data choose the same folder.
 
     Args:
         beside: the folder of the data; if it does not exist, its nearest existing parent is used. None = only this user writes the data.

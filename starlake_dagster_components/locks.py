@@ -81,7 +81,7 @@ def hold_lock(
     single_use: bool = False,
     seconds: float | None = None,
 ) -> Iterator[None]:
-    """Wait for the lock with a name, and hold it during the ``with`` block.
+    """Wait for the lock ``name``, and hold it during the ``with`` block.
 
     The lock is reentrant within a thread, and for the processes that the thread starts.
 
@@ -128,7 +128,7 @@ def hold_lock(
 
 @contextlib.contextmanager
 def try_lock(name: str, *, beside: str | os.PathLike[str] | None = None) -> Iterator[bool]:
-    """Hold the lock with a name if it is free, and yield whether it was. See :func:`hold_lock`."""
+    """Hold the lock ``name`` if it is free, and yield whether it was. See :func:`hold_lock`."""
     key = _build_file_name(name)
     gate = _gates.setdefault(key, threading.Lock())
     if _is_own(key) or not gate.acquire(blocking=False):
@@ -142,7 +142,7 @@ def try_lock(name: str, *, beside: str | os.PathLike[str] | None = None) -> Iter
 
 
 def is_locked_elsewhere(name: str, *, beside: str | os.PathLike[str] | None = None) -> bool:
-    """Return whether another thread or process holds the lock with a name. See :func:`hold_lock`."""
+    """Return whether another thread or process holds the lock ``name``. See :func:`hold_lock`."""
     key = _build_file_name(name)
     path = choose_lock_folder(beside) / key
     if _is_own(key) or not path.exists():

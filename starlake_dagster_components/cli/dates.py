@@ -41,7 +41,7 @@ class RunDates:
             InvalidSetting: a date is invalid, or the dates cannot be combined; the message begins with the option.
         """
         for name in ("scheduled_date", "interval_start", "interval_end"):
-            self._find(name)
+            self._find_moment(name)
         for ends, name in ((("interval_start", "interval_end"), "data interval"), (("first", "last"), "range")):
             given, missing = ([n for n in ends if (getattr(self, n) is None) is absent] for absent in (False, True))
             if given and missing:
@@ -50,15 +50,15 @@ class RunDates:
             raise InvalidSetting(f"{_OPTIONS['first']}: the runs of a range get their dates from it; remove the other dates")
         if self.single_run and self.first is None:
             raise InvalidSetting("--single-run requires a range; add --from and --to")
-        start, end = self._find("interval_start"), self._find("interval_end")
+        start, end = self._find_moment("interval_start"), self._find_moment("interval_end")
         if start and end and start >= end:
             raise InvalidSetting(f"--interval-end: '{self.interval_end}' is not after --interval-start '{self.interval_start}'")
         if self.first is not None:
             self.find_range("UTC")
 
-    def _find(self, name: str) -> datetime | None:
+    def _find_moment(self, name: str) -> datetime | None:
         text = getattr(self, name)
-        return None if text is None else _parse(name, text)
+        return None if text is None else _parse_moment(name, text)
 
     def build_tags(self) -> dict[str, str]:
         """Return the tags that all runs get if no range was given."""
@@ -71,7 +71,7 @@ class RunDates:
         A data interval must consist of whole partitions of each asset, and selected assets must have the same partitions.
         """
         kinds = {spec.partitions_def for spec in built.graph.specs.values() if spec.partitions_def is not None}
-        start, end = self._find("interval_start"), self._find("interval_end")
+        start, end = self._find_moment("interval_start"), self._find_moment("interval_end")
         if start and end:
             return all(isinstance(k, dg.TimeWindowPartitionsDefinition) and find_partitions_of_interval(k, start, end) for k in kinds)
         return selection is None or self.first is not None or len(kinds) <= 1
@@ -197,7 +197,7 @@ def _split_range(job: str, windows: dg.TimeWindowPartitionsDefinition, dates: Ru
         yield from (PlannedRun(job, {PARTITION: key}, key) for key in keys)
 
 
-def _parse(name: str, text: str) -> datetime:
+def _parse_moment(name: str, text: str) -> datetime:
     moment = parse_time(text)
     if moment is None:
         raise InvalidSetting(f"{_OPTIONS[name]}: '{text}' is not an ISO 8601 time (expected a time such as 2026-01-31T00:00:00)")
@@ -207,7 +207,7 @@ def _parse(name: str, text: str) -> datetime:
 def _localize(text: str, name: str, zone: str) -> datetime:
     """Return the start of a day (of the next day, for ``last``) or a time, in a time zone unless the time has an offset."""
     text = text.strip()
-    moment = _parse(name, text)
+    moment = _parse_moment(name, text)
     if len(text) == len("2026-01-31"):
         return (moment + timedelta(days=name == "last")).replace(tzinfo=ZoneInfo(zone))
     has_offset = text.endswith("Z") or "+" in text or "-" in text[len("2026-01-31") :] or "_" in text

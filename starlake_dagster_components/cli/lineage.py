@@ -10,7 +10,7 @@ from ..project.model import Project
 
 
 def select_columns(project: Project, name: str | None) -> list[NodeColumns]:
-    """Return the columns that a name selects, followed by everything upstream of them.
+    """Return the columns that ``name`` selects, followed by everything upstream of them.
 
     ``name`` is ``domain.table`` or ``domain.task``, or one of them followed by ``.column``, in any case; None = all tables and tasks.
 

@@ -47,7 +47,7 @@ class StarlakeProjectComponent(dg.Component, SettingFields, dg.Resolvable):
 
     @classmethod
     def get_model_cls(cls) -> type[BaseModel]:
-        """Return the model of the YAML, with a JSON schema that is precise about what is wrong."""
+        """Return the model of the YAML, with a JSON schema that gives precise errors."""
         return make_schema_precise(cls.model())
 
     @classmethod

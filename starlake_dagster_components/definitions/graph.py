@@ -177,11 +177,11 @@ def _find_collisions(nodes: Mapping[NodeId, StarlakeNode], keys: Mapping[NodeId,
         if node_id[0] == "external":
             yield Problem(location, "warning", f"{both} have the same asset key '{key.to_user_string()}', so they are treated as one asset")
         else:
-            advice = _advise(nodes[other], nodes[node_id], key)
+            advice = _suggest_change(nodes[other], nodes[node_id], key)
             yield Problem(location, "error", f"two nodes have the asset key '{key.to_user_string()}': {both}; {advice}")
 
 
-def _advise(one: StarlakeNode, other: StarlakeNode, key: dg.AssetKey) -> str:
+def _suggest_change(one: StarlakeNode, other: StarlakeNode, key: dg.AssetKey) -> str:
     """Return a suggestion to give two nodes different keys."""
     if one.key != key or other.key != key:
         both = "both" if one.key != key and other.key != key else "one of them"

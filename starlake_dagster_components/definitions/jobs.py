@@ -63,7 +63,7 @@ def build_job(
 
 
 def build_job_of_all_assets(name: str, definitions: dg.Definitions, executor: Any) -> dg.JobDefinition:
-    """Return a job of all assets, like Dagster's implicit job but with a name. The assets may have different partitions.
+    """Return the job ``name`` of all assets, like Dagster's implicit job. The assets may have different partitions.
 
     ``executor`` runs the steps; None = Dagster's default.
     """

@@ -77,7 +77,7 @@ def choose_strategy(table: Table, file: Path, zone: str | None = None) -> str:
     for kind, condition in types.items():
         where = table.origin.locate(f"metadata.writeStrategy.types.{kind}")
         try:
-            value = _evaluate(_parse(str(condition), values), values)
+            value = _evaluate(_parse_condition(str(condition), values), values)
         except _Unknown as error:
             reason = f"the condition of {kind}, '{condition}', is not supported by the embedded engine: {error}"
             raise NotSupported(where, reason) from error
@@ -125,7 +125,7 @@ def _list_values(table: Table, file: Path, zone: tzinfo) -> Mapping[str, Any]:
     return {**values, "group": group}
 
 
-def _parse(condition: str, values: Mapping[str, Any]) -> ast.expr:
+def _parse_condition(condition: str, values: Mapping[str, Any]) -> ast.expr:
     """Return the syntax tree of a condition."""
     words: list[str] = []
     at, text = 0, condition.strip()

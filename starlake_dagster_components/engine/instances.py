@@ -50,7 +50,7 @@ class Instance:
 @contextlib.contextmanager
 def lend_instance() -> Iterator[Instance]:
     """Lend an instance, or a new one if none is free. It is lent again later unless it was marked as ``spoiled``."""
-    base = _take()
+    base = _take_base()
     taken = Instance(base)
     try:
         yield taken
@@ -59,7 +59,7 @@ def lend_instance() -> Iterator[Instance]:
         _give_back(base, spoiled=taken.spoiled)
 
 
-def _take() -> _Base:
+def _take_base() -> _Base:
     with _guard:
         while _free:
             base = _free.pop()

@@ -59,20 +59,20 @@ def parse_masking(table: Table, attribute: Attribute) -> Masking | None:
     match = re.fullmatch(r"(\w+)\s*(?:\((.*)\))?", written, re.DOTALL)
     name = match.group(1).upper() if match else written
     if match is None or name not in _PARAMETERS:
-        raise _reject(table, attribute, describe_unknown("privacy", name, [*_PARAMETERS, "SQL:<expression>"]))
+        raise _build_rejection(table, attribute, describe_unknown("privacy", name, [*_PARAMETERS, "SQL:<expression>"]))
     parameters = tuple(_strip_quotes(p) for p in match.group(2).split(",")) if (match.group(2) or "").strip() else ()
     if len(parameters) not in _PARAMETERS[name]:
         wanted = " or ".join(map(str, _PARAMETERS[name]))
-        raise _reject(table, attribute, f"privacy {name} takes {wanted} parameters, not {len(parameters)}")
+        raise _build_rejection(table, attribute, f"privacy {name} takes {wanted} parameters, not {len(parameters)}")
     if name == "EMAIL" and parameters[0].upper().replace("-", "") not in ("MD5", "SHA1", "SHA256"):
-        raise _reject(table, attribute, f"privacy EMAIL takes MD5, SHA1 or SHA256, not '{parameters[0]}'")
+        raise _build_rejection(table, attribute, f"privacy EMAIL takes MD5, SHA1 or SHA256, not '{parameters[0]}'")
     for parameter in parameters[{"EMAIL": 1, "HIDE": 1, "MASK": 1}.get(name, 0) :]:
         if not re.fullmatch(r"-?\d+(\.\d+)?", parameter):
-            raise _reject(table, attribute, f"privacy {name}: '{parameter}' is not a number")
+            raise _build_rejection(table, attribute, f"privacy {name}: '{parameter}' is not a number")
     return Masking(name, parameters)
 
 
-def _reject(table: Table, attribute: Attribute, reason: str) -> BadSetting:
+def _build_rejection(table: Table, attribute: Attribute, reason: str) -> BadSetting:
     """Return the exception for an attribute's masking. Only then is its place looked up, which is slow in a table of thousands."""
     index = next((i for i, a in enumerate(table.attributes) if a is attribute), None)
     place = table.origin.locate("attributes" if index is None else f"attributes[{index}].privacy")

@@ -123,7 +123,7 @@ def _report_rejected_files(session: Session, arguments: Arguments) -> None:
 
 
 def _run_verb(session: Session, arguments: Arguments) -> EngineResult:
-    """Run the command, and import what it alone needs: a process often runs one command."""
+    """Run the command, and import only the modules that it needs, because a process often runs one command."""
     if arguments.verb == "stage":
         from .staging import stage_files
 

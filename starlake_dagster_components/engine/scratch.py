@@ -24,7 +24,7 @@ class Scratch:
         self._pid = os.getpid()
 
     def make_file(self, name: str) -> Path:
-        """Return the path of a new file with a name, in a folder of its own. Raise OSError if the folder cannot be created."""
+        """Return the path of a new file called ``name``, in a folder of its own. Raise OSError if the folder cannot be created."""
         if self._folder is None:
             self._make_folder()
         assert self._folder is not None

@@ -29,7 +29,11 @@ class Names:
         self._by_name.setdefault(name.lower(), {}).setdefault(schema.lower(), []).append(node)
 
     def resolve(self, reference: TableReference) -> Meant | None:
-        """Return what a reference names; None if the project does not create it. Raise BadSetting if several schemas have the name."""
+        """Return the table or task that a reference names; None if the project does not create it.
+
+        Raises:
+            BadSetting: several schemas have the name.
+        """
         *before, name = reference.parts
         schemas: Mapping[str, list[Table | Task]] = self._by_name.get(name.lower(), {})
         if before:
@@ -65,7 +69,7 @@ def index_names(project: Project) -> Names:
 
 
 def find_upstream_tasks(project: Project, task: Task, references: Iterable[TableReference]) -> list[Task]:
-    """Return the tasks that create what a task reads, without the task itself, in order of appearance."""
+    """Return the tasks that create the tables that ``task`` reads, without the task itself, in order of appearance."""
     names = index_names(project)
     found: dict[str, Task] = {}
     for reference in references:

@@ -86,7 +86,7 @@ def find_columns(sql: str, dialect: str, find_table: FindTable) -> tuple[OutputC
         raise UnsupportedQuery("the query is nested too deeply")
     try:
         with silence_sqlglot():
-            query = _parse(sql, dialect)
+            query = _parse_query(sql, dialect)
         _name_tables(query, find_table)
         scope = _qualify(query)
         return _Tracer(query, scope).list_outputs()
@@ -96,7 +96,7 @@ def find_columns(sql: str, dialect: str, find_table: FindTable) -> tuple[OutputC
         raise UnsupportedQuery("the query is nested too deeply") from error
 
 
-def _parse(sql: str, dialect: str) -> _Query:
+def _parse_query(sql: str, dialect: str) -> _Query:
     """Parse a query. All names are converted to lower case and quoted, so that every dialect compares them in the same way."""
     statements = [s for s in sqlglot.parse(sql, dialect=dialect or None) if s is not None and not isinstance(s, exp.Semicolon)]
     if len(statements) != 1 or not isinstance(statements[0], exp.Query):
@@ -254,8 +254,8 @@ class _Tracer:
         if scope.expression.args.get("by_name"):
             name = self._list_names(scope)[index]
             names = [self._list_names(side) for side in sides]
-            return _join([self._follow(side, own.index(name)) for side, own in zip(sides, names, strict=True) if name in own])
-        return _join([self._follow(side, index) for side in sides])
+            return _join_sources([self._follow(side, own.index(name)) for side, own in zip(sides, names, strict=True) if name in own])
+        return _join_sources([self._follow(side, index) for side in sides])
 
     def _follow_expression(self, scope: Scope, expression: Any) -> frozenset[SourceColumn] | None:
         """Return the sources of an expression: those of its columns and subqueries."""
@@ -271,14 +271,14 @@ class _Tracer:
                 continue
             else:
                 stack.extend(node.iter_expressions())
-        return _join(found)
+        return _join_sources(found)
 
     def _follow_subquery(self, scope: Scope, node: Any) -> frozenset[SourceColumn] | None:
         inner = node.unnest()
         for sub in scope.subquery_scopes:
             expression: Any = sub.expression
             if expression is inner or expression is node:
-                return _join([self._follow(sub, i) for i in range(len(expression.selects))])
+                return _join_sources([self._follow(sub, i) for i in range(len(expression.selects))])
         return None
 
     def _follow_column(self, scope: Scope, column: Any) -> frozenset[SourceColumn] | None:
@@ -326,7 +326,7 @@ class _Tracer:
         if isinstance(expression, exp.Values):
             return self._follow_expression(scope, expression)
         parts = expression.args.get("expressions") or [expression.this]
-        return _join([self._follow_expression(scope, part) for part in parts if part is not None])
+        return _join_sources([self._follow_expression(scope, part) for part in parts if part is not None])
 
     def _build_leaf(self, table: Any, column: Any) -> frozenset[SourceColumn] | None:
         known = self._query.tables.get(table.name)
@@ -356,7 +356,7 @@ def _find_fields(column: Any) -> list[str]:
     return fields
 
 
-def _join(parts: Sequence[frozenset[SourceColumn] | None]) -> frozenset[SourceColumn] | None:
+def _join_sources(parts: Sequence[frozenset[SourceColumn] | None]) -> frozenset[SourceColumn] | None:
     found: frozenset[SourceColumn] = frozenset()
     for part in parts:
         if part is None:

@@ -26,7 +26,7 @@ def build_job_name(filename: str, schedule: str | None = None) -> str:
 
 
 def add_prefix(prefix: str, name: str) -> str:
-    """Return a job name with a prefix. ``_job`` is appended to a name that Dagster rejects. An empty name stays empty."""
+    """Return the job name ``name`` with ``prefix``. ``_job`` is appended to a name that Dagster rejects. An empty name stays empty."""
     whole = f"{prefix}{name}" if name else ""
     return f"{whole}_job" if whole in RESERVED else whole
 

@@ -107,7 +107,7 @@ def check_timezone(name: str | None) -> str | None:
 
 
 def _find_timezone_fault(name: str) -> str:
-    """Return why a name is not the IANA name of a time zone; an empty string if it is one."""
+    """Return why ``name`` is not the IANA name of a time zone; an empty string if it is one."""
     from zoneinfo import ZoneInfo, available_timezones
 
     try:

@@ -92,7 +92,7 @@ class StoredPlans:
             if changed is not None:
                 return f"{self._started.reading.files.name(changed)} has changed"
             self.inputs = f"{identity} {checksum.hex()}"
-            return self._load(identity), identity
+            return self._load_plan(identity), identity
         except Exception as error:  # noqa: BLE001 - if an entry cannot be read for any reason, the project is read again
             return f"the cached plan cannot be used ({type(error).__name__}: {error})"
 
@@ -100,18 +100,18 @@ class StoredPlans:
         """Return the last plan, even if its inputs have changed."""
         try:
             identity, kept_at, *_ = deserialize(self._cache.get(self.name) or b"", {})
-            return LastPlan(self.add_columns(self._load(identity)), identity, datetime.fromtimestamp(kept_at))
+            return LastPlan(self.add_columns(self._load_plan(identity)), identity, datetime.fromtimestamp(kept_at))
         except Exception:  # noqa: BLE001 - as above
             return None
 
     def find(self, identity: str) -> Plan | None:
         """Return the plan with an identity; None if it is no longer in the cache."""
         try:
-            return self._load(identity)
+            return self._load_plan(identity)
         except Exception:  # noqa: BLE001 - as above
             return None
 
-    def _load(self, identity: str) -> Plan:
+    def _load_plan(self, identity: str) -> Plan:
         body = self._cache.get(identity)
         if body is None:
             raise LookupError("the plan is missing")
@@ -148,7 +148,7 @@ class StoredPlans:
         try:
             self._cache.put(name, body)
         except OSError as error:
-            raise NotKept(f"it cannot be written: {error}") from error
+            raise NotKept(f"the plan cannot be written: {error}") from error
 
     def keep_for_runs(self, plan: Plan) -> str:
         """Store a plan for :meth:`find`, and return its identity. Raise NotKept if it contains secrets or cannot be written."""
@@ -156,7 +156,7 @@ class StoredPlans:
         environments = {name: replace(e, project=slim[id(e.project)]) for name, e in plan.environments.items()}
         body = serialize((slim[id(plan.project)], environments, plan.pipelines, plan.dependencies, plan.problems, dict(plan.settings)))
         if holds_secrets(body):
-            raise NotKept("it contains a secret: the value of a connection, or of a variable whose name suggests a secret")
+            raise NotKept("the plan contains a secret: the value of a connection, or of a variable whose name suggests a secret")
         identity = blake2b(body, digest_size=16).hexdigest()
         self._put(identity, body)
         return identity

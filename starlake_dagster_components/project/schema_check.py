@@ -97,7 +97,7 @@ def _is_simple(of: Type, value: Any) -> bool:
 def _check_value(of: Type, value: Any, path: str) -> Iterator[SchemaViolation]:
     if not _has_kind(of, value):
         expected = f"one of {', '.join(ENUMERATIONS[of.name])}" if of.kind == "enum" else _EXPECTED[of.kind]
-        yield SchemaViolation(path, f"{path}: expected {expected}, found {_show(value)}; Starlake rejects the file")
+        yield SchemaViolation(path, f"{path}: expected {expected}, found {_show_value(value)}; Starlake rejects the file")
     elif of.kind == "object":
         yield from _check_object(of.name, value, path)
     elif of.of is not None and of.of.kind != "any":
@@ -129,7 +129,7 @@ def _has_kind(of: Type, value: Any) -> bool:
             return isinstance(value, dict)
 
 
-def _show(value: Any) -> str:
+def _show_value(value: Any) -> str:
     if value is None:
         return "nothing"
     if isinstance(value, bool):

@@ -154,9 +154,9 @@ class Renderer:
     def _environment(self) -> "JinjavaEnvironment":
         from .jinja.environment import JinjavaEnvironment
 
-        return JinjavaEnvironment(self._load)
+        return JinjavaEnvironment(self._load_include)
 
-    def _load(self, name: str) -> str | None:
+    def _load_include(self, name: str) -> str | None:
         if self.metadata_folder is None or "\0" in name:
             return None
         path = disk.resolve_links(os.path.join(self.metadata_folder, name))

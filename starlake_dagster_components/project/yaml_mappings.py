@@ -95,7 +95,7 @@ class Section:
         return self.context.problems.is_full(self.context.file)
 
     def suggest_name(self, name: str, known: Iterable[str]) -> str:
-        """Return a hint at the known name closest to a name, unless the file has too many problems for that."""
+        """Return a hint at the known name closest to ``name``, unless the file has too many problems for that."""
         return "" if self.is_full else suggest_name(name, known)
 
     def _reject_value(self, key: str, value: Any, expected: str) -> None:

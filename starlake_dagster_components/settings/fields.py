@@ -387,7 +387,7 @@ class Settings(SharedSettings):
         return self.executor or _build_executor_of_template(pipeline.executor if pipeline else "shell")  # type: ignore[return-value]
 
     def override(self, **changes: Any) -> "Settings":
-        """Return a copy with some values replaced.
+        """Return a copy in which ``changes`` replace values.
 
         Raises:
             InvalidSetting: a setting is unknown, or a value is invalid.

@@ -64,7 +64,7 @@ def _build_executor_definition(
 
 
 def _create_executor(init_context: dg.InitExecutorContext) -> dg.Executor:
-    """Return the executor of a run; Dagster's multiprocess executor if this version of Dagster has moved what threads need."""
+    """Return the executor of a run; Dagster's multiprocess executor if this version of Dagster has moved names that threads need."""
     try:
         from .threads import StepThreadsExecutor
     except ImportError as error:

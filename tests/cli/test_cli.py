@@ -368,7 +368,7 @@ def test_cache_reports_why_nothing_was_cached(shop: ProjectFolder, tmp_path: Pat
     (tmp_path / "file").write_text("")
     result = run("cache", shop.root, "--folder", tmp_path / "file" / "plans")
     assert result.exit_code == 1
-    assert result.output.startswith("not cached: it cannot be written: ")
+    assert result.output.startswith("not cached: the plan cannot be written: ")
     result = run("cache", shop.root, "--folder", "off")
     assert result.exit_code == 1
     assert "the cache is off" in result.output

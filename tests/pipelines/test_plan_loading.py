@@ -231,7 +231,7 @@ def test_secrets_are_not_written(shop: ProjectFolder, cache: Cache) -> None:
     shop.write("metadata/transform/kpi/x.sl.yml", 'version: 1\ntask:\n  comment: "{{DB_PASSWORD}}"\n')
     shop.write("metadata/transform/kpi/x.sql", "select 1\n")
     rejected = load_kept(shop, cache, environ=environ)
-    assert rejected.reason.startswith("it contains a secret")
+    assert rejected.reason.startswith("the plan contains a secret")
     assert all(b"hunter2" not in path.read_bytes() for path in cache.folder.iterdir())
 
 
@@ -279,7 +279,7 @@ def test_a_plan_is_loaded_even_if_the_cache_cannot_be_written(shop: ProjectFolde
     for _ in range(2):
         found = load()
         assert not found.from_cache
-        assert "it cannot be written" in found.reason
+        assert "the plan cannot be written" in found.reason
         assert found.list_files() == ()
 
 

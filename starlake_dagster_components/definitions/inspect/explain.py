@@ -18,7 +18,7 @@ _STRATEGY = "options.pre_load_strategy"
 
 
 def explain_name(graph: AssetGraph, settings: Settings, name: str) -> list[str]:
-    """Return lines that explain the objects with a name.
+    """Return lines that explain the objects called ``name``.
 
     The name may be that of a job, ``<job>_schedule``, ``<job>_sensor``, an asset key as shown in Dagster, or a Starlake name
     (``domain.table``).

@@ -75,7 +75,7 @@ class Consumption:
         return consumed is None or materialization.storage_id > consumed or materialization.timestamp > self.watermark
 
     def record(self, consumed: Mapping[str, Materialization], now: datetime) -> "Consumption":
-        """Return the state after a run was requested that consumes some materializations."""
+        """Return the state after a run was requested that consumes the materializations in ``consumed``."""
         return Consumption(
             storage_ids={**self.storage_ids, **{asset: m.storage_id for asset, m in consumed.items()}},
             watermark=max([self.watermark, *(m.timestamp for m in consumed.values())]),

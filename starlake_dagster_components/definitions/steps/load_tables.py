@@ -180,7 +180,7 @@ class _Load:
         failed: list[_Failed] = []
         again: list[tuple[Member, TableResult]] = []
         for member in batch:
-            found = self._judge(member, ended.result.get_table_result(member.table.name, len(batch)))
+            found = self._judge_table(member, ended.result.get_table_result(member.table.name, len(batch)))
             if found.outcome == "loaded":
                 yield self._materialize(member, found, ended, len(batch))
             elif found.outcome == "failed":
@@ -202,7 +202,7 @@ class _Load:
     def _load_alone(self, member: Member, before: TableResult | None = None, earlier: EndedCommand | None = None) -> LoadEvents:
         """Load a table alone. ``before`` is its result from an earlier command for several tables, which left the result unknown."""
         ended = yield from self._run_load([member])
-        found = self._judge(member, ended.result.get_table_result(member.table.name, 1))
+        found = self._judge_table(member, ended.result.get_table_result(member.table.name, 1))
         if found.outcome != "loaded":
             return [_Failed(member, found, ended)]
         if before is not None and earlier is not None:
@@ -225,7 +225,7 @@ class _Load:
         yield self._materialize(member, found, ended, 1)
         return []
 
-    def _judge(self, member: Member, found: TableResult) -> TableResult:
+    def _judge_table(self, member: Member, found: TableResult) -> TableResult:
         """Return the result of a table, or a failure because of earlier attempts or the setting ``rejected_rows``."""
         found = self._fail_if_failed_before(member, found)
         counters = found.counters
@@ -261,7 +261,7 @@ class _Load:
         return replace(found, outcome="failed", reason=reason, retry=False, leaves_files=True)
 
     def _run_load(self, batch: Sequence[Member]) -> Generator[dg.MaterializeResult[Any], None, EndedCommand]:
-        """Run the ``load`` command of some tables, and return its result.
+        """Run the ``load`` command of a batch of tables, and return its result.
 
         If the run is canceled, materializations of the tables that are already loaded are yielded before the exception is raised.
         """

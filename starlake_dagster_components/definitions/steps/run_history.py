@@ -67,7 +67,7 @@ class Materialized:
 
 
 def find_materializations(instance: dg.DagsterInstance, run_ids: Sequence[str], step_key: str) -> Mapping[dg.AssetKey, Materialized]:
-    """Return the latest materialization of each asset by a step in some runs. ``run_ids`` begins with the most recent run."""
+    """Return the latest materialization of each asset by a step in the runs ``run_ids``, which begin with the most recent one."""
     found: dict[dg.AssetKey, Materialized] = {}
     for run_id, key, event in _list_asset_events(instance, run_ids, step_key, dg.DagsterEventType.ASSET_MATERIALIZATION):
         metadata = event.step_materialization_data.materialization.metadata
@@ -102,7 +102,7 @@ class EarlierFailure:
 
 
 def find_earlier_failures(instance: dg.DagsterInstance, run_ids: Sequence[str], step_key: str) -> Mapping[dg.AssetKey, EarlierFailure]:
-    """Return the latest failure, by a step in some runs, of each table whose files another load does not find.
+    """Return the latest failure, by a step in the runs ``run_ids``, of each table whose files another load does not find.
 
     ``run_ids`` begins with the most recent run.
     """

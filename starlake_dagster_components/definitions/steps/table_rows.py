@@ -63,7 +63,7 @@ class TableRows:
             log.info("no rows are shown: the SQL cannot be analyzed, so columns that are derived from columns with privacy are unknown")
         elif not is_view and (counters is None or counters.files):
             connection = self._project.find_connection(node)
-            found = self._read(log, connection, self._select_table(node, connection))
+            found = self._read_rows(log, connection, self._select_table(node, connection))
             if found is not None:
                 metadata["starlake/sample"] = dg.MetadataValue.md(self._format_masked_rows(found, private))
         if counters is not None and counters.rejected:
@@ -84,7 +84,7 @@ class TableRows:
             log.debug(f"the rows that violate {result.expect} are not shown: its query is not a plain count of rows")
             return None
         sql, derived = query
-        found = self._read(log, connection, sql)
+        found = self._read_rows(log, connection, sql)
         return self._format_masked_rows(found, hidden | derived) if found and found.rows else None
 
     def _select_table(self, node: Table | Task, connection: Connection | None) -> str:
@@ -103,7 +103,7 @@ class TableRows:
         schema = quote_name(audit.schema) if isinstance(audit, Audit) else audit.address.quote_name(audit.schema)
         job = audit.job_id.replace("'", "''")
         statement = f"SELECT t.ERROR, t.PATH FROM {schema}.rejected t WHERE t.JOBID = '{job}' LIMIT {self._samples.rows}"
-        found = self._read(log, self._project.application.audit_connection, statement)
+        found = self._read_rows(log, self._project.application.audit_connection, statement)
         if found is None or not found.rows:
             return None
         private = self._private.find(node) or frozenset()
@@ -116,7 +116,7 @@ class TableRows:
         rows = [[HIDDEN if mask and value is not None else value for mask, value in zip(masked, row, strict=True)] for row in found.rows]
         return format_rows(found.columns, rows)
 
-    def _read(self, log: dg.DagsterLogManager, connection: Connection | None, statement: str) -> Rows | None:
+    def _read_rows(self, log: dg.DagsterLogManager, connection: Connection | None, statement: str) -> Rows | None:
         database = find_duckdb_file(self._project, connection)
         address = find_address(connection) if connection else None
         try:

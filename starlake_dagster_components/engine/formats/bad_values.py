@@ -60,7 +60,7 @@ def list_tests(reading: Reading, read: Source) -> Iterator[Test]:
 
 
 def _describe_table_type(reading: Reading, typed: TypedAttribute) -> str:
-    """Return what a value should be if the column has another type than the attribute, and the statement that changes the column."""
+    """Return the type that the column requires if it differs from the attribute's, and the statement that changes the column."""
     table = reading.table
     place = quote_path(table.final_domain, table.final_name)
     change = f"ALTER TABLE {place} ALTER COLUMN {quote(typed.attribute.final_name)} TYPE {typed.type}"

@@ -171,7 +171,7 @@ def _quote_layout(reading: Reading) -> str:
 
 
 def _get_unit(reading: Reading) -> str:
-    """Return what an object is called in messages; an empty string if objects are called by their lines."""
+    """Return the word for an object in messages; an empty string if objects are called by their lines."""
     return "" if _get_layout(reading) == "newline_delimited" else "object"
 
 

@@ -51,7 +51,9 @@ def describe_source(reading: Reading) -> Source:
             problems.append(BadValue(0, reason[: 2 * bad_values.SHOWN]))
         else:
             try:
-                columns[name] = f"CAST({quote(there)} AS VARCHAR)" if from_text else _convert(quote(there), types[there], wanted, name)
+                columns[name] = (
+                    f"CAST({quote(there)} AS VARCHAR)" if from_text else _convert_value(quote(there), types[there], wanted, name)
+                )
             except OtherFieldsError as error:
                 raise bad_values.explain_other_columns(reading, error.found, name, error.wanted) from error
     if problems:
@@ -100,7 +102,7 @@ def _get_wanted_type(reading: Reading, typed: TypedAttribute) -> str:
     return normalize_type(get_read_type(reading.session.project, reading.table, typed))
 
 
-def _convert(column: str, ddl: str, wanted: str, name: str) -> str:
+def _convert_value(column: str, ddl: str, wanted: str, name: str) -> str:
     """Return the SQL that converts a value of the file to its attribute's type, without fields of structs that the attribute lacks."""
     if ddl == wanted:
         return column

@@ -41,7 +41,7 @@ class Finder:
         self._listing: _Listing | None = None
 
     def find(self, families: Sequence[str], since: float | None) -> list[tuple[int, int, ExecutionState]]:
-        """Return the executions of some families of command ids, as they were after this call began.
+        """Return the executions of the command ids in ``families``, as they were after this call began.
 
         Args:
             families: the family of the run itself, then those of the runs that it continues.
@@ -57,11 +57,11 @@ class Finder:
         with self._lock:
             listing = self._listing
             if listing is None or listing.began < asked or (listing.since is not None and (since is None or since < listing.since)):
-                self._listing = listing = self._list(since)
+                self._listing = listing = self._list_executions(since)
         matches = [(i, attempt, state) for i, family in enumerate(families) for attempt, state in listing.found.get(family, ())]
         return sorted(matches, key=lambda match: match[2].created)
 
-    def _list(self, since: float | None) -> _Listing:
+    def _list_executions(self, since: float | None) -> _Listing:
         listing = _Listing(time.monotonic(), since)
         for page in list_pages(self._connection, self._job, PAGE_SIZE):
             states = [read_message(message) for message in page]

@@ -76,7 +76,7 @@ def fetch_lines(
     newest: int | None = None,
     matching: str | None = None,
 ) -> Iterator[Line]:
-    """Yield the lines of some executions (short names), oldest first.
+    """Yield the lines of ``executions`` (short names), oldest first.
 
     Args:
         connection: the connection of the account.

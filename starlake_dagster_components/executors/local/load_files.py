@@ -29,7 +29,7 @@ def _is_set_aside(name: str) -> bool:
 
 
 def find_waiting_files(files: LoadFiles, *, staged: bool) -> list[str]:
-    """Return the files of some tables that an earlier load did not load, sorted by name.
+    """Return the names of files that an earlier load of the same tables did not load, sorted.
 
     ``staged`` includes the files in the stage folder, not only those in ingesting.
     """
@@ -152,7 +152,7 @@ class FilesOfLoad:
 
 @contextlib.contextmanager
 def hold_files(files: LoadFiles, *, log: Log, canceled: threading.Event, holder: str = "") -> Iterator[FilesOfLoad]:
-    """Lock the files of some tables, so that loads of the same tables on this machine wait for each other.
+    """Lock the files of a load's tables, so that loads of the same tables on this machine wait for each other.
 
     The other arguments are those of :func:`~starlake_dagster_components.locks.hold_lock`.
 

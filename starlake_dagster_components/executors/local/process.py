@@ -151,7 +151,7 @@ class _Pipes:
         return any(key.data is not None for key in self._selector.get_map().values())
 
     def read(self, seconds: float) -> bool:
-        """Pass on the output that arrives within some seconds; return whether there was any."""
+        """Pass on the output that arrives within ``seconds``; return whether there was any."""
         if not self._selector.get_map():
             time.sleep(min(seconds, 0.05))
             return False
@@ -211,7 +211,7 @@ def _end_process(process: "subprocess.Popen[bytes]", pipes: _Pipes, grace: float
 
 
 def _wait_until(condition: Callable[[], bool], seconds: float, wait: Callable[[float], object] = time.sleep) -> bool:
-    """Wait until a condition is met, and return whether it is within some seconds. ``wait`` is called with each pause."""
+    """Wait up to ``seconds`` until a condition is met, and return whether it is. ``wait`` is called with each pause."""
     end = time.monotonic() + seconds
     pause = 0.01
     while not condition():

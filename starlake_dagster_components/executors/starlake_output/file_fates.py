@@ -64,7 +64,7 @@ def judge_files(
     ended_by_itself: bool = True,
     growth: Mapping[str, int] = MappingProxyType({}),
 ) -> FileFates:
-    """Return what is known about the files of a load that has ended, or was ended.
+    """Return the fates of the files of a load that has ended, or was ended.
 
     The audit takes precedence. For files that are not in it, the output is used: the exceptions of the failed loads, in order.
 

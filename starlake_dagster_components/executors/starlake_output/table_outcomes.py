@@ -139,12 +139,12 @@ def add_counters(first: Counters | None, second: Counters | None) -> Counters | 
     if first is None or second is None:
         return second if first is None else first
     return Counters(
-        _add(first.input, second.input),
-        _add(first.accepted, second.accepted),
-        _add(first.rejected, second.rejected),
+        _add_counts(first.input, second.input),
+        _add_counts(first.accepted, second.accepted),
+        _add_counts(first.rejected, second.rejected),
         (*first.files, *second.files),
     )
 
 
-def _add(first: int | None, second: int | None) -> int | None:
+def _add_counts(first: int | None, second: int | None) -> int | None:
     return None if first is None or second is None else first + second

@@ -298,7 +298,7 @@ def compare(operator: str, left: Any, right: Any) -> bool:
 
 
 def contains(container: Any, value: Any) -> bool:
-    """Return whether a string, list, or map contains a value. The value is first converted to the type of the first item."""
+    """Return whether a string, list, or map contains ``value``, which is first converted to the type of the first item."""
     if isinstance(container, str):
         return format_value(value) in container
     if not isinstance(container, (list, tuple, Mapping)):

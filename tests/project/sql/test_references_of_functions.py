@@ -29,7 +29,7 @@ from starlake_dagster_components.project.sql.references import find_created_tabl
         ("spark", "selec a from x.y distribute by x.a, y.b sort by q.r, s.t", ["x.y"]),
     ],
 )
-def test_tables_in_functions_and_paths_are_found(dialect: str, sql: str, tables: list[str]) -> None:
+def test_tables_in_functions_models_and_scripts_are_found(dialect: str, sql: str, tables: list[str]) -> None:
     references, _ = find_references(sql, dialect, "x.sql")
     assert [reference.text for reference in references] == tables
 

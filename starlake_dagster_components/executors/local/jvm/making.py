@@ -142,14 +142,14 @@ def build_lock_name(archive: Archive) -> str:
 
 def _make_or_record_failure(archive: Archive, program: str, environment: Mapping[str, str], loader: Loader) -> None:
     try:
-        _make(archive, program, environment, loader)
+        _make_archive(archive, program, environment, loader)
     except (OSError, CommandError, NotMade) as error:
         archive.record_failure(str(error))
         raise NotMade(str(error)) from error
     remove_unused_archives(archive.path.parent, archive)
 
 
-def _make(archive: Archive, program: str, environment: Mapping[str, str], loader: Loader) -> None:
+def _make_archive(archive: Archive, program: str, environment: Mapping[str, str], loader: Loader) -> None:
     archive.path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     target = archive.path.with_name(f".{os.getpid()}-{archive.path.name}")
     try:

@@ -110,7 +110,7 @@ class JvmStart:
 
 
 def choose_folder(settings: JvmSettings) -> Path | None:
-    """Return the folder of archives and of what is known about launchers; None if nothing can be stored."""
+    """Return the folder of archives and of notes about launchers; None if nothing can be stored."""
     if settings.archive not in ("auto", "off"):
         return Path(os.path.abspath(os.path.expanduser(settings.archive)))
     try:
