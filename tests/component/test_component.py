@@ -36,7 +36,7 @@ def test_the_path_is_relative_to_the_defs_yaml(shop: ProjectFolder) -> None:
 
 
 class TestTranslationOfTables(TestTranslation):
-    def test_translation(self, shop: ProjectFolder, attributes: Any, assertion: Any, key_modifier: Any) -> None:
+    def test_translation_in_yaml_changes_specs(self, shop: ProjectFolder, attributes: Any, assertion: Any, key_modifier: Any) -> None:
         component = resolve({"project": str(shop.root), "translation": attributes})
         if "partitions_def" in attributes:
             # A load takes all files that exist, and a transform cannot use partitions without intervals.
@@ -74,7 +74,7 @@ def test_a_subclass_may_change_the_specs(shop: ProjectFolder) -> None:
     assert all(list(s.owners) == ["team:data"] for s in defs.resolve_all_asset_specs())
 
 
-def test_on_and_off_without_quotes() -> None:
+def test_on_and_off_may_be_written_without_quotes() -> None:
     component = resolve({"project": "/nowhere", **yaml.safe_load("{file_sensors: on, partitions: off, cache: off}")})
     assert (component.file_sensors, component.partitions, component.cache) == ("on", "off", "off")
 
@@ -87,7 +87,7 @@ def test_on_and_off_without_quotes() -> None:
         ({"type": "cloud_run", "job_name": "load"}, CloudRunExecutor),
     ],
 )
-def test_executors_in_yaml(given: dict[str, Any], expected: type) -> None:
+def test_executors_in_yaml_create_their_classes(given: dict[str, Any], expected: type) -> None:
     executor = resolve({"project": "/nowhere", "executor": given}).executor
     assert type(executor) is expected
     if isinstance(executor, ShellExecutor):
@@ -158,7 +158,7 @@ def test_scaffolding_says_that_there_is_no_project(tmp_path: Path, capsys: pytes
     assert f"warning: {tmp_path / folder} {message}" in capsys.readouterr().err
 
 
-def test_scaffolding_is_silent_where_the_project_is(shop: ProjectFolder, capsys: pytest.CaptureFixture[str]) -> None:
+def test_scaffolding_prints_nothing_if_the_project_exists(shop: ProjectFolder, capsys: pytest.CaptureFixture[str]) -> None:
     with create_defs_folder_sandbox() as sandbox:
         sandbox.scaffold_component(component_cls=StarlakeProjectComponent, scaffold_params={"project": str(shop.root)})
     assert "warning" not in capsys.readouterr().err

@@ -50,7 +50,7 @@ KNOWN = "['cloud_run', 'dagster_shell', 'duckdb', 'shell']"
         ("asset_key: flat", "", "Additional properties are not allowed ('asset_key' was unexpected)"),
     ],
 )
-def test_one_fault_that_names_what_is_wrong(validator: Draft202012Validator, text: str, place: str, message: str) -> None:
+def test_invalid_yaml_has_one_fault_that_names_the_cause(validator: Draft202012Validator, text: str, place: str, message: str) -> None:
     assert list_faults(validator, text) == [(place, message)]
 
 
@@ -78,7 +78,7 @@ def test_valid_input_has_no_problems(validator: Draft202012Validator, text: str)
     assert list_faults(validator, text) == []
 
 
-def test_fields_keep_what_documentation_is_made_of() -> None:
+def test_fields_keep_the_keys_that_documentation_uses() -> None:
     plain = StarlakeProjectComponent.model().model_json_schema()
     precise = StarlakeProjectComponent.get_model_cls().model_json_schema()
     for name, field in plain["properties"].items():

@@ -72,7 +72,7 @@ def test_each_batch_brings_one_file_for_each_table_to_where_its_job_looks(batch:
     assert {p.name for p in (EXAMPLE / "batches" / batch).rglob("*") if p.is_file()} == known
 
 
-def test_the_ack_file_lies_where_the_job_waits_for_it() -> None:
+def test_the_ack_file_is_where_the_job_waits_for_it() -> None:
     (lending,) = [p for p in plan().pipelines if "lending" in p.pre_load]
     path = lending.pre_load["lending"].global_ack_file_path
     assert path is not None

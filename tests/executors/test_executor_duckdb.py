@@ -163,7 +163,7 @@ def test_commands_on_one_database_wait_for_each_other(harness: EngineHarness, tm
     assert (most, len(harness.seen())) == (1, 4)
 
 
-def test_all_that_the_engine_says_is_in_the_result(harness: EngineHarness, watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_result_contains_all_values_of_the_engine(harness: EngineHarness, watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
     loads = {"a.x": TableLoad("a.x", 1, 2, 3, ("f1",), row_count=7), "a.y": TableLoad("a.y", 10, 20, 30, ("f2",), row_count=8)}
     outcome = ExpectationOutcome("a.x", "is_unique('id')", False, 4, "select 4", "no", blocking=True)
     said = EngineResult(1, counters=loads, expectations=(outcome,), reason="line one\nline two", retry=False, metadata={"rows": 1})

@@ -30,7 +30,7 @@ def list_warnings(root: Path, executor: StarlakeExecutor) -> list[str]:
 
 
 @pytest.mark.parametrize("executor", [ShellExecutor(), DuckDBExecutor(), CloudRunExecutor()])
-def test_a_history_by_several_columns(shop: ProjectFolder, executor: StarlakeExecutor) -> None:
+def test_scd2_with_several_key_columns_is_a_warning(shop: ProjectFolder, executor: StarlakeExecutor) -> None:
     for name, key in {"two": "[id, part]", "one": "[id]"}.items():
         shop.write(f"metadata/load/shop/{name}.sl.yml", HISTORY.format(name=name, key=key))
     found = list_warnings(shop.root, executor)
@@ -41,7 +41,7 @@ def test_a_history_by_several_columns(shop: ProjectFolder, executor: StarlakeExe
     assert warning.startswith("metadata/load/shop/two.sl.yml:6: warning: shop.two has the write strategy SCD2 with several key columns")
 
 
-def test_versions() -> None:
+def test_a_fault_affects_only_its_versions() -> None:
     fault = KnownFault("", "", lambda node: True, since="1.5.0", until="1.8.2", fixed="1.9.0")
     assert [v for v in ("1.4.9", "1.5.0", "1.8.2-SNAPSHOT", "1.9.0", "2.0", "", "latest") if fault.affects(v)] == [
         "1.5.0",
@@ -65,6 +65,6 @@ def test_input_that_the_json_schema_of_starlake_rejects(shop: ProjectFolder, exe
     assert str(found[0]).startswith("metadata/load/shop/orders.sl.yml:13: ")
 
 
-def test_a_real_project_that_starlake_rejects(shared: Path) -> None:
+def test_a_quoted_boolean_that_starlake_rejects_is_an_error(shared: Path) -> None:
     _, _, problems = prepare_graph(shared / "cases/real/sp_quoted_bool", Settings(executor=ShellExecutor(), on_error="fail"))
     assert any("failOnError: expected true or false, found the string" in p.message for p in problems if p.severity == "error"), problems

@@ -142,7 +142,7 @@ def shop(tmp_path: Path, request: pytest.FixtureRequest) -> Shop:
     return Shop(tmp_path, EXECUTORS[request.param])
 
 
-def test_a_day_of_a_project(shop: Shop) -> None:
+def test_preload_stage_load_and_transform_run_in_order(shop: Shop) -> None:
     assert shop.preload("imported", "orders").not_ready
     shop.deliver("orders-1.csv", "1;10", "2;20", "2;30")
     shop.deliver("clients-1.csv", "7", header="id")
@@ -182,7 +182,7 @@ def test_a_bad_file_names_its_value_and_is_loaded_after_it_is_corrected(shop: Sh
     assert shop.rows("select id, amount from sales.order_lines order by id") == [(1, 10.0), (2, 20.0)]
 
 
-def test_the_profile_and_the_variables_of_the_dag_config_hold(shop: Shop) -> None:
+def test_the_profile_and_variables_of_the_dag_config_are_used(shop: Shop) -> None:
     shop.deliver("orders-1.csv", "1;10", area="stage")
     assert shop.load("orders").exit_code == 0
 
@@ -198,7 +198,7 @@ def test_the_profile_and_the_variables_of_the_dag_config_hold(shop: Shop) -> Non
     assert total(pipeline=replace(of, environment={"country": "IT"}), variables={"country": "ES"}) == "ES"
 
 
-def test_several_tables_in_one_command(shop: Shop) -> None:
+def test_one_command_loads_several_tables(shop: Shop) -> None:
     shop.deliver("orders-1.csv", "1;10", area="stage")
     shop.deliver("clients-1.csv", "7", "8", header="id", area="stage")
     result = shop.load("orders", "clients")
@@ -207,7 +207,7 @@ def test_several_tables_in_one_command(shop: Shop) -> None:
     assert result.counters.accepted == 3
 
 
-def test_commands_at_the_same_time_on_one_database(shop: Shop) -> None:
+def test_commands_on_one_database_can_run_at_the_same_time(shop: Shop) -> None:
     for number in range(4):
         shop.deliver(f"orders-{number}.csv", f"{number};{number}", area="stage")
     shop.deliver("clients-1.csv", "7", header="id", area="stage")
@@ -239,14 +239,14 @@ def test_canceling_a_slow_statement_leaves_nothing(shop: Shop) -> None:
     assert shop.rows("select table_name from information_schema.tables where table_schema = 'kpi'") == []
 
 
-def test_a_task_that_fails_says_why(shop: Shop) -> None:
+def test_a_failed_task_reports_its_reason(shop: Shop) -> None:
     result = shop.transform("kpi.total")
     assert result.exit_code == 1
     assert result.reason is not None
     assert "order_lines" in f"{result.reason} {result.tail}"
 
 
-def test_a_project_in_a_folder_with_spaces_and_other_letters(tmp_path: Path) -> None:
+def test_a_project_folder_may_have_spaces_and_non_ascii_letters(tmp_path: Path) -> None:
     for name, make in EXECUTORS.items():
         root = tmp_path / f"mein Projekt é {name}"
         shop = Shop(root, make)

@@ -22,14 +22,14 @@ def resolve(yaml: str, **scope: object) -> StarlakeExecutor:
 
 
 @pytest.mark.parametrize("kind", sorted(EXECUTORS))
-def test_each_type_gives_its_class(kind: str) -> None:
+def test_each_executor_type_creates_its_class(kind: str) -> None:
     executor = resolve(f"executor: {{type: {kind}}}")
     assert type(executor) is EXECUTORS[kind]
     assert executor.type == kind  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("kind", sorted(EXECUTORS))
-def test_a_type_alone_is_enough(kind: str) -> None:
+def test_an_executor_may_be_set_by_its_type_alone(kind: str) -> None:
     assert type(resolve(f"executor: {kind}")) is EXECUTORS[kind]
     assert type(resolve('executor: "{{ kind }}"', kind=kind)) is EXECUTORS[kind]
 

@@ -78,7 +78,7 @@ WRONG: list[tuple[str, Any, str]] = [
 
 
 @pytest.mark.parametrize(("name", "given", "value"), RIGHT, ids=[f"{n}-{g}" for n, g, _ in RIGHT])
-def test_a_right_value_gets_its_own_type(name: str, given: Any, value: Any) -> None:
+def test_valid_values_are_converted_to_their_type(name: str, given: Any, value: Any) -> None:
     assert getattr(Settings(**{name: given}), name) == value
 
 
@@ -89,7 +89,7 @@ def test_a_wrong_value_says_what_was_expected(shop: ProjectFolder, name: str, gi
     assert message in str(error.value)
 
 
-def test_the_function_takes_what_settings_are() -> None:
+def test_the_function_has_a_parameter_for_every_setting() -> None:
     given = inspect.signature(load_definitions_from_starlake_project).parameters
     assert set(given) - {"root"} == set(Settings.model_fields)
 
@@ -103,7 +103,7 @@ def test_every_setting_exists_in_yaml_python_and_environment() -> None:
     assert {f"SL_DAGSTER_{name.upper()}" for name in names - {"translator"}} == set(re.findall(r"SL_DAGSTER_(?!ZZZ)\w+", str(error.value)))
 
 
-def test_every_option_of_dag_configs_has_a_meaning() -> None:
+def test_every_supported_option_of_dag_configs_has_a_help_text() -> None:
     assert set(HELP) == {name for name, option in OPTIONS.items() if not option.unsupported and not option.executor}
 
 
@@ -119,7 +119,7 @@ def test_the_function_documents_every_setting() -> None:
     assert [name for name in Settings.model_fields if f"\n        {name}: " not in documented] == []
 
 
-def test_settings_cannot_be_changed_but_overridden() -> None:
+def test_settings_are_frozen_and_can_be_overridden() -> None:
     settings = Settings(timezone="Europe/Paris", batch=True)
     with pytest.raises(ValueError, match="frozen"):
         settings.batch = False
@@ -155,7 +155,7 @@ def test_the_environment_names_the_variable(variable: str, text: str, message: s
     assert str(error.value) == message
 
 
-def test_a_misspelt_variable_is_not_taken_for_one_that_only_begins_alike() -> None:
+def test_a_misspelled_variable_is_not_confused_with_one_that_begins_alike() -> None:
     with pytest.raises(InvalidSetting) as error:
         read_settings({"SL_DAGSTER_ZZZ": "x"})
     assert "did you mean" not in str(error.value)
@@ -163,7 +163,7 @@ def test_a_misspelt_variable_is_not_taken_for_one_that_only_begins_alike() -> No
 
 
 @pytest.mark.parametrize("text", ["a=1,b=x", '{"a": 1, "b": "x"}'])
-def test_mappings_in_the_environment(text: str) -> None:
+def test_mappings_can_be_set_in_the_environment(text: str) -> None:
     settings = read_settings({"SL_DAGSTER_VARIABLES": text, "SL_DAGSTER_OP_TAGS": text})
     assert (settings.variables, settings.op_tags) == ({"a": "1", "b": "x"}, {"a": "1", "b": "x"})
 
@@ -199,7 +199,7 @@ def test_a_wrong_value_in_yaml_names_the_key_and_the_expectation(line: str, mess
     assert message in str(error.value).splitlines()[-1]
 
 
-def test_an_empty_project_asks_for_the_variable() -> None:
+def test_an_empty_project_path_names_the_environment_variable() -> None:
     with pytest.raises(
         ResolutionException,
         match=r"project: the path is empty; set the environment variable in '\{\{ env.NO_SUCH_VARIABLE \}\}', or write a folder",
@@ -252,7 +252,7 @@ def test_the_folder_of_the_cache_is_relative_to_the_file(given: str, expected: s
     assert StarlakeProjectComponent.resolve_from_yaml(f"project: x\ncache: {given}\n").cache == expected
 
 
-def test_one_project_is_twice_in_a_location_with_a_prefix(shop: ProjectFolder) -> None:
+def test_a_prefix_allows_one_project_twice_in_a_code_location(shop: ProjectFolder) -> None:
     class Summer(StarlakeTranslator):
         def get_asset_spec(self, node: Any) -> dg.AssetSpec:
             spec = super().get_asset_spec(node)

@@ -32,7 +32,7 @@ def test_beginning_and_end_of_a_long_log_are_kept(monkeypatch: pytest.MonkeyPatc
     assert "... 746 characters" in text
 
 
-def test_one_long_text(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_long_string_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(output, "KEPT_END", 5)
     parts: list[str] = []
     cap = LogCap(parts.append, 10)

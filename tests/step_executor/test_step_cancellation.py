@@ -60,7 +60,7 @@ def are_all_running(instance: dg.DagsterInstance, work: Path) -> bool:
 
 
 @pytest.mark.parametrize("signal_", [signal.SIGTERM, signal.SIGINT])
-def test_signal_to_the_run_process(instance: dg.DagsterInstance, work: Path, start: Start, signal_: signal.Signals) -> None:
+def test_a_signal_to_the_run_process_cancels_steps(instance: dg.DagsterInstance, work: Path, start: Start, signal_: signal.Signals) -> None:
     process = start("-c", EXECUTE.format(job="cancellable"))
     wait_until(lambda: are_all_running(instance, work), "the steps to run")
     run = get_only_run(instance)
@@ -73,7 +73,7 @@ def test_signal_to_the_run_process(instance: dg.DagsterInstance, work: Path, sta
 
 
 @pytest.mark.slow
-def test_terminated_as_the_ui_does_it(instance: dg.DagsterInstance, work: Path, start: Start) -> None:
+def test_terminating_a_run_in_the_ui_cancels_steps(instance: dg.DagsterInstance, work: Path, start: Start) -> None:
     """A run that a web server launched into a process of its code server, and terminates."""
     pytest.importorskip("dagster_webserver")
     web = WebServer(start, "step_jobs")
@@ -85,7 +85,7 @@ def test_terminated_as_the_ui_does_it(instance: dg.DagsterInstance, work: Path, 
     check_canceled(instance, run_id, work)
 
 
-def test_step_that_ignores_its_cancellation(instance: dg.DagsterInstance, work: Path, start: Start) -> None:
+def test_a_step_that_ignores_its_cancellation_is_abandoned(instance: dg.DagsterInstance, work: Path, start: Start) -> None:
     process = start("-c", EXECUTE.format(job="stubborn"))
     wait_until(lambda: (work / "ignores_everything_runs").exists(), "the step to run")
     run = get_only_run(instance)
@@ -117,7 +117,7 @@ def test_hooks_and_resources_of_a_canceled_step_end_normally(instance: dg.Dagste
 
 
 @pytest.mark.parametrize("job", ["cancellable_in_process", pytest.param("cancellable_multiprocess", marks=pytest.mark.slow)])
-def test_under_dagsters_executors(instance: dg.DagsterInstance, work: Path, start: Start, job: str) -> None:
+def test_commands_are_canceled_under_dagsters_executors(instance: dg.DagsterInstance, work: Path, start: Start, job: str) -> None:
     """run_cancellable also notifies a command of the cancellation if Dagster interrupts the main thread."""
     process = start("-c", EXECUTE.format(job=job))
     wait_until(lambda: (work / "watches_event_runs").exists(), "the step to run")
@@ -147,7 +147,7 @@ def test_without_cancellation_the_event_is_never_set(instance: dg.DagsterInstanc
     assert found == [False, False]
 
 
-def test_errors_of_the_call_arrive(work: Path) -> None:
+def test_errors_in_a_cancellable_call_are_raised(work: Path) -> None:
     @dg.asset
     def fails(context: dg.AssetExecutionContext) -> None:
         def call(canceled: threading.Event) -> None:

@@ -17,7 +17,7 @@ from starlake_dagster_components.step_executor.definition import starlake_step_e
 from starlake_dagster_components.step_executor.names import find_step_executor
 
 
-def test_name_and_defaults() -> None:
+def test_the_executor_is_called_starlake_threads() -> None:
     definition = starlake_step_executor()
     assert definition.name == "starlake_threads"
     assert starlake_step_executor(max_concurrent=7).name == "starlake_threads"
@@ -60,7 +60,7 @@ def load(yaml: str) -> StarlakeProjectComponent:
     return component
 
 
-def test_field_of_a_component() -> None:
+def test_a_component_accepts_step_executors() -> None:
     assert load("").step_executor is None
     assert load("step_executor: multiprocess").step_executor is dg.multiprocess_executor
     assert load("step_executor: in_process").step_executor is dg.in_process_executor
@@ -79,7 +79,7 @@ def test_field_of_a_component() -> None:
         ("dagster.AssetKey", "expected an executor definition"),
     ],
 )
-def test_wrong_type_in_a_component(type_: Any, message: str) -> None:
+def test_a_wrong_step_executor_in_a_component_is_rejected(type_: Any, message: str) -> None:
     with pytest.raises(InvalidSetting, match=message):
         find_step_executor(type_)
 
@@ -94,7 +94,7 @@ def configured_job() -> dg.JobDefinition:
     return step_jobs.resolve([step_jobs.plain], find_step_executor("threads", {"max_concurrent": 2}))
 
 
-def test_executor_of_a_code_location(work: Path) -> None:
+def test_a_code_location_accepts_a_step_executor(work: Path) -> None:
     """The implicit job behind the Materialize buttons takes the executor of the definitions."""
     definitions = dg.Definitions(assets=[step_jobs.plain], executor=starlake_step_executor())
     assert definitions.resolve_implicit_global_asset_job_def().executor_def.name == "starlake_threads"

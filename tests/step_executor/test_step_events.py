@@ -58,7 +58,9 @@ def run_in_process(
         return list_events(result), step_jobs.count_executions()
 
 
-def test_same_as_in_process(instance: dg.DagsterInstance, work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_events_are_the_same_as_with_the_in_process_executor(
+    instance: dg.DagsterInstance, work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     events, executions = run_in_process("everything_in_process", instance, tmp_path, monkeypatch)
     result = run("everything_threads", instance)
     assert not result.success
@@ -73,7 +75,9 @@ def test_same_as_in_process(instance: dg.DagsterInstance, work: Path, tmp_path: 
 
 
 @pytest.mark.slow
-def test_same_as_multiprocess(instance: dg.DagsterInstance, work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_events_are_the_same_as_with_the_multiprocess_executor(
+    instance: dg.DagsterInstance, work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Resources included: each step that needs one has its own, as in a process of its own."""
     with monkeypatch.context() as patch:
         patch.setitem(globals(), "AROUND", AROUND - {"RESOURCE_INIT_STARTED", "RESOURCE_INIT_SUCCESS"})
@@ -86,7 +90,7 @@ def test_same_as_multiprocess(instance: dg.DagsterInstance, work: Path, tmp_path
         assert step_jobs.count_executions() == executions
 
 
-def test_events_of_each_step(instance: dg.DagsterInstance, work: Path) -> None:
+def test_each_step_has_its_events(instance: dg.DagsterInstance, work: Path) -> None:
     result = run("everything_threads", instance)
     events = list_events(result)
     assert events["after_nothing_new"] == ["STEP_SKIPPED"]
@@ -107,7 +111,7 @@ def test_events_of_each_step(instance: dg.DagsterInstance, work: Path) -> None:
     assert executions["tool_set_up"] == executions["tool_torn_down"] == 1
 
 
-def test_order_of_events(instance: dg.DagsterInstance, work: Path) -> None:
+def test_events_are_in_order(instance: dg.DagsterInstance, work: Path) -> None:
     """Events of a step come in their order, and a step starts after what it depends on has succeeded."""
     result = run("everything_threads", instance)
     values = [(e.event_type_value, e.step_key) for e in result.all_events]

@@ -110,7 +110,7 @@ MOMENTS = [int(text) for text in os.environ.get("KILL_MOMENTS", "1 2 3").split()
 
 
 @pytest.mark.parametrize(("strategy", "moments"), [("FROM_FAILURE", MOMENTS), ("FROM_ASSET_FAILURE", MOMENTS[:1])])
-def test_killed_at_any_moment(location: Locations, strategy: str, moments: list[int]) -> None:
+def test_runs_killed_at_any_moment_lose_nothing(location: Locations, strategy: str, moments: list[int]) -> None:
     """50 tables, 8 at a time, several runs of one code server, each killed at another moment."""
     names = {f"table_{i:02d}" for i in range(50)}
     found = location(50, THREADS)
@@ -149,7 +149,7 @@ def test_the_next_run_waits_for_commands_that_outlived_their_worker(location: Lo
     check(found, lost, again, set(), names)
 
 
-def test_killed_under_dagsters_multiprocess_executor(location: Locations) -> None:
+def test_runs_killed_under_dagsters_multiprocess_executor_lose_nothing(location: Locations) -> None:
     """Step processes outlive the run's process; the success of those that end before the re-execution counts."""
     names = {f"table_{i:02d}" for i in range(8)}
     found = location(8, PROCESSES)

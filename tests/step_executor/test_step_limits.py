@@ -60,7 +60,7 @@ def three_at_a_time() -> dg.JobDefinition:
     return resolve([build_counted(f"step_{i}", "x", together) for i in range(NUMBER)], starlake_step_executor(max_concurrent=3))
 
 
-def test_max_concurrent(instance: dg.DagsterInstance) -> None:
+def test_max_concurrent_limits_parallel_steps(instance: dg.DagsterInstance) -> None:
     run(three_at_a_time, instance)
     assert _most["all"] == 3
 
@@ -69,7 +69,7 @@ def as_many_as_configured() -> dg.JobDefinition:
     return resolve([build_counted(f"step_{i}", "x") for i in range(NUMBER)], starlake_step_executor(max_concurrent=3))
 
 
-def test_max_concurrent_in_run_config(instance: dg.DagsterInstance) -> None:
+def test_max_concurrent_can_be_set_in_run_config(instance: dg.DagsterInstance) -> None:
     run(as_many_as_configured, instance, run_config={"execution": {"config": {"max_concurrent": 1}}})
     assert _most["all"] == 1
 
@@ -80,7 +80,7 @@ def by_priority() -> dg.JobDefinition:
     return resolve(assets, starlake_step_executor(max_concurrent=1))
 
 
-def test_priority(instance: dg.DagsterInstance, work: Path) -> None:
+def test_steps_start_in_the_order_of_their_priority(instance: dg.DagsterInstance, work: Path) -> None:
     run(by_priority, instance)
     assert (work / "ran").read_text().split() == ["priority_3", "priority_2", "priority_1", "priority_minus_1"]
 
@@ -93,7 +93,7 @@ def tagged() -> dg.JobDefinition:
     return resolve([*heavy, *light], starlake_step_executor(max_concurrent=8).configured(limits))
 
 
-def test_tag_concurrency_limits(instance: dg.DagsterInstance) -> None:
+def test_tag_concurrency_limits_are_applied(instance: dg.DagsterInstance) -> None:
     run(tagged, instance)
     assert _most["heavy"] == 2
     assert _most["light"] > 2
@@ -105,7 +105,7 @@ def pooled() -> dg.JobDefinition:
     return resolve([*in_pool, *[build_counted(f"free_{i}", "free", two) for i in range(4)]], starlake_step_executor(max_concurrent=8))
 
 
-def test_pools(instance: dg.DagsterInstance) -> None:
+def test_pools_limit_parallel_steps(instance: dg.DagsterInstance) -> None:
     instance.event_log_storage.set_concurrency_slots("warehouse", 1)
     result = run(pooled, instance)
     assert _most["pooled"] == 1
@@ -132,7 +132,7 @@ def hundreds() -> dg.JobDefinition:
 
 
 @pytest.mark.slow
-def test_hundreds_wait_at_once(instance: dg.DagsterInstance) -> None:
+def test_hundreds_of_steps_run_at_the_same_time(instance: dg.DagsterInstance) -> None:
     """None of them ends before all of them run."""
     result = dg.execute_job(dg.reconstructable(hundreds), instance)
     assert result.success

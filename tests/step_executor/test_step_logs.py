@@ -75,7 +75,7 @@ def thread_of_its_own() -> dg.JobDefinition:
     return resolve([starts_a_thread])
 
 
-def test_threads_that_a_body_starts(instance: dg.DagsterInstance) -> None:
+def test_logs_of_threads_that_a_step_starts_are_kept(instance: dg.DagsterInstance) -> None:
     """Their logs are kept, but not assigned to a step if the logger is shared."""
     result = dg.execute_job(dg.reconstructable(thread_of_its_own), instance)
     lines = {e.user_message: e.step_key for e in instance.all_logs(result.run_id) if e.dagster_event is None}
@@ -124,7 +124,7 @@ class FolderLogManager(CloudStorageComputeLogManager):
         local.write_bytes(self._object(log_key, io_type).read_bytes())
 
 
-def test_logs_in_a_cloud_storage(instance: dg.DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_logs_are_stored_in_a_cloud_storage(instance: dg.DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     manager = FolderLogManager(tmp_path)
     monkeypatch.setattr(type(instance), "compute_log_manager", manager)
     found = read_captured(instance, run_speakers(instance))
@@ -134,7 +134,7 @@ def test_logs_in_a_cloud_storage(instance: dg.DagsterInstance, tmp_path: Path, m
         assert f"{name} complains 19" in found[name][1]
 
 
-def test_managers_that_capture_processes_only(home: Path, work: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_log_managers_that_capture_only_processes_get_one_log(home: Path, work: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """One log for all steps, as with Dagster's in-process executor; with the default settings of a test there is none."""
     with dg.DagsterInstance.ephemeral() as ephemeral:
         result = dg.execute_job(dg.reconstructable(step_jobs.speakers), ephemeral)

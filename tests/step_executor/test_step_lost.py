@@ -40,7 +40,7 @@ def check_once_more(before: dict[str, int], done: set[str]) -> None:
     assert {k: after[k] - before.get(k, 0) for k in after} == {f"table_{i}": int(i >= 6) for i in range(15)}
 
 
-def test_reexecution_from_failure(instance: dg.DagsterInstance, work: Path, start: Start) -> None:
+def test_reexecution_from_failure_repeats_only_unfinished_steps(instance: dg.DagsterInstance, work: Path, start: Start) -> None:
     run, before, done = kill_in_the_middle(instance, work, start)
     instance.report_run_failed(run)  # Dagster's run monitoring does that
     step_jobs.mark("go")
@@ -50,7 +50,7 @@ def test_reexecution_from_failure(instance: dg.DagsterInstance, work: Path, star
     check_once_more(before, done)
 
 
-def test_resumed_run(instance: dg.DagsterInstance, work: Path, start: Start) -> None:
+def test_a_resumed_run_repeats_only_unfinished_steps(instance: dg.DagsterInstance, work: Path, start: Start) -> None:
     """Run monitoring may start a new process for the same run (max_resume_run_attempts)."""
     run, before, done = kill_in_the_middle(instance, work, start)
     step_jobs.mark("go")

@@ -43,13 +43,13 @@ def parsed(tmp_path: Path, instance: dg.DagsterInstance, start: Any, monkeypatch
     return run
 
 
-def test_with_the_cache(parsed: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_with_the_cache_the_project_is_parsed_once(parsed: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first process that loads the project fills it; here the run's."""
     monkeypatch.setenv("SL_DAGSTER_CACHE", str(tmp_path / "cache"))
     assert parsed() == (ALL, [BEGINNING] * TABLES)
     assert parsed() == (BEGINNING, [BEGINNING] * TABLES)
 
 
-def test_without_it(parsed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_cache_every_process_parses_the_project(parsed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SL_DAGSTER_CACHE", "off")
     assert parsed() == (ALL, [ALL] * TABLES)

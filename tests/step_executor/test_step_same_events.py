@@ -93,7 +93,7 @@ def check(events: Events, metadata: Metadata, tables: int = TABLES, quiet: int =
 
 
 @pytest.mark.slow
-def test_executors_of_commands(project: Path, runs: Runs, tmp_path: Path) -> None:
+def test_events_are_the_same_with_every_command_executor(project: Path, runs: Runs, tmp_path: Path) -> None:
     """shell, dagster_shell, cloud_run (a server on loopback) and the embedded engine, 50 tables each."""
     expected = runs(project, build_shell(project), IN_THREADS)
     check(*expected)
@@ -112,7 +112,7 @@ def test_executors_of_commands(project: Path, runs: Runs, tmp_path: Path) -> Non
     assert Counter(c[1] for c in commands.elements()) == {verb: 2 * 3 * n for verb, n in (("preload", 2), ("stage", 1), ("load", TABLES))}
 
 
-def test_in_process(project: Path, runs: Runs) -> None:
+def test_events_are_the_same_as_in_process(project: Path, runs: Runs) -> None:
     assert runs(project, build_shell(project), {"type": "in_process"}) == runs(project, build_shell(project), IN_THREADS)
 
 
@@ -130,7 +130,7 @@ def write_few(tmp_path: Path, name: str) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("start_method", [{"spawn": {}}, {"forkserver": {"preload_modules": ["table_jobs"]}}], ids=["spawn", "forkserver"])
-def test_multiprocess(start_method: Mapping[str, Any], runs: Runs, tmp_path: Path) -> None:
+def test_events_are_the_same_as_with_multiprocess(start_method: Mapping[str, Any], runs: Runs, tmp_path: Path) -> None:
     """With a table that fails, one that is tried again, and one that is skipped."""
     root = write_few(tmp_path, "expected")
     expected, metadata = runs(root, build_shell(root), IN_THREADS, success=False)

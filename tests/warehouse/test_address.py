@@ -101,7 +101,7 @@ def split_address(address: Address | None) -> Parts:
         ("bq", {"authType": "APPLICATION_DEFAULT", "jsonKeyfile": "/key.json"}, ("bigquery", None, None, None, None, None), {}),
     ],
 )
-def test_addresses(type_: str, options: Mapping[str, str], expected: Parts, query: Mapping[str, str]) -> None:
+def test_connections_are_converted_to_addresses(type_: str, options: Mapping[str, str], expected: Parts, query: Mapping[str, str]) -> None:
     address = find_address(Connection("c", type_, options))
     assert address is not None
     assert split_address(address) == expected

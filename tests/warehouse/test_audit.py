@@ -59,7 +59,7 @@ def fill(recorded: Mapping[str, Any], server: PostgresServer, database: Path) ->
 
 
 @pytest.mark.parametrize("case", list_recorded())
-def test_recorded_audits_say_the_same_in_postgres_and_duckdb(shared: Path, case: str, books: PostgresServer, tmp_path: Path) -> None:
+def test_recorded_audits_give_the_same_rows_in_postgres_and_duckdb(shared: Path, case: str, books: PostgresServer, tmp_path: Path) -> None:
     recorded = json.loads((shared / f"oracle/shell/{case}.audit.json").read_text())
     fill(recorded, books, tmp_path / "noted.db")
     jobs = list(dict.fromkeys(row[0] for row in recorded["audit"]["rows_in_write_order"]))
@@ -152,7 +152,7 @@ def test_a_query_that_takes_too_long_is_given_up(books: PostgresServer) -> None:
         run_query(warehouse.address, "select pg_sleep(3)", seconds=0.2)
 
 
-def test_nothing_can_be_written(books: PostgresServer) -> None:
+def test_queries_are_read_only(books: PostgresServer) -> None:
     with pytest.raises(QueryFailed, match="read-only"):
         run_query(make_warehouse(books, "j").address, "create table audit.made (i int)")
     with pytest.raises(TableMissing):

@@ -166,7 +166,7 @@ def test_a_warehouse_that_is_down_does_not_fail_a_step(setting: Setting) -> None
         assert not any(PASSWORD in e.message for e in instance.all_logs(result.run_id))
 
 
-def test_nothing_is_read_with_off(setting: Setting) -> None:
+def test_warehouse_counts_off_reads_nothing(setting: Setting) -> None:
     if not setting.rejects:
         pytest.skip("the audit is a DuckDB file")
     setting.folder.write("datasets/stage/s/a-1.csv", "id,name\n1,x\n")

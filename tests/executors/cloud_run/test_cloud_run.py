@@ -128,7 +128,7 @@ def test_ids_and_links_are_logged_before_the_first_poll(server: CloudRunServer, 
     assert result.metadata.keys() >= watched.reported.keys()
 
 
-def test_a_failure_carries_reason_message_exit_code_and_last_lines(server: CloudRunServer, watched: Watched) -> None:
+def test_a_failure_has_reason_message_exit_code_and_last_lines(server: CloudRunServer, watched: Watched) -> None:
     server.add_job(command=[*SHELL, "echo going; echo 'ERROR table orders is locked'; exit 7", "sh"])
     result = connect_executor(server, logs="tail").run(build_command(), watched.invocation())
     assert result.exit_code == 7
@@ -203,7 +203,7 @@ def test_a_transform_may_be_retried_by_cloud_run(server: CloudRunServer, tmp_pat
 
 @pytest.mark.parametrize(("code", "needle"), [(Status.PERMISSION_DENIED, "roles/run.developer"), (Status.NOT_FOUND, "cloud_run_job_name")])
 @pytest.mark.parametrize("method", ["RunJob", "ListExecutions"])
-def test_hopeless_failures_are_not_retried_and_name_what_to_check(
+def test_permanent_failures_are_not_retried_and_advise_what_to_check(
     server: CloudRunServer, watched: Watched, code: grpc.StatusCode, needle: str, method: str
 ) -> None:
     server.faults = lambda called, request: Fault(code=code) if called == method else None
@@ -225,7 +225,7 @@ def short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("short_patience")
-def test_losing_the_permission_to_look_cancels_what_runs(server: CloudRunServer, effects: Path, watched: Watched) -> None:
+def test_losing_the_permission_to_follow_an_execution_cancels_it(server: CloudRunServer, effects: Path, watched: Watched) -> None:
     server.faults = lambda method, request: (
         Fault(code=Status.PERMISSION_DENIED) if method == "GetExecution" and list_effects(effects) else None
     )
@@ -277,7 +277,7 @@ def test_bursts_of_failing_polls_are_waited_out(server: CloudRunServer, effects:
     assert any("does not report the state" in text for text in watched.texts)
 
 
-def test_with_30_percent_of_calls_failing_every_command_still_runs_once(server: CloudRunServer, effects: Path) -> None:
+def test_every_command_runs_once_if_30_percent_of_calls_fail(server: CloudRunServer, effects: Path) -> None:
     server.faults = draw_faults(0.3, seed=11)
     executor = connect_executor(server)
 
@@ -414,6 +414,6 @@ def test_a_sentinel_of_an_earlier_preload_does_not_count(server: CloudRunServer,
     assert not list(folder.iterdir())
 
 
-def test_arguments_may_be_put_before_the_verb(server: CloudRunServer, watched: Watched) -> None:
+def test_arguments_may_be_inserted_before_the_verb(server: CloudRunServer, watched: Watched) -> None:
     connect_executor(server, arguments_prefix=["-m", "starlake"]).run(build_command(arguments=("--name", "a.b")), watched.invocation())
     assert server.all()[0].args == ("-m", "starlake", "transform", "--name", "a.b")

@@ -101,7 +101,7 @@ def test_a_service_account_is_impersonated() -> None:
 
 
 @pytest.mark.usefixtures("user_credentials")
-def test_the_project_is_that_of_the_credentials_or_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_project_comes_from_the_credentials_or_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(CommandError, match="cloud_run_project_id"):
         Connection(Access()).find_project()
     monkeypatch.setenv("GCP_PROJECT", "gcp-1")

@@ -28,7 +28,7 @@ def test_only_the_job_s_name_is_needed() -> None:
     assert resolve() == Target(project=None, region="europe-west1", job="starlake", service_account=None, interval=10.0)
 
 
-def test_every_option_has_its_place() -> None:
+def test_every_option_is_read() -> None:
     got = resolve(
         cloud_run_project_id="lake-1",
         cloud_run_job_region="us-east1",
@@ -38,7 +38,7 @@ def test_every_option_has_its_place() -> None:
     assert got == Target("lake-1", "us-east1", "starlake", "sl@lake-1.iam.gserviceaccount.com", 45.0)
 
 
-def test_the_older_name_of_the_region_counts_and_the_newer_one_overrides_it() -> None:
+def test_the_old_region_option_is_read_and_the_new_one_overrides_it() -> None:
     assert resolve(cloud_run_region="us-east1").region == "us-east1"
     assert resolve(cloud_run_region="us-east1", cloud_run_job_region="us-west1").region == "us-west1"
     (warning,) = list_messages(**JOB, cloud_run_region="us-east1", cloud_run_job_region="us-west1")
@@ -62,7 +62,7 @@ def test_a_full_job_name_says_project_and_region() -> None:
 
 
 @pytest.mark.parametrize(("asynchronous", "interval"), [("True", 30.0), ("False", 2.0), ("", 2.0)])
-def test_a_synchronous_job_is_looked_at_often(asynchronous: str, interval: float) -> None:
+def test_a_synchronous_job_is_polled_often(asynchronous: str, interval: float) -> None:
     assert resolve(cloud_run_async=asynchronous, cloud_run_async_poke_interval="30").interval == interval
 
 

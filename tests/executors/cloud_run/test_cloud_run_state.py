@@ -42,12 +42,12 @@ def read(state: Any = None, reason: Any = None, message: str = "", **fields: Any
         ({"delete_time": NOW}, True, False, False),
     ],
 )
-def test_an_end_is_a_success_only_when_everything_says_so(fields: Any, finished: bool, succeeded: bool, canceled: bool) -> None:
+def test_an_execution_has_succeeded_only_if_all_its_tasks_have(fields: Any, finished: bool, succeeded: bool, canceled: bool) -> None:
     state = read(**fields)
     assert (state.finished, state.succeeded, state.canceled) == (finished, succeeded, canceled)
 
 
-def test_the_state_of_an_execution() -> None:
+def test_the_state_of_an_execution_is_read() -> None:
     created = datetime(2026, 1, 31, 12, 0, 0, 250_000, tzinfo=timezone.utc)
     template = TaskTemplate(max_retries=3)
     counts: Any = {"running_count": 1, "retried_count": 2, "create_time": created}
@@ -77,7 +77,7 @@ def test_reasons_of_the_api_that_are_not_known_yet_are_numbers() -> None:
     assert read().reason == ""
 
 
-def test_reason_and_message_are_those_of_the_completion() -> None:
+def test_reason_and_message_are_read_from_the_condition_completed() -> None:
     state = read(State.CONDITION_FAILED, Reason.NON_ZERO_EXIT_CODE, "The container exited with an error.", failed_count=1)
     assert (state.reason, state.message, state.exit_code) == ("NON_ZERO_EXIT_CODE", "The container exited with an error.", None)
     common = Condition(type_="Completed", state=State.CONDITION_FAILED, reason=Condition.CommonReason.CONTAINER_MISSING)
@@ -153,14 +153,14 @@ DONE = {"succeeded": True}
         ([build_attempt(1, run=1, at=1, **RUNS)], 0, []),  # the same number of attempt, but of another run
     ],
 )
-def test_choice_of_the_execution_to_continue(matches: Any, chosen: int | None, others: list[int]) -> None:
+def test_the_execution_to_continue_is_chosen(matches: Any, chosen: int | None, others: list[int]) -> None:
     command = CommandId("run", "step", "load-1", 0, 1)
     got, rest = choose_execution(matches, command, may_be_lost=lambda s: True, stale=lambda s: False)
     assert got == (None if chosen is None else matches[chosen][2])
     assert list(rest) == [matches[i][2] for i in others]
 
 
-def test_a_success_that_is_known_or_stale_is_not_used() -> None:
+def test_a_reported_or_stale_success_is_not_used_again() -> None:
     command = CommandId("run", "step", "load-1", 0, 1)
     done = [build_attempt(0, at=1, succeeded=True)]
     assert choose_execution(done, command, may_be_lost=lambda s: False, stale=lambda s: False) == (None, ())

@@ -98,7 +98,7 @@ def test_counts_that_cannot_be_read_are_reported_as_missing(server: CloudRunServ
     assert "RESOURCE_EXHAUSTED" in warning
 
 
-def test_queries_keep_their_pace(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_queries_wait_for_their_quota_per_minute(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(log_queries, "MINUTE", 0.3)
     pace = log_queries.Pace(3)
     began = time.monotonic()
@@ -154,7 +154,7 @@ def test_missing_permissions_are_reported(server: CloudRunServer, bucket: Bucket
 # --------------------------------------------------------------------------------------------------------- permissions
 
 
-def test_a_permission_that_is_missing_for_a_moment_ends_nothing(server: CloudRunServer, effects: Path) -> None:
+def test_a_briefly_missing_permission_does_not_end_the_execution(server: CloudRunServer, effects: Path) -> None:
     server.add_job(command=[*SHELL, 'echo "$STEP" >> "$EFFECTS"; sleep 2', "sh"])
     denied = iter([True, True, False, True])
     server.faults = lambda method, request: (
@@ -168,7 +168,7 @@ def test_a_permission_that_is_missing_for_a_moment_ends_nothing(server: CloudRun
     assert any("PERMISSION_DENIED" in text and "retrying" in text for text in watched.texts)
 
 
-def test_a_permission_that_stays_away_is_an_error(server: CloudRunServer, effects: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_permanently_missing_permission_is_an_error(server: CloudRunServer, effects: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(poller, "DENIED", 0.5)
     server.add_job(command=[*SHELL, "sleep 60", "sh"])
     server.faults = lambda method, request: Fault(code=grpc.StatusCode.PERMISSION_DENIED) if method == "GetExecution" else None
@@ -213,7 +213,7 @@ def test_logs_may_have_an_endpoint_of_their_own(server: CloudRunServer) -> None:
 
 
 @pytest.mark.parametrize(("seconds", "fits"), [(604_800, True), (604_801, False), (0, False)])
-def test_a_task_runs_for_a_week_at_most(seconds: float, fits: bool) -> None:
+def test_task_timeout_is_limited_to_a_week(seconds: float, fits: bool) -> None:
     if fits:
         assert CloudRunExecutor(task_timeout=seconds).task_timeout == seconds
     else:

@@ -123,7 +123,7 @@ def shop(tmp_path: Path) -> Shop:
     return Shop(tmp_path)
 
 
-def test_a_load_that_succeeds_leaves_nothing_to_do(shop: Shop) -> None:
+def test_a_successful_load_leaves_no_files(shop: Shop) -> None:
     shop.put("orders-1.csv", "1")
     shop.put("clients-1.csv", "other")
     result = shop.load()

@@ -85,7 +85,7 @@ def test_a_relative_path_is_relative_to_the_project(tmp_path: Path, watched: Wat
     assert "here" in run("bin/starlake", watched, tmp_path).tail
 
 
-def test_a_name_is_looked_for_on_the_path_that_the_command_sees(tmp_path: Path, watched: Watched) -> None:
+def test_the_program_is_searched_in_the_path_of_the_command(tmp_path: Path, watched: Watched) -> None:
     write_script(tmp_path, "print('found')", name="starlake-test-name")
     executor = ShellExecutor(env={"PATH": f"{tmp_path}:{os.environ['PATH']}"})
     assert "found" in run("starlake-test-name", watched, tmp_path, executor=executor).tail
@@ -129,7 +129,7 @@ def test_a_project_that_vanished_is_an_error(tmp_path: Path, watched: Watched) -
 # ------------------------------------------------------------------------------------------------------------- the output
 
 
-def test_levels_come_from_the_log_lines(tmp_path: Path, watched: Watched) -> None:
+def test_log_levels_are_read_from_the_lines(tmp_path: Path, watched: Watched) -> None:
     text = """import sys
 for line in (
     "26/11/22 10:00:00 INFO Main: started",
@@ -153,7 +153,7 @@ sys.exit(1)
 
 
 @pytest.mark.parametrize("layout", ["26/11/22 10:00:00 ERROR Main: {}", "10:00:00.123 [main] ERROR ai.starlake.job.Main$ - {}"])
-def test_a_program_that_only_logged_an_error_gives_that_as_its_reason(tmp_path: Path, watched: Watched, layout: str) -> None:
+def test_an_error_that_a_program_logged_is_the_reason(tmp_path: Path, watched: Watched, layout: str) -> None:
     text = f"import sys\nprint({layout.format('s.t - first')!r})\nprint({layout.format('second')!r})\nsys.exit(1)"
     assert run(write_script(tmp_path, text), watched, tmp_path).reason == "s.t - first"
 
@@ -342,7 +342,7 @@ def test_a_program_that_closes_its_output_is_waited_for(tmp_path: Path, watched:
     assert run(program, watched, tmp_path).exit_code == 7
 
 
-def test_a_program_that_was_killed_says_by_what(tmp_path: Path, watched: Watched) -> None:
+def test_the_result_of_a_killed_program_names_the_signal(tmp_path: Path, watched: Watched) -> None:
     result = run(write_script(tmp_path, "import os\nos.kill(os.getpid(), 9)"), watched, tmp_path)
     assert result.exit_code == 137
     assert result.reason is not None
@@ -372,7 +372,7 @@ def test_an_interruption_from_within_ends_the_processes(tmp_path: Path, watched:
     assert [is_alive(pid) for pid in list_pids(tmp_path)] == [False, False]
 
 
-def test_a_log_that_fails_does_not_keep_processes_alive(tmp_path: Path, watched: Watched) -> None:
+def test_processes_are_ended_if_the_log_fails(tmp_path: Path, watched: Watched) -> None:
     program = write_script(tmp_path, starts_children("time.sleep(600)") + "print('started', flush=True)\ntime.sleep(600)")
 
     def fail(line: str) -> None:

@@ -283,7 +283,7 @@ def test_the_users_own_archive_is_left_alone(java: JavaProgram, watched: Watched
     assert find_made(kept) == []
 
 
-def test_a_command_that_is_quick_gets_the_quick_compiler(java: JavaProgram, watched: Watched, tmp_path: Path) -> None:
+def test_short_commands_use_the_c1_compiler(java: JavaProgram, watched: Watched, tmp_path: Path) -> None:
     log = tmp_path / "flags.log"
     executor = ShellExecutor.model_validate({"type": "shell", "jvm": {"archive": "off", "options": [f"-Xlog:gc:file={log}"]}})
 
@@ -310,7 +310,7 @@ def test_java_that_ignores_sigterm_is_killed_after_the_grace_period(java: JavaPr
     assert any("SIGKILL" in text for text in watched.texts)
 
 
-def test_off_leaves_the_environment_as_it_is(java: JavaProgram, watched: Watched, kept: Path) -> None:
+def test_jvm_off_leaves_the_environment_unchanged(java: JavaProgram, watched: Watched, kept: Path) -> None:
     executor = ShellExecutor.model_validate({"type": "shell", "jvm": False})
     assert executor.jvm.is_off
     assert run(java, watched, executor).exit_code == 0
@@ -330,7 +330,7 @@ def test_a_failing_command_fails_in_the_same_way(java: JavaProgram, watched: Wat
     [("auto", "auto", "auto"), ("off", "off", "full"), (False, "off", "full"), (True, "auto", "auto"), (None, "auto", "auto"),
      ({"archive": False}, "off", "auto"), ({"archive": "/x", "compiler": "fast"}, "/x", "fast")],
 )  # fmt: skip
-def test_ways_of_writing_the_setting(given: Any, archive: str, compiler: str) -> None:
+def test_the_jvm_setting_may_be_written_in_several_ways(given: Any, archive: str, compiler: str) -> None:
     jvm = ShellExecutor.model_validate({"type": "shell", "jvm": given}).jvm
     assert (jvm.archive, jvm.compiler) == (archive, compiler)
 
@@ -343,7 +343,7 @@ def test_wrong_settings_are_rejected(given: Any) -> None:
         ShellExecutor.model_validate({"type": "shell", "jvm": given})
 
 
-def test_a_launcher_without_java_is_looked_at_once_a_day(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, watched: Watched) -> None:
+def test_a_launcher_without_java_is_probed_once_a_day(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, watched: Watched) -> None:
     monkeypatch.setenv("SL_DAGSTER_CACHE", str(tmp_path / "cache"))
     program = tmp_path / "starlake"
     program.write_text(f'#!/bin/sh\necho "options=${VARIABLE}"\n', encoding="utf-8")
@@ -355,7 +355,7 @@ def test_a_launcher_without_java_is_looked_at_once_a_day(tmp_path: Path, monkeyp
     assert second == f"options={os.environ.get(VARIABLE, '')}"
 
 
-def test_fast_options_do_not_contradict() -> None:
+def test_fast_options_do_not_conflict_with_the_users_options() -> None:
     assert list(choose_fast_options("")) == ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]
     assert list(choose_fast_options("-XX:+UseG1GC")) == ["-XX:TieredStopAtLevel=1"]
     assert list(choose_fast_options("-XX:-TieredCompilation -XX:+UseZGC")) == []

@@ -41,7 +41,7 @@ def list_names(folder: str) -> list[str]:
     return sorted(p.name for p in Path(folder).iterdir())
 
 
-def test_files_that_wait(files: LoadFiles) -> None:
+def test_waiting_files_are_found(files: LoadFiles) -> None:
     assert find_waiting_files(files, staged=True) == []
     put(files.stage, "orders-2.csv", "orders-1.csv", "items-1.csv", ".orders-5.csv")
     put(files.ingesting, "orders-4.csv", "orders-3.csv", "orders-1.csv", "items-1.csv", *SET_ASIDE)
@@ -50,7 +50,7 @@ def test_files_that_wait(files: LoadFiles) -> None:
     assert find_waiting_files(files, staged=True) == [f"orders-{number}.csv" for number in range(1, 5)]
 
 
-def test_files_of_the_table(files: LoadFiles, load: FilesOfLoad) -> None:
+def test_only_files_of_the_table_are_listed(files: LoadFiles, load: FilesOfLoad) -> None:
     assert (load.list_left(), load.list_staged()) == ([], [])
     put(files.stage, "orders-2.csv", "orders-1.csv", "items-1.csv", *SET_ASIDE)
     put(files.ingesting, "orders-4.csv", "orders-3.csv", "items-1.csv", *SET_ASIDE)
@@ -183,7 +183,7 @@ def test_a_folder_in_the_archive_is_not_a_file(files: LoadFiles, load: FilesOfLo
 
 @pytest.mark.parametrize("links", ["none", "within a folder"])
 @pytest.mark.parametrize("taken", [False, True])
-def test_file_systems_without_links_between_folders(
+def test_files_are_moved_on_file_systems_without_hard_links(
     files: LoadFiles, load: FilesOfLoad, monkeypatch: pytest.MonkeyPatch, links: str, taken: bool
 ) -> None:
     link = os.link

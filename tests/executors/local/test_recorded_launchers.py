@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.mark.parametrize("kind", EXECUTORS)
 @pytest.mark.parametrize("name", ["preload.native", "preload.spark", "stage_ack.native"])
-def test_recorded_commands_before_a_load(shared: Path, tmp_path: Path, name: str, kind: str) -> None:
+def test_recorded_preloads_have_the_expected_results(shared: Path, tmp_path: Path, name: str, kind: str) -> None:
     """A preload is not ready if Starlake creates the sentinel or, without support for sentinels, ends with exit code 1."""
     commands, _, case = load_recording(shared, name)
     steps = [s for s in json.loads((case / "steps.json").read_text())["steps"] if "command" in s]
@@ -55,7 +55,7 @@ def loader(request: pytest.FixtureRequest) -> Loader:
 @pytest.mark.parametrize("audit", ["duckdb", "elsewhere"])
 @pytest.mark.parametrize("mode", ["main", "submit"])
 @pytest.mark.parametrize("kind", EXECUTORS)
-def test_failures_through_every_launcher(tmp_path: Path, loader: Loader, audit: str, kind: str, mode: Mode) -> None:
+def test_failures_are_the_same_through_every_launcher(tmp_path: Path, loader: Loader, audit: str, kind: str, mode: Mode) -> None:
     shop = Shop(tmp_path, loader, audit, kind, mode=mode)
     for name, words in (("a1.csv", "boom"), ("a2.csv", "first"), ("b1.csv", "fine"), ("b2.csv", "first"), ("c1.csv", "fine")):
         shop.put(name, words)
@@ -75,7 +75,7 @@ def test_failures_through_every_launcher(tmp_path: Path, loader: Loader, audit: 
 @pytest.mark.parametrize("audit", ["duckdb", "elsewhere"])
 @pytest.mark.parametrize("mode", ["main", "submit"])
 @pytest.mark.parametrize("kind", EXECUTORS)
-def test_a_jvm_that_ignores_sigterm(tmp_path: Path, loader: Loader, audit: str, kind: str, mode: Mode, moment: str) -> None:
+def test_a_jvm_that_ignores_sigterm_is_killed(tmp_path: Path, loader: Loader, audit: str, kind: str, mode: Mode, moment: str) -> None:
     shop = Shop(tmp_path, loader, audit, kind, mode=mode)
     shop.executor = EXECUTORS[kind](starlake_path=str(shop.program.path), grace_period=0.3)
     for number, words in enumerate(["fine", f"hang-{moment}", "fine"]):

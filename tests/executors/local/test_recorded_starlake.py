@@ -87,7 +87,7 @@ class Model:
 @pytest.mark.parametrize(
     "name", [*LOADS, "expectations_transform.native", "preload.native", "stage_ack.native", "transform_features.native"]
 )
-def test_the_playback_is_what_was_recorded(shared: Path, tmp_path: Path, name: str) -> None:
+def test_the_playback_prints_the_recorded_output(shared: Path, tmp_path: Path, name: str) -> None:
     commands, audit, case = load_recording(shared, name)
     steps = [s for s in json.loads((case / "steps.json").read_text())["steps"] if "command" in s]
     root, database = tmp_path / "project", tmp_path / "project/datasets/duckdb.db"
@@ -274,7 +274,7 @@ def test_a_failed_expectation_is_not_a_reason_to_load_a_file_again(tmp_path: Pat
     shop.model.check()
 
 
-def test_a_failed_expectation_beside_a_bad_file(tmp_path: Path, loader: Loader, audit: str) -> None:
+def test_a_failed_expectation_and_a_bad_file_are_both_reported(tmp_path: Path, loader: Loader, audit: str) -> None:
     shop = Shop(tmp_path, loader, audit)
     for name, words in (
         ("a1.csv", "boom"),
@@ -327,7 +327,7 @@ def test_the_file_whose_second_step_failed_comes_back_and_no_other(tmp_path: Pat
 @pytest.mark.parametrize(
     "files", [["second", "first"], ["first", "second"], ["first", "fine", "second"], ["second", "boom", "first", "fine"]]
 )
-def test_a_failed_second_step_beside_a_failed_first_one(tmp_path: Path, audit: str, files: list[str]) -> None:
+def test_files_of_failed_first_and_second_steps_return_to_stage(tmp_path: Path, audit: str, files: list[str]) -> None:
     shop = Shop(tmp_path, "native", audit)
     for number, words in enumerate(files):
         shop.put(f"a{number}.csv", words)
@@ -337,7 +337,7 @@ def test_a_failed_second_step_beside_a_failed_first_one(tmp_path: Path, audit: s
 
 
 @pytest.mark.parametrize("audit", SEEN)
-def test_second_steps_of_several_tables(tmp_path: Path, audit: str) -> None:
+def test_failed_second_steps_of_several_tables_are_distinguished(tmp_path: Path, audit: str) -> None:
     shop = Shop(tmp_path, "native", audit)
     for name, words in (("a1.csv", "fine"), ("a2.csv", "second"), ("b1.csv", "second"), ("b2.csv", "fine"), ("c1.csv", "fine")):
         shop.put(name, words)
@@ -358,7 +358,7 @@ def test_lost_rows_are_reported_when_the_file_is_deleted(tmp_path: Path, audit: 
 
 @pytest.mark.parametrize("audit", SEEN)
 @pytest.mark.parametrize("moment", ["before-insert", "after-transform", "after-load", "before-archive"])
-def test_a_load_that_is_killed_at_any_moment_that_the_audit_knows(tmp_path: Path, loader: Loader, audit: str, moment: str) -> None:
+def test_a_load_that_is_killed_at_any_moment_loses_no_file(tmp_path: Path, loader: Loader, audit: str, moment: str) -> None:
     if loader == "spark" and "transform" in moment:
         pytest.skip("the Spark loader notes one step only")
     shop = Shop(tmp_path, loader, audit)
@@ -373,7 +373,7 @@ def test_a_load_that_is_killed_at_any_moment_that_the_audit_knows(tmp_path: Path
 
 
 @pytest.mark.parametrize("before", [[], ["fine"], ["second", "fine"]])
-def test_a_load_that_is_killed_between_its_rows_and_its_audit_row(tmp_path: Path, audit: str, before: list[str]) -> None:
+def test_a_load_killed_before_its_audit_row_loses_no_file(tmp_path: Path, audit: str, before: list[str]) -> None:
     """The table has grown by more rows than the audit has."""
     if before and audit == "silent":
         pytest.skip("how many rows the other files had is not known")
@@ -386,7 +386,7 @@ def test_a_load_that_is_killed_between_its_rows_and_its_audit_row(tmp_path: Path
 
 
 @pytest.mark.parametrize("kind", EXECUTORS)
-def test_a_file_with_a_quote_in_its_name(tmp_path: Path, audit: str, kind: str) -> None:
+def test_a_file_name_may_contain_a_quote(tmp_path: Path, audit: str, kind: str) -> None:
     """The audit notes another name: Starlake replaces quotes."""
     shop = Shop(tmp_path, "native", audit, kind)
     shop.put("a o'brien.csv", "boom")
@@ -398,7 +398,7 @@ def test_a_file_with_a_quote_in_its_name(tmp_path: Path, audit: str, kind: str) 
 @pytest.mark.parametrize("kind", EXECUTORS)
 @pytest.mark.parametrize("name", ["expectations_transform.native", "transform_features.native"])
 @pytest.mark.parametrize("audit", [True, False], ids=["duckdb", "elsewhere"])
-def test_recorded_transforms(shared: Path, tmp_path: Path, name: str, audit: bool, kind: str) -> None:
+def test_recorded_transforms_have_the_expected_results(shared: Path, tmp_path: Path, name: str, audit: bool, kind: str) -> None:
     commands, _, case = load_recording(shared, name)
     root, database = tmp_path / "project", tmp_path / "project/datasets/duckdb.db"
     shutil.copytree(case / "metadata", root / "metadata")

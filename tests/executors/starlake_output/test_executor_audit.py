@@ -66,7 +66,7 @@ def test_a_false_row_is_a_failure_with_its_message(book: Book) -> None:
     assert book.look().failure == "Binder Error: no column x (according to Starlake's audit, step TRANSFORM of sales.top failed)"
 
 
-def test_halves_of_loads_are_paired_per_table_in_their_order(book: Book) -> None:
+def test_steps_of_loads_are_paired_per_table_in_order(book: Book) -> None:
     for name, first, second in (
         ("o-1.csv", True, True),
         ("o-2.csv", False, None),

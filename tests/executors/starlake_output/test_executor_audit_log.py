@@ -13,7 +13,7 @@ CASES = ["expectations_load", "expectations_transform", "load_grouped", "smoke",
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_rows_of_recorded_commands(shared: Path, case: str) -> None:
+def test_rows_of_recorded_commands_are_read_from_the_output(shared: Path, case: str) -> None:
     folder = shared / "oracle/shell"
     lines = AuditLines()
     for command in json.loads((folder / f"{case}.native.json").read_text())["commands"]:

@@ -70,12 +70,12 @@ def test_a_killed_load_reports_the_tables_that_were_done() -> None:
     }
 
 
-def test_files_of_a_table_are_taken_before_it_is_announced() -> None:
+def test_a_table_whose_files_were_resolved_is_unknown_if_the_load_is_killed() -> None:
     lines = [f"{INFO}Watch Domain: sales", *build_resolved_lines("orders"), *build_lines("orders"), *build_resolved_lines("clients")]
     assert judge_outcomes(137, lines) == {"orders": "unknown", "clients": "unknown", "items": "open"}
 
 
-def test_a_load_that_broke_did_not_reach_all_tables() -> None:
+def test_a_load_that_stopped_early_has_unknown_outcomes() -> None:
     lines = [*build_lines("orders"), "ERROR Error during ingestion", SOME_FAILED]
     assert judge_outcomes(1, lines) == {"orders": "unknown", "clients": "unknown", "items": "unknown"}
 
@@ -85,12 +85,12 @@ def test_without_an_archive_loaded_files_are_not_reported() -> None:
     assert judge_outcomes(1, lines) == {"orders": "unknown", "clients": "unknown", "items": "loaded"}
 
 
-def test_an_output_that_mentions_no_table_has_no_outcomes() -> None:
+def test_an_output_without_tables_has_unknown_outcomes() -> None:
     assert set(judge_outcomes(1, ["Error: Unknown option --tables"]).values()) == {"unknown"}
 
 
 @pytest.mark.parametrize("missing", ["Table: SALES.clients_v2", "File(s): file:/in/clients.csv", "both"])
-def test_logs_with_gaps_prove_neither_success_nor_failure(missing: str) -> None:
+def test_logs_with_gaps_have_unknown_outcomes(missing: str) -> None:
     lines = [*build_resolved_lines("orders", "clients"), *build_lines("orders", loaded=False), *build_lines("clients"), SOME_FAILED]
     gone = [
         line
@@ -151,7 +151,7 @@ def test_the_end_of_an_output_alone_gives_no_counts() -> None:
     assert {r.counters for r in found.values()} == {None}
 
 
-def test_recorded_loads_of_the_real_starlake_are_understood(shared: Path) -> None:
+def test_recorded_loads_of_starlake_have_the_expected_outcomes(shared: Path) -> None:
     """The result of a table in the output agrees with its files: those that failed stay in ingesting."""
     judged = {True: 0, False: 0}
     for path in sorted((shared / "oracle" / "runs").glob("*.json")):

@@ -130,7 +130,7 @@ def test_a_second_step_that_failed_without_a_load_row_leaves_the_counts_unknown(
     assert (found.outcome, found.counters) == ("failed", None)
 
 
-def test_one_table_needs_no_judgment() -> None:
+def test_results_of_one_table_stay_unchanged() -> None:
     result = CommandResult(1, tables={"orders": TableResult("unknown")})
     assert judge_tables(ONE, result, Findings(), build_places("a"), FileFates()) == result.tables
 
@@ -147,7 +147,7 @@ def test_rows_that_are_in_the_table_although_the_load_failed() -> None:
     assert judge(result, build_places("a", ingesting="a"), fates=FileFates(reasons={"b": "no file"})).reason == "exit code 1"
 
 
-def test_why_a_load_failed_whose_rows_are_in_the_table() -> None:
+def test_a_failed_load_whose_rows_are_in_the_table_has_a_reason() -> None:
     unmet = (ExpectationResult("is_unique('id')", success=False), ExpectationResult("positive('n')", success=True))
     ended = CommandResult(1, reason="exit code 1")
     text = "expectations failed: is_unique('id') (the rows are in the table)"
@@ -158,7 +158,7 @@ def test_why_a_load_failed_whose_rows_are_in_the_table() -> None:
     assert find_reason_in_table(failed, ended, FileFates(reasons={"a": "why"})) == failed.failure
 
 
-def test_sums_of_counts() -> None:
+def test_counters_are_added() -> None:
     first, second = Counters(1, 2, 3, ("a",)), Counters(10, 20, None, ("b",))
     assert add_counters(first, second) == Counters(11, 22, None, ("a", "b"))
     assert add_counters(second, first) == Counters(11, 22, None, ("b", "a"))
@@ -363,7 +363,7 @@ def test_a_load_that_failed_in_both_steps_has_lost_nothing() -> None:
     assert judge_files(ONE, Findings(rows), None, [], ["o-1.csv"]).lost == names()
 
 
-def test_growth_of_one_of_several_tables() -> None:
+def test_growth_of_one_of_several_tables_shows_that_its_file_was_loaded() -> None:
     lines = read_lines(("orders-1.csv", False))
     growth = {"orders": 5, "items": 9}
     fates = judge_files(LOAD, Findings(), lines, ["orders-1.csv", "items-1.csv"], ended_by_itself=False, growth=growth)
@@ -377,7 +377,7 @@ def test_growth_does_not_depend_on_archived_files_of_other_tables() -> None:
     assert fates.kept == names("orders-1.csv")
 
 
-def test_the_fates_of_one_table() -> None:
+def test_select_table_returns_the_fates_of_one_table() -> None:
     both = frozenset({"a", "b"})
     fates = FileFates(both, both, both, both, True, {"a": "why", "b": "because"})
     one = fates.select_table(["a", "c"], Findings())
