@@ -265,6 +265,7 @@ DAMAGED[-6] ^= 0x55
         ("orders.csv.gz", cut(BIG, len(BIG) - 4), "the compressed file is truncated"),
         ("orders.csv.gz", bytes(DAMAGED), "the compressed file is damaged"),
         ("orders.csv.gz", BIG + b"more", "uncompressed bytes follow the compressed ones"),
+        ("orders.csv.gz", BIG + bytes(512), "zeros follow the compressed bytes"),
         ("orders.csv", BIG, "the file is compressed with gzip: its name must end with .gz"),
         ("orders.csv", b"PK\x03\x04 and so on", "the file is compressed with zip: only gzip (.gz) is supported"),
         ("orders.csv", b"\x00\xff\xfe\x01" * 50, "bytes that are not utf-8"),

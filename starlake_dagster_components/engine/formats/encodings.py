@@ -16,6 +16,7 @@ from ..engine_errors import BadFile, BadSetting, BadValue
 from ..scratch import Scratch, write_file
 from .records import read_lines
 
+_PADDING = b"\0" * 16
 _CHUNK = 1 << 20
 _BEGIN = 1 << 14
 _MAGIC = {"gzip": rb"\x1f\x8b", "zip": rb"PK\x03\x04", "Zstandard": rb"\x28\xb5\x2f\xfd", "bzip2": rb"BZh[1-9]1AY&SY"}
@@ -110,6 +111,11 @@ def _read_blocks(file: Path) -> Iterator[bytes]:
     try:
         with open_bytes(file) as data:
             yield from iter(lambda: data.read(_CHUNK), b"")
+        # Python ignores zeros at the end, as gzip does, but DuckDB fails.
+        with open(file, "rb") as raw:
+            raw.seek(-len(_PADDING), os.SEEK_END)
+            if raw.read() == _PADDING:
+                raise BadFile(str(file), "zeros follow the compressed bytes")
     except EOFError as error:
         raise BadFile(str(file), "the compressed file is truncated") from error
     except (zlib.error, gzip.BadGzipFile) as error:
