@@ -163,7 +163,7 @@ class MissingDependency(StarlakeError):
 
     def __init__(self, *, package: str, extra: str | None, purpose: str) -> None:
         # Not `pip install starlake-dagster-components[extra]`, because this package may come from Git or a wheel.
-        how = f"install starlake-dagster-components with the extra '{extra}'" if extra else f"pip install --no-deps {package}"
+        how = f"install starlake-dagster-components with the '{extra}' extra" if extra else f"pip install --no-deps {package}"
         super().__init__(f"{purpose} requires {package}: {how}")
 
 

@@ -181,10 +181,10 @@ def test_a_missing_package_gives_the_command_that_installs_it(
     pipeline = Pipeline("p", "load", DagConfig("d", "t", "f"), "shell", "f")
     assert DuckDBExecutor().find_problems(pipeline) == ()
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(MissingDependency, match="install starlake-dagster-components with the extra 'duckdb'"):
+    with pytest.raises(MissingDependency, match="install starlake-dagster-components with the 'duckdb' extra"):
         DuckDBExecutor().run(harness.command(), watched.invocation())
     (problem,) = DuckDBExecutor().find_problems(pipeline)
-    assert "with the extra 'duckdb'" in problem.message
+    assert "with the 'duckdb' extra" in problem.message
 
 
 def test_the_time_zone_and_strictness_reach_the_engine(harness: EngineHarness, watched: Watched) -> None:

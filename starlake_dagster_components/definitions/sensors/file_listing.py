@@ -95,7 +95,7 @@ def _scan_remote(folder: str) -> Iterator[tuple[str, _Entry]]:
         storage, path = fsspec.url_to_fs(url, use_listings_cache=False)
     except (ImportError, ValueError) as error:
         extra = _EXTRAS.get(scheme)
-        hint = f": install starlake-dagster-components with the extra '{extra}'" if extra else ""
+        hint = f": install starlake-dagster-components with the '{extra}' extra" if extra else ""
         raise InvalidSetting(f"file_sensors: {folder} cannot be listed{hint} ({error})") from error
     for found in storage.ls(path, detail=True):
         name = str(found["name"]).rstrip("/").rpartition("/")[2]

@@ -167,7 +167,7 @@ def test_a_storage_without_its_package_is_reported(instance: dg.DagsterInstance)
 
 def test_the_extra_of_a_storage_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "s3fs", None)
-    with pytest.raises(InvalidSetting, match=r"s3://bucket/shop cannot be listed: install starlake-dagster-components with the extra 's3'"):
+    with pytest.raises(InvalidSetting, match=r"s3://bucket/shop cannot be listed: install starlake-dagster-components with the 's3' extra"):
         list_folder_files(watch("s3://bucket/shop"))
 
 

@@ -68,7 +68,7 @@ def test_importing_needs_no_google_and_does_not_import_it() -> None:
 def test_without_the_sdk_the_error_says_what_to_install() -> None:
     said = run_python(RUN, "google.cloud.run_v2")
     assert said.startswith("MissingDependency ")
-    assert "install starlake-dagster-components with the extra 'cloud-run'" in said
+    assert "install starlake-dagster-components with the 'cloud-run' extra" in said
 
 
 def test_without_credentials_the_error_says_how_to_get_some(tmp_path: Path) -> None:
