@@ -55,7 +55,7 @@ def list_keys(watched: int) -> list[dg.AssetKey]:
 def build_watching_sensor(
     kind: str, watched: Sequence[dg.AssetKey], name: str = "marts_sensor", seconds: int = 60
 ) -> dg.MultiAssetSensorDefinition:
-    """Return a sensor that starts the job ``marts`` when all watched assets are new."""
+    """Return a sensor that starts the ``marts`` job when all watched assets are new."""
     if kind == OURS:
         names = {f"sales.{key.path[-1]}": key for key in watched}
         return build_sensor(name=name, job_name="marts", watched=names, trigger=TransformTrigger(), minimum_interval_seconds=seconds)
@@ -81,7 +81,7 @@ def build_watching_sensor(
 
 
 def build_marts(sensors: Sequence[dg.SensorDefinition] = ()) -> dg.Definitions:
-    """Return a code location with the job ``marts`` and some sensors."""
+    """Return a code location with the ``marts`` job and some sensors."""
 
     @dg.asset
     def mart() -> None: ...

@@ -192,13 +192,13 @@ class RunContext:
     Attributes:
         project: the project.
         pipeline: the pipeline that the command belongs to; None for a table or task outside of any pipeline.
-        profile: the setting ``env``, which overrides ``SL_ENV`` in ``sl_env_var``; None = not set.
-        variables: the setting ``variables``, which overrides all other Starlake variables.
+        profile: the ``env`` setting, which overrides ``SL_ENV`` in ``sl_env_var``; None = not set.
+        variables: the ``variables`` setting, which overrides all other Starlake variables.
         scheduled_date: the logical time of the run (``--scheduledDate``); None = Starlake uses the current time.
         interval_start: start of the data interval (``sl_data_interval_start`` of transforms).
         interval_end: end of the data interval (``sl_data_interval_end`` of transforms).
         job_id: ``SL_JOB_ID``, which identifies the audit rows: ``<run id>.<step>``.
-        warehouse_counts: the setting ``warehouse_counts``.
+        warehouse_counts: the ``warehouse_counts`` setting.
     """
 
     project: Project

@@ -159,7 +159,7 @@ def _plan_range(built: Built, pipeline: Pipeline, settings: Settings, dates: Run
 
 
 def plan_selection_runs(built: Built, dates: RunDates, name: str, keys: Sequence[dg.AssetKey]) -> list[PlannedRun]:
-    """Return the runs of the job ``name`` for the selected assets: one run, or one per partition of the date range.
+    """Return the runs of the ``name`` job for the selected assets: one run, or one per partition of the date range.
 
     Raises:
         InvalidSetting: the assets have different partitions, or none in the range.

@@ -24,7 +24,7 @@ _EXIT_CODES = "Exit code: 0 if {0}, 1 if {1}, 2 if the command line is invalid."
 
 
 def _add_format_option(*formats: str, help: str = "Output format.") -> Callable[[F], F]:
-    """Return a decorator that adds the option ``--format`` to a command. The first format is the default."""
+    """Return a decorator that adds the ``--format`` option to a command. The first format is the default."""
     return click.option("--format", "output", type=click.Choice(formats), default=formats[0], show_default=True, help=help)
 
 

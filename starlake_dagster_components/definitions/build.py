@@ -214,7 +214,7 @@ def _build_definitions(root: str | Path, settings: Settings) -> Built:
 
 
 def choose_job_executor(pipeline: Pipeline | None, settings: Settings, choose_tags: "ChooseTags | None" = None) -> dg.ExecutorDefinition:
-    """Return the executor of a job's steps: the setting ``step_executor``, or else threads, as many as the command executor suggests.
+    """Return the executor of a job's steps: the ``step_executor`` setting, or else threads, as many as the command executor suggests.
 
     ``pipeline`` is None for the implicit job behind the Materialize buttons. ``choose_tags`` returns the tags to add to a run; None = the
     last complete partition, for runs without one.

@@ -118,7 +118,7 @@ def build_asset_check_specs(node: StarlakeNode, key: dg.AssetKey, settings: Sett
 
 
 def has_schema_check(node: StarlakeNode, settings: Settings) -> bool:
-    """Return whether a node has the check ``declared_schema``: it is turned on, the node declares columns, and its table can be read."""
+    """Return whether a node has the ``declared_schema`` check: it is turned on, the node declares columns, and its table can be read."""
     described = node.load_or_task
     if not settings.schema_checks or described is None or not described.attributes:
         return False
@@ -129,7 +129,7 @@ def has_schema_check(node: StarlakeNode, settings: Settings) -> bool:
 
 
 def has_reject_check(node: StarlakeNode, settings: Settings) -> bool:
-    """Return whether a node has the check ``rejected_rows``: it is turned on, and the node is a table whose loader may reject rows."""
+    """Return whether a node has the ``rejected_rows`` check: it is turned on, and the node is a table whose loader may reject rows."""
     if node.table is None or settings.rejected_rows == "ignore" or find_loader(node.project, node.table) == "native":
         return False
     executor = settings.get_executor(node.pipeline)
@@ -137,7 +137,7 @@ def has_reject_check(node: StarlakeNode, settings: Settings) -> bool:
 
 
 def build_reject_check_result(key: dg.AssetKey, counters: "Counters | None", settings: Settings) -> dg.AssetCheckResult | None:
-    """Return the result of the check ``rejected_rows``; None if the number of rejected rows is unknown, or no file was loaded."""
+    """Return the result of the ``rejected_rows`` check; None if the number of rejected rows is unknown, or no file was loaded."""
     if counters is None or counters.rejected is None or not counters.files:
         return None
     return dg.AssetCheckResult(

@@ -33,7 +33,7 @@ EDITABLE_TAGS = frozenset(
 
 
 def build_run_tags(labels: tuple[str, ...]) -> dict[str, str]:
-    """Return the run tags for the option ``tags`` of a DAG config, without those that Dagster reserves."""
+    """Return the run tags for the ``tags`` option of a DAG config, without those that Dagster reserves."""
     return {key: value for key, value in build_tags(labels).items() if not _is_reserved(key)}
 
 

@@ -23,7 +23,7 @@ Job = Any
 def select_job_keys(graph: AssetGraph, pipeline: Pipeline) -> tuple[dg.AssetKey, ...]:
     """Return the keys of the assets that a pipeline's job runs.
 
-    They are the pipeline's own assets and, with the option ``run_dependencies_first`` (Starlake's guide "Customize Dagster DAGs"), all
+    They are the pipeline's own assets and, with the ``run_dependencies_first`` option (Starlake's guide "Customize Dagster DAGs"), all
     tasks and load tables upstream, with the pre-loads of their domains.
     """
     keys = dict.fromkeys(graph.get_pipeline_keys(pipeline))
@@ -63,7 +63,7 @@ def build_job(
 
 
 def build_job_of_all_assets(name: str, definitions: dg.Definitions, executor: Any) -> dg.JobDefinition:
-    """Return the job ``name`` of all assets, like Dagster's implicit job. The assets may have different partitions.
+    """Return the ``name`` job of all assets, like Dagster's implicit job. The assets may have different partitions.
 
     ``executor`` runs the steps; None = Dagster's default.
     """
@@ -88,7 +88,7 @@ def _get_job_factory() -> Callable[..., Job]:
 
 
 def build_job_tags(pipeline: Pipeline) -> Mapping[str, str]:
-    """Return the tags of a pipeline's job and its runs: the option ``tags``, the kind of the pipeline, and its DAG config."""
+    """Return the tags of a pipeline's job and its runs: the ``tags`` option, the kind of the pipeline, and its DAG config."""
     return {
         **hide_in_tags(build_run_tags(pipeline.tags)),
         "starlake/kind": pipeline.kind,

@@ -24,7 +24,7 @@ def sanitize_id(text: str) -> str:
 
 
 def build_asset_key(name: str, style: AssetKeyStyle = "flat") -> dg.AssetKey:
-    """Return the asset key of a domain, table, or task, by its name and the setting ``asset_keys``.
+    """Return the asset key of a domain, table, or task, by its name and the ``asset_keys`` setting.
 
     For ``sales.Orders``, ``flat`` returns ``sales_Orders``, ``flat_lower`` returns ``sales_orders``, and ``path`` returns ``sales/Orders``.
     """

@@ -21,7 +21,7 @@ class StarlakeNode:
         type: ``domain`` (a pre-load), ``table`` (a load), ``task`` (a transform), or ``external`` (a table that the project only reads).
         name: the name from which the asset key is derived: the final name of a domain or table (but the logical name of a domain that
             has the same ``rename`` as another), ``domain.task`` for a task, and the name as written for an external table.
-        key: the default asset key, derived from the name and the setting ``asset_keys``.
+        key: the default asset key, derived from the name and the ``asset_keys`` setting.
         domain: the final name of its domain; empty for an external table without one.
         project: the whole project.
         pipeline: the first pipeline that runs it; None if it has no ``dagRef``.

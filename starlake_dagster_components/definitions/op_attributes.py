@@ -20,7 +20,7 @@ AIRFLOW_DEFAULT_POOL = "default_pool"
 def find_op_attributes(node: StarlakeNode, settings: Settings) -> dict[str, Any]:
     """Return the pool, retry policy, and tags of the op of a domain, table, or task, as arguments of :class:`dagster.OpDefinition`.
 
-    Rules of ``op`` are applied in order, so later ones override earlier ones. They override the settings ``pool`` and ``op_tags``, which
+    Rules of ``op`` are applied in order, so later ones override earlier ones. They override the ``pool`` and ``op_tags`` settings, which
     override the options of the DAG config (``default_pool``, ``retries``).
     """
     own = node.pipeline.options.get("default_pool", "").strip() if node.pipeline else ""

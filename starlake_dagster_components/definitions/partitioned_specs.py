@@ -14,7 +14,7 @@ NodeId = tuple[str, str]
 Windows = dg.TimeWindowPartitionsDefinition
 
 BACKFILL = "starlake/backfill"
-"""Metadata of a spec that overrides the setting ``backfill`` for a task: ``runs`` or ``single_run``."""
+"""Metadata of a spec that overrides the ``backfill`` setting for a task: ``runs`` or ``single_run``."""
 
 
 def add_partitions(

@@ -22,7 +22,7 @@ _AT_MIDNIGHT = ("@daily", "@midnight", "@weekly", "@monthly", "@yearly", "@annua
 
 
 def is_partitioned(task: Task, pipeline: Pipeline | None, settings: Settings) -> bool:
-    """Return whether a task is partitioned: its job has a schedule, and the setting ``partitions`` includes the task.
+    """Return whether a task is partitioned: its job has a schedule, and the ``partitions`` setting includes the task.
 
     Loads are never partitioned, because they load all waiting files, whatever the date.
     """
@@ -34,7 +34,7 @@ def is_partitioned(task: Task, pipeline: Pipeline | None, settings: Settings) ->
 def build_partitions(pipeline: Pipeline, settings: Settings) -> dg.TimeWindowPartitionsDefinition:
     """Return the partitions of a job with a schedule: one per interval of its cron.
 
-    The first and last days are the options ``start_date`` (or else the setting ``partitions_start``) and ``end_date`` of the DAG config.
+    The first and last days are the options ``start_date`` (or else the ``partitions_start`` setting) and ``end_date`` of the DAG config.
     """
     schedule = pipeline.schedule
     assert schedule is not None

@@ -29,7 +29,7 @@ class Recovered(NamedTuple):
 
 
 def recover(loaded: Loaded, problems: Sequence[Problem], settings: Settings, examine: Examine) -> Recovered | None:
-    """Return the plan to use instead of a plan with errors or broken files, according to the setting ``on_error``; None if there is none.
+    """Return the plan to use instead of a plan with errors or broken files, according to the ``on_error`` setting; None if there is none.
 
     A broken file is one that Starlake skips as a whole, with a warning. With ``last_good``, files that an edit has broken count as errors.
     With ``leave_out``, all broken files do. ``examine`` is ``build.examine_plan``.
@@ -80,7 +80,7 @@ def _is_isolated(plan: Plan, problem: Problem) -> bool:
 def find_dropped_jobs(last: Plan, plan: Plan, share: float) -> list[Problem]:
     """Return a warning for each kind of job (load, transform) of which a reload drops at least a share, which is probably a mistake.
 
-    ``share`` is the setting ``dropped_jobs``, from 0 to 1.
+    ``share`` is the ``dropped_jobs`` setting, from 0 to 1.
     """
     problems = []
     for kind in ("load", "transform"):

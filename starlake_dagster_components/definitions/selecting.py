@@ -1,4 +1,4 @@
-"""Apply the patterns of the settings ``op``, ``select``, and ``exclude`` to a plan."""
+"""Apply the patterns of the ``op``, ``select``, and ``exclude`` settings to a plan."""
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace

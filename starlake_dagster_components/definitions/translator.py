@@ -66,7 +66,7 @@ class StarlakeTranslator:
 
         Returns:
             A spec with name, description, metadata (``starlake/expectation``, ``starlake/fail_on_error``), and ``blocking`` according to
-            the setting ``expectation_checks``. If an override returns None, the expectation is evaluated, but is not a check. The spec's
+            the ``expectation_checks`` setting. If an override returns None, the expectation is evaluated, but is not a check. The spec's
             asset is ignored: it is always that of the node.
         """
         return build_default_check_spec(node, expectation, node.key)

@@ -107,7 +107,7 @@ def _get_fields(one: _Type) -> list[tuple[str, _Type]]:
 def find_missing_fields(existing: str, wanted: str) -> list[tuple[tuple[str, ...], str]]:
     """Return the path below the column and the type of each field that the structs of one type lack.
 
-    The elements of a list are the field ``element``, as in ALTER TABLE.
+    The elements of a list are the ``element`` field, as in ALTER TABLE.
     """
     one, other = parse_type(existing), parse_type(wanted)
     return [] if one is None or other is None else _list_missing(one, other, ())

@@ -31,7 +31,7 @@ def register_secrets(owner: str, kind: str, *sources: Any) -> None:
 
 
 def register_secret_names(owner: str, names: Iterable[str]) -> None:
-    """Register the names in the setting ``secrets`` of a project, in addition to those that are always secret."""
+    """Register the names in the ``secrets`` setting of a project, in addition to those that are always secret."""
     _names[owner] = tuple(names)
     _cached.clear()
 

@@ -27,6 +27,6 @@ def is_secret_name(name: str) -> bool:
 
 
 def matches_name(name: str, patterns: Iterable[str]) -> bool:
-    """Return whether a name matches one of the patterns of the setting ``secrets`` (``*_PIN``), in any case."""
+    """Return whether a name matches one of the patterns of the ``secrets`` setting (``*_PIN``), in any case."""
     folded = name.casefold()
     return any(fnmatchcase(folded, pattern.casefold()) for pattern in patterns)

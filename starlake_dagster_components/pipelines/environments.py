@@ -24,7 +24,7 @@ def read_environments(
 ) -> Mapping[str, Environment]:
     """Return DAG config -> environment of its commands, for each DAG config whose environment differs from the project's.
 
-    ``profile`` is the setting ``env``, which overrides ``sl_env_var``; None if it is not set. ``options`` override all other variables.
+    ``profile`` is the ``env`` setting, which overrides ``sl_env_var``; None if it is not set. ``options`` override all other variables.
     """
     read: dict[str, Project] = {}
     found = {}

@@ -22,7 +22,7 @@ class Schedule:
     Attributes:
         name: preset name, or ``cronN`` for an inline cron of a load pipeline.
         cron: five-field cron.
-        timezone: IANA name; None for that of the setting ``timezone`` (default UTC).
+        timezone: IANA name; None for that of the ``timezone`` setting (default UTC).
         location: where the schedule is set: on a table or task, or in the configuration of its domain.
         preset: where the project defines the preset; None for an inline cron or one of Starlake's presets.
     """
@@ -81,7 +81,7 @@ class TransformTrigger:
     filtered_datasets: frozenset[str] = frozenset()
     """Names that sensors ignore: the literal ``filtered_datasets`` of a custom template."""
     timezone: str | None = None
-    """IANA name of the time zone of the data cycle; None for that of the setting ``timezone`` (default UTC)."""
+    """IANA name of the time zone of the data cycle; None for that of the ``timezone`` setting (default UTC)."""
 
     @property
     def plain(self) -> bool:
@@ -113,7 +113,7 @@ class Pipeline:
     pre_load: Mapping[str, PreLoad] = EMPTY
     """Logical domain name -> pre-load, for load pipelines."""
     file_sensor: bool | None = None
-    """True if arriving files start the job (``pre_load_sensor``); None if the setting ``file_sensors`` decides."""
+    """True if arriving files start the job (``pre_load_sensor``); None if the ``file_sensors`` setting decides."""
     file_sensor_interval: timedelta | None = None
     """Time between two checks for files (``pre_load_poke_interval``)."""
     run_dependencies_first: bool = False

@@ -85,7 +85,7 @@ class ScheduleReader:
 
 
 def find_timezone(config: DagConfig, options: OptionReader, default: str | None) -> str | None:
-    """Return the time zone of a pipeline's schedules: the option ``timezone`` or ``SL_TIMEZONE``, else the default.
+    """Return the time zone of a pipeline's schedules: the ``timezone`` option or ``SL_TIMEZONE``, else the default.
 
     starlake-orchestration reads ``timezone``. An error is added for a name that is not an IANA name.
     """
@@ -100,7 +100,7 @@ def find_timezone(config: DagConfig, options: OptionReader, default: str | None)
 
 
 def check_timezone(name: str | None) -> str | None:
-    """Return the setting ``timezone``; None if it is empty. Raise InvalidSetting if it is not an IANA name."""
+    """Return the ``timezone`` setting; None if it is empty. Raise InvalidSetting if it is not an IANA name."""
     if name and (fault := _find_timezone_fault(name)):
         raise InvalidSetting(f"timezone: {fault}")
     return name or None

@@ -1,4 +1,4 @@
-"""Parse the option ``dataset_triggering_strategy``: ``any``, ``all``, or an expression of dataset names."""
+"""Parse the ``dataset_triggering_strategy`` option: ``any``, ``all``, or an expression of dataset names."""
 
 import re
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Read the dependency JSON files that the setting ``dependencies`` selects."""
+"""Read the dependency JSON files that the ``dependencies`` setting selects."""
 
 from collections.abc import Mapping
 from pathlib import Path

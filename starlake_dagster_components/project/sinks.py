@@ -11,12 +11,12 @@ def find_written_table(node: Table | Task) -> tuple[str, str]:
 
 
 def find_sink(node: Table | Task) -> Sink | None:
-    """Return the section ``sink`` of a table or task; None if it has none."""
+    """Return the ``sink`` section of a table or task; None if it has none."""
     return node.metadata.sink if isinstance(node, Table) else node.sink
 
 
 def find_write_strategy(node: Table | Task) -> WriteStrategy | None:
-    """Return the section ``writeStrategy`` of a table or task; None if it has none."""
+    """Return the ``writeStrategy`` section of a table or task; None if it has none."""
     return node.metadata.write_strategy if isinstance(node, Table) else node.write_strategy
 
 

@@ -65,7 +65,7 @@ def check_choice(name: str, value: Any, known: Sequence[str]) -> str:
 
 
 def check_automation(name: str, value: Any) -> str:
-    """Convert the setting ``automation``. YAML's ``null`` and ``false`` mean ``none``.
+    """Convert the ``automation`` setting. YAML's ``null`` and ``false`` mean ``none``.
 
     Raises:
         InvalidSetting: the value is unknown, or this version of Dagster does not support it.

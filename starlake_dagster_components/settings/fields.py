@@ -375,7 +375,7 @@ class Settings(SharedSettings):
 
     @property
     def checks(self) -> ExpectationChecks:
-        """The setting ``expectation_checks``, always as an object."""
+        """The ``expectation_checks`` setting, always as an object."""
         checks = self.expectation_checks
         return checks if isinstance(checks, ExpectationChecks) else ExpectationChecks(enabled=bool(checks))
 

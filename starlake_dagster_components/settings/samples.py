@@ -1,4 +1,4 @@
-"""The setting ``samples``: the number of rows of each table to show, and the columns to hide."""
+"""The ``samples`` setting: the number of rows of each table to show, and the columns to hide."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ MAX_ROWS = 100
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """The setting ``samples``: the number of rows to show, and the names of columns to hide in addition to those with ``privacy``.
+    """The ``samples`` setting: the number of rows to show, and the names of columns to hide in addition to those with ``privacy``.
 
     0 rows = none. In names, ``*`` matches any characters.
     """

@@ -44,7 +44,7 @@ def find_warehouse_audit(
         job_id: ``JOBID`` of the command's rows.
         nodes: the tables and tasks that the command writes. They are counted if all of them have the connection of the audit.
         appended: those to which a load only appends rows. They are counted if they have the connection of the audit.
-        counts: the setting ``warehouse_counts``.
+        counts: the ``warehouse_counts`` setting.
     """
     application = project.application
     connection = application.audit_connection

@@ -8,7 +8,7 @@ import dagster as dg
 from ...pipelines.waiting_files import WaitingFolder
 
 MINIMUM_INTERVAL_SECONDS = 30
-"""Time between ticks, unless the DAG config sets the option ``pre_load_poke_interval``."""
+"""Time between ticks, unless the DAG config sets the ``pre_load_poke_interval`` option."""
 
 
 def build_file_sensor(

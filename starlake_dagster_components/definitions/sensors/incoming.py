@@ -28,7 +28,7 @@ class FileSensors:
 def find_file_sensors(plan: Plan, settings: Settings) -> FileSensors:
     """Return the load jobs of a plan that have a file sensor, and the folders that they watch."""
     loads = [p for p in plan.pipelines if p.kind == "load" and any(pre_load.strategy != "none" for pre_load in p.pre_load.values())]
-    # The option ``pre_load_sensor`` overrides the setting.
+    # The ``pre_load_sensor`` option overrides the setting.
     chosen = [p for p in loads if (settings.file_sensors == "on" if p.file_sensor is None else p.file_sensor)]
     watching = [(p, list_waiting_folders(plan.project, p)) for p in chosen]
     domains: dict[str, WaitingFolder] = {}

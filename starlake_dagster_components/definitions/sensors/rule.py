@@ -230,7 +230,7 @@ class _Cycle:
         return self.is_slow(asset) if timing.cron else timing.freshness > self._length
 
     def is_updated(self, asset: str, materialization: Materialization | None, *, is_new: bool) -> bool:
-        """Return whether an asset need not be materialized again. With the strategy ``any``, the materialization may be consumed."""
+        """Return whether an asset need not be materialized again. With the ``any`` strategy, the materialization may be consumed."""
         if self.is_optional(asset):
             return True
         return (is_new or not self._rule.strategy.every or self.is_slow(asset)) and self.contains(asset, materialization)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 CONDITIONS_SENSOR = "starlake_conditions"
-"""Name of the sensor that evaluates automation conditions, without the setting ``name_prefix``."""
+"""Name of the sensor that evaluates automation conditions, without the ``name_prefix`` setting."""
 
 
 def name_sensor(pipeline: Pipeline, settings: Settings) -> str:

@@ -277,7 +277,7 @@ class _Log:
 
 
 class _OutputLog:
-    """Writes a program's lines to the step's stdout, and those that the setting ``event_log_level`` selects to the event log."""
+    """Writes a program's lines to the step's stdout, and those that the ``event_log_level`` setting selects to the event log."""
 
     def __init__(self, context: dg.AssetExecutionContext, log: _Log, event_log_level: str) -> None:
         self._log = log

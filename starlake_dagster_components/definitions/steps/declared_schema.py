@@ -1,4 +1,4 @@
-"""Evaluate the check ``declared_schema`` (setting ``schema_checks``), which compares a table's actual columns with the declared ones."""
+"""Evaluate the ``declared_schema`` check (setting ``schema_checks``), which compares a table's actual columns with the declared ones."""
 
 from collections.abc import Mapping
 
@@ -103,7 +103,7 @@ def _find_family(kind: str, dialect: str) -> tuple[str, int] | None:
 def build_schema_check_result(
     project: Project, node: Table | Task, key: dg.AssetKey, actual: Mapping[str, str]
 ) -> dg.AssetCheckResult | None:
-    """Return the result of the check ``declared_schema``; None if the table's columns are unknown."""
+    """Return the result of the ``declared_schema`` check; None if the table's columns are unknown."""
     if not actual:
         return None
     parts = find_differences(project, node, actual)

@@ -51,7 +51,7 @@ class Steps:
         return partial(self._loads.load, tuple(members))
 
     def run_pre_load(self, node: StarlakeNode, key: dg.AssetKey, context: dg.AssetExecutionContext) -> Events:
-        """Run the ``preload`` command of a domain and, with the strategy ``imported``, ``stage``.
+        """Run the ``preload`` command of a domain and, with the ``imported`` strategy, ``stage``.
 
         If there is nothing to load, there is no output, so that Dagster skips the tables. In a job with ``run_dependencies_first``, there
         is one, because Dagster would also skip the tasks, which a generated job runs regardless of the loads.

@@ -58,7 +58,7 @@ class LoadSteps:
     def load(self, members: Sequence[Member], context: dg.AssetExecutionContext) -> Events:
         """Load the tables of an op that the run selects, and yield a materialization for each table that was loaded.
 
-        With the strategy ``imported``, they are staged first if the run does not include the pre-load of their domain.
+        With the ``imported`` strategy, they are staged first if the run does not include the pre-load of their domain.
 
         Raises:
             dagster.Failure: tables failed.
@@ -226,7 +226,7 @@ class _Load:
         return []
 
     def _judge_table(self, member: Member, found: TableResult) -> TableResult:
-        """Return the result of a table, or a failure because of earlier attempts or the setting ``rejected_rows``."""
+        """Return the result of a table, or a failure because of earlier attempts or the ``rejected_rows`` setting."""
         found = self._fail_if_failed_before(member, found)
         counters = found.counters
         if counters is None or not counters.rejected:

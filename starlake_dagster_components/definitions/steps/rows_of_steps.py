@@ -40,7 +40,7 @@ class RowsOfSteps:
         return TableRows(self._project, self.columns, self._samples)
 
     def check_columns(self, context: dg.AssetExecutionContext, node: StarlakeNode, key: dg.AssetKey) -> list[dg.AssetCheckResult]:
-        """Return the result of the check ``declared_schema``; empty if it is not selected, or the table cannot be read."""
+        """Return the result of the ``declared_schema`` check; empty if it is not selected, or the table cannot be read."""
         described, check = node.load_or_task, dg.AssetCheckKey(key, DECLARED_SCHEMA)
         if described is None or not has_schema_check(node, node.settings) or check not in context.selected_asset_check_keys:
             return []
@@ -54,7 +54,7 @@ class RowsOfSteps:
     def build_sample(
         self, context: dg.AssetExecutionContext, node: Table | Task, command: Command, counters: Counters | None
     ) -> dict[str, Any]:
-        """Return metadata with sample rows of the table that a command has written; empty if the setting ``samples`` is off."""
+        """Return metadata with sample rows of the table that a command has written; empty if the ``samples`` setting is off."""
         return self._rows.build_sample(context.log, node, command, counters) if self._samples.rows else {}
 
     def show(self, context: dg.AssetExecutionContext, node: Table | Task) -> Callable[[ExpectationResult], str | None]:

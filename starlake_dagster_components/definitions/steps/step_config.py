@@ -67,7 +67,7 @@ class StepConfig:
     sl_options_merge: Sections = EMPTY
 
     def find_task_options(self, *names: str) -> dict[str, str]:
-        """Return the options of a task like ``get_sl_options`` of starlake-dagster: those of the section ``all``, overridden by its own.
+        """Return the options of a task like ``get_sl_options`` of starlake-dagster: those of the ``all`` section, overridden by its own.
 
         Of several names of sections, later ones override earlier ones.
         """

@@ -1,4 +1,4 @@
-"""The executor ``cloud_run``: its YAML fields, and the checks before anything runs."""
+"""The ``cloud_run`` executor: its YAML fields, and the checks before anything runs."""
 
 from collections.abc import Sequence
 from datetime import timedelta

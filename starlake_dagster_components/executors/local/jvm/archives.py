@@ -33,7 +33,7 @@ _OLDEST_WITH_ARCHIVES = 13
 _OLDEST_WITH_CACHES = 25
 """JDK 25: caches of loaded and linked classes, made in one run (JEP 483, JEP 514)."""
 _QUIET_SINCE = 24
-"""JDK 24: messages about archives have the tag ``aot``. Older versions do not start with an option that names this tag."""
+"""JDK 24: messages about archives have the ``aot`` tag. Older versions do not start with an option that names this tag."""
 _SUFFIXES = (".jsa", ".aot")
 
 

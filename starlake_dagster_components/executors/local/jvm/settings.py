@@ -1,4 +1,4 @@
-"""The field ``jvm`` of the shell executors."""
+"""The ``jvm`` field of the shell executors."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
