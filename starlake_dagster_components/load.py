@@ -46,7 +46,7 @@ def load_definitions_from_starlake_project(root: str | Path, **settings: Any) ->
         definitions with others.
 
     Raises:
-        InvalidProject: the project has errors; the message lists all of them with file and line.
+        InvalidProject: the project has errors; the message lists all of them with their files and lines.
         InvalidSetting: a setting is unknown, or a value is invalid.
         ProjectNotFound: the folder does not exist, or does not contain a Starlake project.
 

@@ -144,7 +144,7 @@ def _print_tables(summary: dict[str, Any]) -> None:
     "--select",
     "selection",
     metavar="TEXT",
-    help="The assets to materialize, in Dagster's asset selection syntax: '+key:kpi_revenue'. Use it instead of --job.",
+    help="The assets to materialize, in Dagster's asset selection syntax: '+key:kpi_revenue'. Use this option instead of --job.",
 )
 @click.option(
     "--log-level",
@@ -254,7 +254,7 @@ def dependencies(project: Path, tasks: tuple[str, ...], output: str, **given: st
 def lineage_(arguments: tuple[str, ...], output: str, **given: str | bool | None) -> None:
     """Print the columns of PROJECT's tables and tasks, and the source columns of each.
 
-    NAME is a table, a task, or a column (domain.task.column). If given, only NAME and everything upstream of it is printed.
+    NAME is a table, a task, or a column (domain.task.column). If given, only NAME and everything upstream of it are printed.
     """
     if len(arguments) > 2:
         raise click.UsageError(f"expected PROJECT and NAME, or one of them, not {len(arguments)} arguments")
@@ -284,7 +284,7 @@ def _indent_tree(tree: list[dict[str, Any]]) -> list[str]:
 @add_setting_options()
 @click.argument("arguments", nargs=-1, required=True, metavar="[PROJECT] NAME")
 def explain(arguments: tuple[str, ...], **given: str | bool | None) -> None:
-    """Explain why a job, asset, schedule, or sensor of PROJECT exists, with the file and line behind each fact."""
+    """Explain why a job, asset, schedule, or sensor of PROJECT exists, with the file and line that each fact comes from."""
     if len(arguments) > 2:
         raise click.UsageError(f"expected PROJECT and NAME, or NAME alone, not {len(arguments)} arguments")
     from ..definitions.build import prepare_graph
@@ -300,7 +300,10 @@ def explain(arguments: tuple[str, ...], **given: str | bool | None) -> None:
 @add_project_options()
 @click.option("--folder", metavar="FOLDER", help="Cache folder. Default: SL_DAGSTER_CACHE, or else the user's cache folder.")
 def cache_(project: Path, folder: str | None, **given: str | bool | None) -> None:
-    """Cache the plan of PROJECT and the columns of its tasks, readable by all users. Use it, for example, when you build an image."""
+    """Cache the plan of PROJECT and the columns of its tasks, for example when you build an image.
+
+    All users can read the cached files.
+    """
     from ..definitions.build import examine_plan
     from .fill_cache import fill_cache
 
@@ -331,7 +334,7 @@ def cache_(project: Path, folder: str | None, **given: str | bool | None) -> Non
     type=click.Choice(["critical", "error", "warning", "info", "debug"], case_sensitive=False),
     default="warning",
     show_default=True,
-    help="Minimum level of the log messages of Dagster's services to print.",
+    help="Minimum level of the messages from Dagster's services to print.",
 )
 def dev(projects: tuple[Path, ...], port: int | None, host: str, reload: bool, log_level: str, **given: str | bool | None) -> None:
     """Serve one or more projects in Dagster's UI. Each project is a code location that is named after its folder.

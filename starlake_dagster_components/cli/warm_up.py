@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 @click.command("warm-up", epilog="Exit code: 0 if all archives exist, 1 if one could not be created, 2 if the command line is invalid.")
 @add_project_options()
 def warm_up(project: Path, **given: str | bool | None) -> None:
-    """Create the class archives that let Starlake start faster, for all launchers and loaders of PROJECT. Use it, for example, when you
-    build an image.
+    """Create the archives with which Starlake starts faster, for all launchers and loaders of PROJECT, for example when you build an
+    image.
 
     No job of PROJECT runs. To create an archive, Starlake loads a small sample project.
     """

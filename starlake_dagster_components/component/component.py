@@ -99,7 +99,7 @@ class StarlakeProjectComponent(dg.Component, SettingFields, dg.Resolvable):
         """Build the definitions of the project.
 
         Raises:
-            InvalidProject: the project has errors; the message lists all of them with file and line.
+            InvalidProject: the project has errors; the message lists all of them with their files and lines.
             ProjectNotFound: the folder does not exist, or does not contain a Starlake project.
         """
         with locate_errors(self._locations):

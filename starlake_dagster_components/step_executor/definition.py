@@ -31,8 +31,8 @@ def starlake_step_executor(
         max_concurrent: maximum number of concurrent steps in a run, unless its run config sets another; None = one per processor, as in
             Dagster's executor, but at least 4.
         require_upstream_step_success: whether a step waits for all upstream steps to succeed, unless the run config says otherwise.
-            False = it waits only for the outputs that it needs, so that an upstream step that made them and failed with others does not
-            block it.
+            False = it waits only for the outputs that it needs, so that an upstream step that produced these outputs
+            but failed to produce others does not block it.
         choose_tags: returns the tags that a run gets before its first step, such as the partition of a run that was launched without one.
 
     Returns:
