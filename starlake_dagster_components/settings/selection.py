@@ -112,7 +112,7 @@ def _check_pattern(name: str, value: Any) -> NodePattern:
 _REJECTED = {
     "name": "an op has the name of its asset; change the asset's key with translation",
     "description": "an op has the description of its asset; change it with translation",
-    "backfill_policy": "use the setting 'backfill'",
+    "backfill_policy": "use the 'backfill' setting",
 }
 
 
