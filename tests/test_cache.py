@@ -87,7 +87,7 @@ class TestEntries:
             cache.put("a", b"x")
         assert [p.name for p in cache.folder.iterdir()] == [cache.get_path("a").name]
 
-    def test_many_writers_and_readers_never_see_half_a_file(self, cache: Cache) -> None:
+    def test_concurrent_writers_never_expose_a_partial_file(self, cache: Cache) -> None:
         bodies = {bytes([65 + i]) * 200_000 for i in range(4)}
         seen: list[bytes] = []
         stop = threading.Event()
@@ -128,7 +128,7 @@ class TestEntries:
         assert bytes(cache.get("a") or b"") == b"x"
 
     @pytest.mark.parametrize(("days", "kept"), [(29, True), (31, False)])
-    def test_an_entry_counts_as_unused_after_30_days(self, cache: Cache, days: int, kept: bool) -> None:
+    def test_an_entry_is_unused_after_30_days(self, cache: Cache, days: int, kept: bool) -> None:
         then = time.time() - days * 86_400
         for path in (cache.put("old", b"x"), cache.folder / "old.tmp"):
             path.touch()

@@ -112,7 +112,7 @@ def test_transforms_receive_their_data_interval() -> None:
     assert options(command) == {"sl_data_interval_start": "2026-01-30T12:30:15", "sl_data_interval_end": "2026-01-31T12:30:15"}
 
 
-def test_without_tables_there_is_no_command() -> None:
+def test_a_command_without_tables_is_an_error() -> None:
     for make in (build_stage_command, build_load_command, lambda r, d, t: build_preload_command(r, d, t, PreLoad("pending"))):
         with pytest.raises(InvalidSetting, match="at least one table"):
             make(run(), SALES, [])
@@ -237,7 +237,7 @@ def test_only_local_paths_are_found(text: str, path: str | None) -> None:
     assert find_local_path(text) == path
 
 
-def test_commands_that_write_know_the_database_files() -> None:
+def test_commands_that_write_list_their_database_files() -> None:
     assert build_load_command(run(), SALES, [ORDERS]).databases == ("/data/duckdb.db",)
     assert build_transform_command(run(), TOP).databases == ("/data/duckdb.db",)
     assert build_stage_command(run(), SALES, [ORDERS]).databases == ()

@@ -40,7 +40,7 @@ def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("name", PROJECTS)
-def test_every_real_project_loads_or_says_what_is_wrong(shared: Path, name: str) -> None:
+def test_every_real_project_loads_or_lists_its_errors(shared: Path, name: str) -> None:
     tables, tasks, jobs, wrong = PROJECTS[name]
     settings = Settings(executor=ShellExecutor(), orchestrators=BOTH)
     plan, _, problems = prepare_graph(shared / "corpus" / name, settings)
@@ -55,7 +55,7 @@ def test_every_real_project_loads_or_says_what_is_wrong(shared: Path, name: str)
         build_definitions(shared / "corpus" / name, settings).definitions.get_repository_def().load_all_definitions()
 
 
-def test_the_embedded_engine_says_at_loading_which_connections_it_cannot_serve(shared: Path) -> None:
+def test_unsupported_connections_are_reported_when_a_project_is_loaded(shared: Path) -> None:
     _, _, problems = prepare_graph(shared / "corpus" / "StarBake", Settings(executor=DuckDBExecutor(), orchestrators=BOTH))
     (error,) = [str(p) for p in problems if p.severity == "error"]
     assert error.startswith(

@@ -39,7 +39,7 @@ def test_problems_and_errors_have_short_values() -> None:
 
 
 @pytest.mark.parametrize("value", ["OVERWRITE" + "'" * 30_000, "a 'b' \"c\" " * 30_000])
-def test_problems_are_short_whatever_is_in_their_values(value: str) -> None:
+def test_problems_with_long_values_are_short(value: str) -> None:
     message = Problem(Location("x"), "error", f"unknown type '{value}'").message
     assert message.startswith("unknown type '")
     assert message.endswith(" more characters)")

@@ -69,7 +69,7 @@ def test_a_log_that_cannot_be_written_does_not_end_the_step(caplog: pytest.LogCa
     assert said.startswith("the output of a step is no longer kept: the disk is full: /dev/full; free some space")
 
 
-def test_the_embedded_engine_says_which_disk_is_full(mount: Callable[[str], Path], folder: ProjectFolder) -> None:
+def test_the_embedded_engine_names_the_full_disk(mount: Callable[[str], Path], folder: ProjectFolder) -> None:
     root = folder.root
     (root / "datasets").symlink_to(mount("4m"))
     folder.write("metadata/transform/kpi/big.sql", "select i, sha256(i::varchar) as h from range(400000) t(i)\n")

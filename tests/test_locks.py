@@ -99,7 +99,7 @@ def test_a_forked_process_does_not_wait_for_threads_that_it_does_not_have(tmp_pa
     wait_until(lambda: os.waitpid(child, os.WNOHANG) != (0, 0))
 
 
-def test_processes_exclude_each_other_and_the_one_that_waits_says_for_whom(tmp_path: Path) -> None:
+def test_processes_exclude_each_other_and_the_waiting_one_names_the_holder(tmp_path: Path) -> None:
     lines: list[str] = []
     with (
         start_holder(tmp_path / "a.db", 1.0) as other,

@@ -21,7 +21,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built
 
 
-def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
+def test_the_wheel_contains_only_the_package(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     tops = {name.split("/")[0] for name in names}
     assert {t for t in tops if not t.endswith(".dist-info")} == {"starlake_dagster_components"}
@@ -72,12 +72,12 @@ def test_every_make_target_that_the_documents_name_exists() -> None:
     assert named - _list_targets() == set()
 
 
-def test_prose_is_not_taken_for_a_make_target() -> None:
+def test_prose_is_not_mistaken_for_a_make_target() -> None:
     document = "make failed checks block\n\n```shell\nmake demo\n```\n\nor `make test` to\nmake sure"
     assert _list_named_targets(document) == {"demo", "test"}
 
 
-def test_every_link_of_the_documents_leads_somewhere() -> None:
+def test_every_link_of_the_documents_has_a_target() -> None:
     wrong = []
     for document in [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *(REPOSITORY / "docs").rglob("*.md")]:
         for target in re.findall(r"\]\(([^)#]+)\)", document.read_text(encoding="utf-8")):

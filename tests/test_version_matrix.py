@@ -32,7 +32,7 @@ def test_the_tests_of_the_short_suite_exist() -> None:
     assert missing == []
 
 
-def test_interpreters_are_those_of_the_classifiers() -> None:
+def test_interpreters_match_the_classifiers() -> None:
     text = (REPOSITORY / "pyproject.toml").read_text(encoding="utf-8")
     named = re.findall(r"Python :: (3\.\d+)", text)
     assert named == ["3.10", "3.11", "3.12", "3.13"]

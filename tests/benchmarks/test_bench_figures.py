@@ -18,7 +18,7 @@ def test_ratios_are_formed_pair_by_pair() -> None:
     assert found.text() == "2.00 (1.00-3.00)"
 
 
-def test_ratios_need_pairs() -> None:
+def test_ratios_of_lists_with_different_lengths_are_rejected() -> None:
     with pytest.raises(ValueError, match="longer"):
         form_ratios([1.0], [1.0, 2.0])
 
@@ -37,19 +37,19 @@ def test_a_failure_is_shown() -> None:
     assert "\n".join(Section("Steps", failure="OSError: no").lines()) == "## Steps\n\n**Failed**: OSError: no"
 
 
-def test_tables() -> None:
+def test_tables_are_printed_and_aligned() -> None:
     table = Table(("way", "s"), [("ours", "1.0"), ("theirs", "10.0")])
     assert list(table.lines()) == ["| way | s |", "|---|---|", "| ours | 1.0 |", "| theirs | 10.0 |"]
     assert list(table.list_aligned_lines()) == ["way        s", "ours     1.0", "theirs  10.0"]
 
 
-def test_the_floor_and_what_is_alike_are_as_large() -> None:
+def test_synthetic_projects_have_equal_sizes() -> None:
     lean, rich = describe(build_floor(60)), describe(build_alike(60))
     assert (lean["assets"], lean["jobs"]) == (rich["assets"], rich["jobs"]) == (60, 3)
     assert rich["schedules"] + rich["sensors"] == rich["jobs"]
 
 
-def test_columns_of_the_floor() -> None:
+def test_half_the_assets_of_the_floor_have_columns() -> None:
     assets = [a for a in build_floor(20).assets or () if isinstance(a, dg.AssetsDefinition)]
     widths = [len(m["dagster/column_schema"].columns) for a in assets for m in a.metadata_by_key.values() if "dagster/column_schema" in m]
     assert widths == [12] * 10

@@ -72,7 +72,7 @@ def test_a_part_that_fails_is_named_and_the_others_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("cache", ["off", "filled"])
-def test_profile(cache: str) -> None:
+def test_the_profile_lists_stages_modules_and_functions(cache: str) -> None:
     text = run("bench/profile_load.py", "20", "--cache", cache, "--top", "5")
     assert ("read: tables, tasks, SQL" in text) == (cache == "off")
     for stage in ("import of dagster", "assets", "jobs", "Dagster: repository described", "end of Python"):

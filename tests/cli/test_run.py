@@ -110,7 +110,7 @@ def test_assets_after_a_failure_are_reported_as_not_run(shop: ProjectFolder) -> 
     assert list_outcomes([result]) == {"shop": "failed", "shop_orders": "not run", "shop_items": "not run"}
 
 
-def test_an_exception_of_an_executor_is_shown_as_it_is(shop: ProjectFolder) -> None:
+def test_an_exception_of_an_executor_is_shown_unchanged(shop: ProjectFolder) -> None:
     executor = RecordingExecutor().on("transform", "kpi.daily", ZeroDivisionError("nothing to divide by"))
     (result,) = run_headless(shop.root, Settings(executor=executor), job="kpi_tasks")
     assert "nothing to divide by" in (result.assets[0].error or "")
@@ -295,7 +295,7 @@ def test_the_live_table_fits_the_terminal(height: int) -> None:
         assert ["asset_3", "failed", "1.00"] in rows
 
 
-def test_a_terminal_gets_a_live_table_and_then_the_results(shop: ProjectFolder) -> None:
+def test_a_terminal_shows_a_live_table_and_then_the_results(shop: ProjectFolder) -> None:
     command = [
         sys.executable,
         "-m",

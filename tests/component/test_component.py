@@ -151,7 +151,9 @@ def test_scaffolding_writes_a_defs_yaml_that_points_at_the_project(shop: Project
 
 
 @pytest.mark.parametrize(("folder", "message"), [("nowhere", "does not exist"), ("empty", "does not contain metadata/")])
-def test_scaffolding_says_that_there_is_no_project(tmp_path: Path, capsys: pytest.CaptureFixture[str], folder: str, message: str) -> None:
+def test_scaffolding_warns_if_the_folder_has_no_project(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], folder: str, message: str
+) -> None:
     (tmp_path / "empty").mkdir()
     with create_defs_folder_sandbox() as sandbox:
         sandbox.scaffold_component(component_cls=StarlakeProjectComponent, scaffold_params={"project": str(tmp_path / folder)})
@@ -164,7 +166,7 @@ def test_scaffolding_prints_nothing_if_the_project_exists(shop: ProjectFolder, c
     assert "warning" not in capsys.readouterr().err
 
 
-def test_scaffolding_knows_the_executors() -> None:
+def test_scaffolding_rejects_an_unknown_executor() -> None:
     with pytest.raises(ValueError, match="did you mean 'duckdb'"):
         StarlakeProjectParams(project="x", executor="dukdb")
 

@@ -227,7 +227,7 @@ def test_a_missing_project_is_reported(tmp_path: Path) -> None:
         load_definitions_from_starlake_project(tmp_path)
 
 
-def test_two_projects_live_in_one_code_location(shop: ProjectFolder, tmp_path: Path) -> None:
+def test_one_code_location_can_contain_two_projects(shop: ProjectFolder, tmp_path: Path) -> None:
     other = ProjectFolder(tmp_path / "other")
     for file, content in shop.snapshot().items():
         other.write(

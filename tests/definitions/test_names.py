@@ -36,7 +36,7 @@ def test_asset_keys_are_built_in_every_style() -> None:
 
 
 @given(st.lists(st.text(min_size=1, max_size=12), min_size=1, max_size=3))
-def test_op_names_are_valid_whatever_the_key(path: list[str]) -> None:
+def test_op_names_are_valid_for_every_key(path: list[str]) -> None:
     assert re.fullmatch(r"[A-Za-z0-9_]+", build_op_name(dg.AssetKey(path)))
 
 

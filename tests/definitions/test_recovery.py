@@ -114,7 +114,7 @@ class TestLastGood:
             ("metadata/load/shop/_config.sl.yml", {"shop", "shop_orders", "shop_items"}),
         ],
     )
-    def test_a_file_that_starlake_skips_counts_as_broken_by_an_edit(self, project: ProjectFolder, file: str, stale: set[str]) -> None:
+    def test_a_file_that_starlake_skips_after_an_edit_is_broken(self, project: ProjectFolder, file: str, stale: set[str]) -> None:
         good = build_definitions(project.root, Settings())
         project.write(file, BROKEN)
         # Other processes that read the project now do not store the plan without the file as the last good one.

@@ -101,7 +101,7 @@ def test_ticks_outside_of_start_and_end_date_are_skipped() -> None:
     }
 
 
-def test_a_schedule_is_off_by_default_if_the_setting_says_so() -> None:
+def test_the_setting_chooses_whether_schedules_are_off_by_default() -> None:
     schedule = build_schedule(name="s", job_name="load", cron="0 0 * * *", default_status=dg.DefaultScheduleStatus.STOPPED)
     assert schedule.default_status is dg.DefaultScheduleStatus.STOPPED
 

@@ -86,7 +86,7 @@ def test_a_late_tick_of_a_cron_that_was_not_changed_starts_a_run(instance: dg.Da
     assert evaluate(instance, "40 5 * * *", "2026-01-06T05:40", loaded="2026-01-06T08:00") == ("2026-01-05T05:40", "2026-01-06T05:40")
 
 
-def test_schedules_of_other_projects_do_not_count(instance: dg.DagsterInstance) -> None:
+def test_schedules_of_other_projects_are_ignored(instance: dg.DagsterInstance) -> None:
     evaluate(instance, "40 5 * * *", "2026-01-05T05:40", loaded="2026-01-01T00:00", identity="north")
     found = evaluate(instance, "50 5 * * *", "2026-01-06T05:50", loaded="2026-01-01T00:00", identity="south")
     assert found == ("2026-01-05T05:50", "2026-01-06T05:50")

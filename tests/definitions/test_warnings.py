@@ -35,7 +35,7 @@ def list_logged(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [r.getMessage() for r in caplog.records if r.name == "starlake_dagster_components"]
 
 
-def test_each_warning_is_one_line_that_says_where(warned: ProjectFolder, caplog: pytest.LogCaptureFixture) -> None:
+def test_each_warning_is_one_line_with_its_location(warned: ProjectFolder, caplog: pytest.LogCaptureFixture) -> None:
     load_definitions_from_starlake_project(warned.root, env="NOPE")
     lines = sorted(list_logged(caplog))
     assert len(lines) == 3

@@ -83,7 +83,7 @@ def test_the_command_of_the_image_serves_the_project(stages: dict[str, Image]) -
 
 
 @pytest.mark.slow
-def test_the_stages_with_java(stages: dict[str, Image]) -> None:
+def test_only_the_starlake_stage_contains_starlake(stages: dict[str, Image]) -> None:
     assert [text.split("&&")[0].strip() for text in stages["java"].skipped if "apt-get" in text] == ["apt-get update"]
     assert stages["java"].environment["SL_STARLAKE_PATH"].endswith("/opt/starlake/starlake")
     assert not (stages["java"].root / "opt/starlake").exists()

@@ -55,7 +55,7 @@ def test_the_python_reference_has_every_public_name(site: Path) -> None:
     assert {name for name in documented if f"{name}</span>" not in text} == set()
 
 
-def test_bars_in_the_code_of_tables_have_no_backslash(site: Path) -> None:
+def test_bars_in_code_in_tables_have_no_backslash(site: Path) -> None:
     text = (site / "settings.html").read_text(encoding="utf-8")
     assert "shell | dagster_<wbr>shell" in text
     assert [page.name for page in site.rglob("*.html") if re.search(r"<td[^>]*>[^\n]*\\\|", page.read_text(encoding="utf-8"))] == []
@@ -104,7 +104,7 @@ def test_addresses_of_the_project_are_the_same_everywhere() -> None:
             assert found <= {URLS["Repository"]}, path
 
 
-def test_pictures_are_small() -> None:
+def test_pictures_have_a_size_limit() -> None:
     pictures = list((REPOSITORY / "docs/images").glob("*"))
     assert {p.suffix for p in pictures} <= {".png"}
     assert [p.name for p in pictures if p.stat().st_size > 200_000] == []

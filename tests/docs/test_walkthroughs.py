@@ -18,7 +18,7 @@ MOVING_OVER = REPOSITORY / "docs/how_to/moving_over.md"
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["StarBake", "starlake-docker-starbake-dagster"])
-def test_moving_over_a_project_of_other_people(name: str, shared: Path, tmp_path: Path) -> None:
+def test_the_migration_walkthrough_works_with_real_projects(name: str, shared: Path, tmp_path: Path) -> None:
     """Run the commands of the page on real projects, except those that are specific to the page's project."""
     workspace = Workspace(tmp_path, "example")
     subprocess.run(["cp", "-r", str(shared / "corpus" / name), str(workspace.root / "projects" / name)], check=True)
@@ -54,7 +54,7 @@ def test_moving_over_a_project_of_other_people(name: str, shared: Path, tmp_path
 
 
 @pytest.mark.slow
-def test_assets_downstream_read_what_the_project_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_downstream_assets_read_tables_of_the_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     workspace = Workspace(tmp_path, "example")
     (page,) = [page for page in list_pages() if page.name == "downstream_assets.md"]
     modules: dict[str, Any] = {block.title: block for block in read_blocks(page) if block.title}

@@ -30,7 +30,7 @@ def test_every_make_target_of_a_workflow_exists(path: Any) -> None:
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
-def test_jobs_have_few_rights_and_an_end(path: Any) -> None:
+def test_jobs_have_minimal_permissions_and_a_timeout(path: Any) -> None:
     workflow = yaml.safe_load(path.read_text(encoding="utf-8"))
     assert workflow["permissions"] == {"contents": "read"}
     jobs = read_jobs(workflow)
@@ -50,7 +50,7 @@ def test_ci_runs_everything_that_a_change_must_pass() -> None:
     assert yaml.safe_load(matrix) == re.findall(r"Python :: (3\.\d+)", pyproject)
 
 
-def test_a_release_is_published_by_trust_and_with_attestations() -> None:
+def test_a_release_uses_trusted_publishing_with_attestations() -> None:
     jobs = read_jobs(yaml.safe_load((GITHUB / "workflows/release.yml").read_text(encoding="utf-8")))
     assert jobs["publish"]["permissions"] == {"id-token": "write"}
     assert "secrets." not in (GITHUB / "workflows/release.yml").read_text(encoding="utf-8")
@@ -67,7 +67,7 @@ def test_the_check_of_the_tag_knows_where_the_version_is() -> None:
         assert subprocess.run(["bash", "-ec", check], cwd=REPOSITORY, env=environment, check=False).returncode == code
 
 
-def test_templates_of_issues_are_forms() -> None:
+def test_issue_templates_are_forms() -> None:
     for path in (GITHUB / "ISSUE_TEMPLATE").glob("*.yml"):
         form = yaml.safe_load(path.read_text(encoding="utf-8"))
         if path.name == "config.yml":

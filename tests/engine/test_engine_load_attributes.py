@@ -100,7 +100,7 @@ def test_privacy_hides_values(box: Sandbox, privacy: str, expected: str | None, 
     assert box.rows("select a from t.people order by id") == [(expected,), (None,)]
 
 
-def test_scripts_see_masked_values_and_numbers_can_be_hidden(box: Sandbox) -> None:
+def test_scripts_use_masked_values_and_numbers_can_be_hidden(box: Sandbox) -> None:
     box.table(
         "t",
         "people",

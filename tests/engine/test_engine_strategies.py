@@ -324,7 +324,7 @@ OTHERS = ["VARCHAR", "DOUBLE", "DECIMAL(18,2)", "DECIMAL(38,0)", "DATE", "TIMEST
 @pytest.mark.parametrize("ddl", [*BITS, *UNSIGNED, *OTHERS])
 @pytest.mark.parametrize("repeated", [False, True])
 @pytest.mark.parametrize("missing", [False, True])
-def test_large_batches_have_one_row_per_key_whatever_its_type(
+def test_large_batches_have_one_row_per_key_of_every_type(
     lent: Any, monkeypatch: pytest.MonkeyPatch, ddl: str, repeated: bool, missing: bool
 ) -> None:
     monkeypatch.setattr(strategies, "_MANY", 0)

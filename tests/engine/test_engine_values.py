@@ -299,7 +299,7 @@ def test_timestampformat_applies_to_times_with_a_zone(tmp_path: Path) -> None:
     assert "line 3: column 'v': '2024-02-29 10:00:00'" in (result.reason or "")
 
 
-def test_rows_with_bad_values_are_left_out_and_counted_when_the_project_says_so(tmp_path: Path) -> None:
+def test_ignore_errors_rejects_and_counts_rows_with_bad_values(tmp_path: Path) -> None:
     attributes = "{ name: id, type: long }\n{ name: v, type: timestamp }"
     box = make(tmp_path).table("t", "rows", attributes, "format: DSV, options: { ignore_errors: true }")
     files = {f"rows{n}": f"id;v\n{n};2024-02-29 10:00:00\nx;2024-02-29 10:00:00\n3;garbage\n4\n" for n in (1, 2)}

@@ -57,7 +57,7 @@ def test_the_data_is_small() -> None:
 
 
 @pytest.mark.parametrize("batch", ["1", "2"])
-def test_each_batch_brings_one_file_for_each_table_to_where_its_job_looks(batch: str) -> None:
+def test_each_batch_has_one_file_per_table_where_its_job_looks(batch: str) -> None:
     known = {"complete.ack"}
     for table in project().tables:
         pipeline = plan().find_pipeline(table)

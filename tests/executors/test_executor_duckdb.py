@@ -175,7 +175,7 @@ def test_the_result_contains_all_values_of_the_engine(harness: EngineHarness, wa
     assert (result.exit_code, result.reason, result.retry, result.metadata) == (1, "line one\nline two", False, {"rows": 1})
 
 
-def test_a_missing_package_gives_the_command_that_installs_it(
+def test_a_missing_package_is_an_error_that_names_the_extra(
     harness: EngineHarness, watched: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pipeline = Pipeline("p", "load", DagConfig("d", "t", "f"), "shell", "f")
@@ -209,7 +209,7 @@ class Reader:
         return build_project(self.root, profile=profile, files=("metadata/application.sl.yml",))
 
 
-def test_a_project_is_read_once_for_commands_that_see_the_same(tmp_path: Path) -> None:
+def test_commands_with_equal_variables_read_the_project_once(tmp_path: Path) -> None:
     reader = Reader(tmp_path)
     projects = Projects(reader)
     first = build_command(project=str(tmp_path), arguments=("--options", "a=1,sl_data_interval_end=2026-01-01T00:00:00"))
@@ -256,7 +256,7 @@ def test_threads_that_need_the_same_project_wait_for_one_to_read_it(tmp_path: Pa
     assert len(reader.calls) == 1
 
 
-def test_the_project_that_dagster_shows_is_used_where_the_command_sees_the_same(
+def test_a_command_with_the_same_variables_uses_the_loaded_project(
     harness: EngineHarness, watched: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given: list[Any] = []

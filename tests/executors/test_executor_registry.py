@@ -92,7 +92,7 @@ for kind in import_executors().values():
     subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True)
 
 
-def test_locks_cost_no_import_of_dagster() -> None:
+def test_importing_locks_does_not_import_dagster() -> None:
     code = "import sys, starlake_dagster_components.locks; sys.exit('dagster' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
 

@@ -69,5 +69,5 @@ def test_hiding_twice_hides_nothing_more(text: str, shown: str, found: list[str]
 @pytest.mark.parametrize(
     "text", ["x://" + "a" * 20_000, "password" * 5_000, "--token" * 5_000 + "=", '"token":"' * 5_000, "://a:" * 5_000 + "@"]
 )
-def test_long_lines_are_read_to_their_end(text: str) -> None:
+def test_long_lines_are_searched_to_their_end(text: str) -> None:
     assert hide_patterns(f"{text}\n--password abc").endswith("--password ***")

@@ -101,7 +101,7 @@ def test_nested_json_strings_do_not_hang() -> None:
     assert find_secrets([{"token": "[" * 100_000}]) == {"[" * 100_000}
 
 
-def test_json_in_data_counts_as_levels() -> None:
+def test_json_strings_in_data_are_levels_of_nesting() -> None:
     def nest_lists(levels: int) -> str:
         return "[" * levels + '"d33p"' + "]" * levels
 

@@ -40,7 +40,7 @@ def test_an_option_of_the_other_kind() -> None:
     assert "has no effect on a transform DAG" in transform(pre_load_strategy="ack")[0]
 
 
-def test_an_option_that_is_not_supported_says_why() -> None:
+def test_an_unsupported_option_is_a_warning_with_its_reason() -> None:
     assert transform(catchup="True") == [
         "metadata/dags/transform.sl.yml:5: warning: option 'catchup' is not supported: schedules do not run missed ticks; "
         "for a missed tick, start the job with the starlake/scheduled_date tag"
@@ -82,7 +82,7 @@ def test_wrong_values_of_transform_options(options: dict[str, str], said: str) -
     assert said in message
 
 
-def test_an_empty_value_after_rendering_counts_as_absent() -> None:
+def test_a_value_that_is_empty_after_rendering_is_absent() -> None:
     assert load(retries="{{nothing}}", sl_env_var="{{nothing}}") == []
 
 
@@ -102,6 +102,6 @@ def test_options_of_another_executor_have_no_effect() -> None:
 
 
 @pytest.mark.parametrize("name", ["ack_wait_timeout", "sl_include_env_vars", "GOOGLE_CLOUD_SDK", "AWS_SDK"])
-def test_an_option_that_nothing_reads_says_so(name: str) -> None:
+def test_an_option_that_is_never_read_is_a_warning(name: str) -> None:
     (message,) = load(**{name: "1"})
     assert f"option '{name}' is not supported: " in message

@@ -377,7 +377,7 @@ def test_the_last_good_plan_outlives_errors(shop: ProjectFolder, cache: Cache, l
     assert load().find_last_good() is None or load().find_last_good() != last
 
 
-def test_a_pinned_plan_is_used_whatever_has_changed(shop: ProjectFolder, cache: Cache, load: Load) -> None:
+def test_a_pinned_plan_is_used_even_if_files_have_changed(shop: ProjectFolder, cache: Cache, load: Load) -> None:
     first = load()
     shop.write("metadata/transform/kpi/more.sql", "select 1 as one\n")
     second = load()

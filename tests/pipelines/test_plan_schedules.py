@@ -57,7 +57,7 @@ def test_an_unknown_preset_is_an_error_at_its_line() -> None:
     ]
 
 
-def test_a_wrong_cron_is_an_error_at_every_place_that_gives_it() -> None:
+def test_a_wrong_cron_is_an_error_at_every_place_that_sets_it() -> None:
     made = plan(table("a.x", "61 * * * *"), table("a.y", "61 * * * *"), dag("load", "l.py"))
     where = [str(p.location) for p in made.problems]
     assert where == ["metadata/load/a/x.sl.yml:2", "metadata/load/a/y.sl.yml:2"]

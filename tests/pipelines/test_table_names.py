@@ -116,7 +116,7 @@ def test_schemas_of_the_database_itself_are_not_dependencies() -> None:
     assert list_reads(plan(task("k.t", "information_schema.tables", "db.INFORMATION_SCHEMA.columns")), "k.t") == []
 
 
-def test_streams_stand_for_their_tables() -> None:
+def test_streams_are_resolved_to_their_tables() -> None:
     made = plan(
         table("s.x", streams=("s.x_stream",)), task("k.a", streams={"a_stream": ""}), task("k.b", streams={"b_stream": "s.x"}),
         task("k.t", "S.X_STREAM", "a_stream"), task("k.u", "b_stream"),

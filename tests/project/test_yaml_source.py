@@ -80,7 +80,7 @@ def test_lines_of_keys_are_counted_below_the_root_key() -> None:
     }
 
 
-def test_duplicate_keys_are_reported_with_both_lines_and_the_last_one_counts() -> None:
+def test_duplicate_keys_are_reported_with_both_lines_and_the_last_one_is_used() -> None:
     document = parse_yaml("task:\n  a: 1\n  b: {c: 1, c: 2}\n  a: 3\n", "task")
     assert document.duplicates == [("b.c", 3, 3), ("a", 2, 4)]
     assert document.data["task"]["a"] == 3

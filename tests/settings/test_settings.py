@@ -83,7 +83,7 @@ def test_valid_values_are_converted_to_their_type(name: str, given: Any, value: 
 
 
 @pytest.mark.parametrize(("name", "given", "message"), WRONG, ids=[f"{n}-{g}" for n, g, _ in WRONG])
-def test_a_wrong_value_says_what_was_expected(shop: ProjectFolder, name: str, given: Any, message: str) -> None:
+def test_a_wrong_value_is_an_error_with_the_expected_value(shop: ProjectFolder, name: str, given: Any, message: str) -> None:
     with pytest.raises(InvalidSetting) as error:
         load_definitions_from_starlake_project(shop.root, **{name: given})
     assert message in str(error.value)
@@ -108,7 +108,7 @@ def test_every_supported_option_of_dag_configs_has_a_help_text() -> None:
 
 
 @pytest.mark.parametrize("page", ["settings.md", "command_line.md", "reference/dag_options.md", "reference/commands.md"])
-def test_the_tables_of_the_documentation_are_those_of_the_settings(page: str) -> None:
+def test_the_tables_of_the_documentation_are_generated_from_the_settings(page: str) -> None:
     text = (REPOSITORY / "docs" / page).read_text(encoding="utf-8")
     assert "<!-- table: " in text
     assert text == write_tables(text), "run `make docs`"
@@ -168,7 +168,7 @@ def test_mappings_can_be_set_in_the_environment(text: str) -> None:
     assert (settings.variables, settings.op_tags) == ({"a": "1", "b": "x"}, {"a": "1", "b": "x"})
 
 
-def test_the_environment_can_give_every_setting_that_is_text() -> None:
+def test_every_setting_that_is_text_can_be_set_in_the_environment() -> None:
     settings = read_settings({"SL_DAGSTER_STEP_EXECUTOR": "multiprocess", "SL_DAGSTER_OP_TAGS": "team=data,dagster/priority=3"})
     assert settings.step_executor is dg.multiprocess_executor
     assert settings.op_tags == {"team": "data", "dagster/priority": "3"}
@@ -207,7 +207,7 @@ def test_an_empty_project_path_names_the_environment_variable() -> None:
         StarlakeProjectComponent.resolve_from_yaml('project: "{{ env.NO_SUCH_VARIABLE }}"')
 
 
-def test_empty_values_in_yaml_mean_the_default() -> None:
+def test_empty_values_in_yaml_select_the_default() -> None:
     names = [name for name in Settings.model_fields if name not in ("translator", "op_tags", "pool", "op_rules")]
     yaml = "project: x\n" + "".join(f'{name}: "{{{{ env.NO_SUCH_VARIABLE }}}}"\n' for name in names)
     found, default = StarlakeProjectComponent.resolve_from_yaml(yaml).build_settings(), Settings()

@@ -10,7 +10,7 @@ from starlake_dagster_components.step_executor import output
 from starlake_dagster_components.step_executor.output import FileOutput, LogCap
 
 
-def test_a_short_log_is_kept_as_it_is() -> None:
+def test_a_short_log_is_unchanged() -> None:
     parts: list[str] = []
     cap = LogCap(parts.append, 100)
     cap.write("a\n")

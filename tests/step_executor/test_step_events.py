@@ -123,7 +123,7 @@ def test_events_are_in_order(instance: dg.DagsterInstance, work: Path) -> None:
     assert max(starts.values()) == 1
 
 
-def test_failure_of_a_step_carries_its_error(instance: dg.DagsterInstance, work: Path) -> None:
+def test_the_failure_of_a_step_contains_its_error(instance: dg.DagsterInstance, work: Path) -> None:
     result = run("everything_threads", instance)
     failure = result.failure_data_for_node("failing")
     assert failure.error.cause.message == "ValueError: broken on purpose\n"

@@ -117,7 +117,7 @@ def test_a_table_that_did_not_grow_has_its_file_loaded_again(books: Books) -> No
     assert books.list_files("stage") == ["a1.csv"]
 
 
-def test_a_canceled_load_says_which_file_is_set_aside(books: Books) -> None:
+def test_a_canceled_load_reports_the_file_that_is_set_aside(books: Books) -> None:
     books.put("a1.csv", "b1.csv")
     watched = Watched()
 

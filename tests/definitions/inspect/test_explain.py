@@ -16,7 +16,7 @@ def list_lines(project: ProjectFolder, name: str, settings: Settings | None = No
     return explain_name(graph, used, name)
 
 
-def test_the_executor_is_that_of_the_template_or_of_the_setting(shop: ProjectFolder) -> None:
+def test_explain_shows_the_executor_of_the_template_or_the_setting(shop: ProjectFolder) -> None:
     template = "the template 'load/dagster__scheduled_table__shell.py.j2'"
     where = "[metadata/dags/loads.sl.yml:4]"
     assert f"  executor shell: from {template}  {where}" in list_lines(shop, "shop_tables")
@@ -28,7 +28,7 @@ def test_the_executor_is_that_of_the_template_or_of_the_setting(shop: ProjectFol
     )
 
 
-def test_a_pre_load_names_its_strategy_and_what_asks_for_it(shop: ProjectFolder) -> None:
+def test_explain_shows_the_strategy_of_a_pre_load_and_its_source(shop: ProjectFolder) -> None:
     assert list_lines(shop, "shop") == [
         "asset shop: pre-load of the domain shop  [metadata/load/shop/_config.sl.yml:2]",
         "  strategy imported: DAG config 'loads', job shop_tables  [metadata/dags/loads.sl.yml:7]",
@@ -63,7 +63,7 @@ def test_additions_of_a_translator_are_reported_too(shop: ProjectFolder) -> None
     assert "  after shop_orders (table shop.orders): sql  [metadata/transform/kpi/daily.sql:2]" in found
 
 
-def test_an_asset_without_job_says_why(shop: ProjectFolder) -> None:
+def test_explain_shows_why_an_asset_has_no_job(shop: ProjectFolder) -> None:
     application = (shop.root / "metadata/application.sl.yml").read_text()
     shop.write("metadata/application.sl.yml", application.replace("    load: loads\n", ""))
     config = (shop.root / "metadata/dags/transforms.sl.yml").read_text()
@@ -73,7 +73,7 @@ def test_an_asset_without_job_says_why(shop: ProjectFolder) -> None:
     assert list_lines(shop, "kpi_daily")[-1].endswith("  [metadata/dags/transforms.sl.yml:4]")
 
 
-def test_the_time_zone_of_a_schedule_is_that_of_the_definitions(shop: ProjectFolder) -> None:
+def test_explain_shows_the_time_zone_that_definitions_use(shop: ProjectFolder) -> None:
     found = list_lines(shop, "shop_tables_schedule", Settings(timezone="Europe/Paris"))
     assert found[0].startswith("schedule shop_tables_schedule: '0 0 * * *' (Europe/Paris)")
 

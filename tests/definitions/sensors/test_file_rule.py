@@ -131,7 +131,7 @@ def test_a_file_that_disappeared_and_returned_is_new() -> None:
     expect_start(decision, "a.csv")
 
 
-def test_the_same_tick_again_asks_for_the_same_run() -> None:
+def test_a_repeated_tick_requests_the_same_run() -> None:
     files = [build_file("a.csv", complete=True), build_file("b.csv", complete=True)]
     first, _ = decide_load(files, FileMemory(), NOW)
     again, _ = decide_load(files[::-1], FileMemory(), NOW + MINUTE)

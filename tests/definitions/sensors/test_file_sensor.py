@@ -107,7 +107,7 @@ def test_an_unfinished_run_is_waited_for(instance: dg.DagsterInstance, incoming:
     assert ticking.started().run_key != key
 
 
-def test_observations_say_what_waits(instance: dg.DagsterInstance, incoming: Path) -> None:
+def test_observations_list_the_waiting_files(instance: dg.DagsterInstance, incoming: Path) -> None:
     ticking = Ticking(instance, watch(incoming))
     for number in range(25):
         (incoming / f"orders-{number:02}.csv").write_text("1")

@@ -27,7 +27,7 @@ def test_by_default_no_file_starts_a_load(shop: ProjectFolder) -> None:
     assert dg.AssetKey(["shop", "incoming"]) not in definitions.resolve_asset_graph().get_all_asset_keys()
 
 
-def test_the_setting_gives_load_jobs_a_sensor_and_domains_an_incoming_asset(shop: ProjectFolder) -> None:
+def test_the_setting_adds_sensors_and_incoming_assets(shop: ProjectFolder) -> None:
     definitions = load(shop, file_sensors="on")
     assert "shop_tables_files_sensor" in name_sensors(definitions)
     sensor = definitions.resolve_sensor_def("shop_tables_files_sensor")

@@ -75,7 +75,7 @@ class TestTicks:
         assert set(read_consumed(request)) == {"sales_orders", "sales/lines"}
         assert ticking.skipped() == "No materializations observed"
 
-    def test_the_first_start_sees_what_is_there_once_and_not_its_history(self, instance: dg.DagsterInstance) -> None:
+    def test_a_new_sensor_consumes_only_the_latest_materializations_once(self, instance: dg.DagsterInstance) -> None:
         for _ in range(5):
             materialize(instance, ORDERS, LINES)
         ticking = Ticking(instance, build_reports_sensor())

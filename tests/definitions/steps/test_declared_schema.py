@@ -100,7 +100,7 @@ def test_a_load_without_a_file_keeps_the_last_result(folder: ProjectFolder, inst
     assert run(folder, instance, "s_t") == {"s_t": (True, "")}
 
 
-def test_a_failed_step_has_a_result_for_the_table_as_it_is(folder: ProjectFolder, instance: dg.DagsterInstance) -> None:
+def test_a_failed_step_still_checks_the_existing_table(folder: ProjectFolder, instance: dg.DagsterInstance) -> None:
     execute(folder, TABLES)
     assert run(folder, instance, "s_t", "k_n", succeeds=False) == {"s_t": (True, ""), "k_n": (True, "")}
 
@@ -195,7 +195,7 @@ def test_tables_of_a_warehouse_are_read(folder: ProjectFolder, instance: dg.Dags
         ("bigquery", "string", "int64", False),
     ],
 )
-def test_types_are_compared_by_what_they_hold(folder: ProjectFolder, connection: str, declared: str, real: str, same: bool) -> None:
+def test_types_that_hold_the_same_values_are_equal(folder: ProjectFolder, connection: str, declared: str, real: str, same: bool) -> None:
     options = "{type: bigquery}" if connection == "bigquery" else f"{{type: jdbc, options: {{url: 'jdbc:{connection}://h/d'}}}}"
     write_project(folder, options)
     folder.write(

@@ -78,7 +78,7 @@ def test_the_task_runs_where_one_domain_has_nothing_new(folder: ProjectFolder, t
     assert list(made)[-1] == "kpi_k"
 
 
-def test_the_pre_load_of_another_run_does_not_count(folder: ProjectFolder, tmp_path: Path) -> None:
+def test_the_result_of_an_earlier_runs_pre_load_is_ignored(folder: ProjectFolder, tmp_path: Path) -> None:
     executor = RecordingExecutor().on("preload", "countries", NOTHING, CommandResult(0))
     run(folder.root, executor, tmp_path, "tasks_kpi")
     made = run(folder.root, executor, tmp_path, "tasks_kpi")

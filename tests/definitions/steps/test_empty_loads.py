@@ -101,7 +101,7 @@ def test_behind_a_pre_load_a_table_without_a_file_is_usual(tmp_path: Path) -> No
         ("in/.hidden", None),
     ],
 )
-def test_a_pre_load_that_finds_nothing_says_so_if_that_is_a_mistake(
+def test_a_pre_load_that_finds_no_files_warns_if_folders_are_wrong(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], file: str, says: str | None
 ) -> None:
     folder = write_shop(tmp_path / "shop", "imported")
@@ -120,9 +120,7 @@ def test_a_pre_load_that_finds_nothing_says_so_if_that_is_a_mistake(
     assert shown == [f"sales: no files: {text}" for text in expected]
 
 
-def test_the_first_run_of_the_project_that_starlake_gives_to_beginners(
-    shared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_starlakes_starter_project_runs(shared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = tmp_path / "shop"
     shutil.copytree(shared / "corpus" / "starlake-bootstrap-sample-project", root)
     incoming = root / "datasets/incoming/starbake"

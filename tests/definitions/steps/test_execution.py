@@ -138,7 +138,7 @@ def test_a_job_that_is_executed_in_process_stages_once(ready: ProjectFolder) -> 
     assert sorted(line.split()[0] for line in executor.lines) == ["load", "load", "preload", "stage"]
 
 
-def test_a_failing_sql_says_file_and_statement(ready: ProjectFolder, executor: StarlakeExecutor) -> None:
+def test_failed_sql_names_its_file_and_statement(ready: ProjectFolder, executor: StarlakeExecutor) -> None:
     ready.write("metadata/transform/kpi/top.sql", "select nonsense from kpi.daily\n")
     deliver(ready, orders="id;amount\n1;10\n", items="id;label\n1;pen\n")
     results = run_headless(ready.root, Settings(executor=executor))

@@ -40,7 +40,7 @@ def batch(executor: StarlakeExecutor, **changes: object) -> Settings:
     return Settings(executor=executor, batch=True, **changes)  # type: ignore[arg-type]
 
 
-def test_all_tables_are_one_step_each_with_its_own_counts(shop: Shop, executor: StarlakeExecutor) -> None:
+def test_all_tables_load_in_one_step_with_counts_for_each(shop: Shop, executor: StarlakeExecutor) -> None:
     shop.deliver(orders="1 2", items="1 2 3", prices="1")
     run = shop.run(batch(executor))
     assert run.success, run.lines
@@ -165,7 +165,7 @@ def test_a_failing_expectation_fails_its_table_only(shop: Shop, executor: Starla
     assert run.checks == {"shop_orders.nothing_over_10": False, "shop_prices.nothing_over_10": True, "shop_prices.nothing_over_1": True}
 
 
-def test_a_check_alone_says_what_to_do(shop: Shop) -> None:
+def test_a_check_cannot_be_selected_without_its_table(shop: Shop) -> None:
     expect(shop, fail=False)
     with shop.jobs(batch(DuckDBExecutor())) as jobs:
         checks = dg.AssetSelection.checks(dg.AssetCheckKey(dg.AssetKey("shop_orders"), "nothing_over_10"))

@@ -27,7 +27,7 @@ def test_a_run_in_which_the_step_succeeded_is_not_nor_what_was_before_it() -> No
     assert build_history(set(), {"orders"}, set()).list_continued_runs("orders") == ("run_0",)
 
 
-def test_success_of_a_step_whose_name_begins_alike_does_not_count() -> None:
+def test_success_of_a_step_with_the_same_prefix_is_ignored() -> None:
     assert build_history({"orders_2"}).list_continued_runs("orders") == ("run_0",)
 
 

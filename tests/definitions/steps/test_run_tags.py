@@ -57,7 +57,7 @@ def test_the_origin_of_a_run() -> None:
 
 
 @pytest.mark.parametrize("count", [0, 1, 10, 39, 40, 41, 42, 60, 500, 20_000])
-def test_the_list_is_bounded_and_says_what_it_leaves_out(count: int) -> None:
+def test_a_long_list_is_cut_and_ends_with_the_number_left_out(count: int) -> None:
     text = format_triggered_by((f"asset_{i}", i, "r" * 36) for i in range(count))
     assert len(text) <= MAX_TRIGGERED_BY
     listed = json.loads(text)

@@ -119,7 +119,7 @@ def test_violating_rows_are_shown_with_the_check(people: ProjectFolder, instance
     assert str(found["twice_mail"]["starlake/violating_rows"].value).splitlines() == ["| value | n |", "| --- | --- |", r"| \*\*\* | 2 |"]
 
 
-def test_nothing_is_shown_unless_it_is_asked_for(people: ProjectFolder, instance: dg.DagsterInstance) -> None:
+def test_samples_are_off_by_default(people: ProjectFolder, instance: dg.DagsterInstance) -> None:
     people.write("datasets/stage/s/a1.csv", FILE)
     result = run(people, instance, "loads_s")
     assert "starlake/sample" not in read_metadata(result)["s_a"]

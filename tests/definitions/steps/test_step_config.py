@@ -87,9 +87,7 @@ def test_options_of_one_step_take_precedence(shop: ProjectFolder, executor: Reco
     assert "country" not in find_line(executor, "load --domains shop --tables items")
 
 
-def test_a_dry_run_runs_nothing_and_says_what_it_would(
-    shop: ProjectFolder, executor: RecordingExecutor, instance: dg.DagsterInstance
-) -> None:
+def test_a_dry_run_only_reports_its_command(shop: ProjectFolder, executor: RecordingExecutor, instance: dg.DagsterInstance) -> None:
     result = run(shop, executor, instance, {name: {"dry_run": True, "interval": INTERVAL} for name in ("kpi_daily", "kpi_top")})
     assert result.success
     assert run(shop, executor, instance, {n: {"dry_run": True} for n in ("shop", "shop_orders", "shop_items")}, job="shop_tables").success

@@ -138,7 +138,7 @@ def test_a_failure_has_reason_message_exit_code_and_last_lines(server: CloudRunS
     assert result.tail == ("going", "ERROR table orders is locked")
 
 
-def test_a_signal_that_ended_the_container_gives_the_exit_code_of_shells(server: CloudRunServer, watched: Watched) -> None:
+def test_a_container_ended_by_a_signal_has_exit_code_128_plus_the_signal(server: CloudRunServer, watched: Watched) -> None:
     server.add_job(command=[*SHELL, "kill -9 $$", "sh"])
     assert connect_executor(server).run(build_command(), watched.invocation()).exit_code == 128 + signal.SIGKILL
 
@@ -399,7 +399,7 @@ def test_without_an_exit_code_a_failed_preload_is_a_failure(server: CloudRunServ
     assert (result.exit_code, result.not_ready) == (1, False)
 
 
-def test_a_sentinel_of_an_earlier_preload_does_not_count(server: CloudRunServer, tmp_path: Path, watched: Watched) -> None:
+def test_a_sentinel_of_an_earlier_preload_is_ignored(server: CloudRunServer, tmp_path: Path, watched: Watched) -> None:
     folder = tmp_path / "sentinels"
     folder.mkdir()
     ready = tmp_path / "ready"

@@ -65,13 +65,13 @@ def test_importing_needs_no_google_and_does_not_import_it() -> None:
     assert "google.cloud" not in loaded
 
 
-def test_without_the_sdk_the_error_says_what_to_install() -> None:
+def test_a_missing_sdk_is_an_error_that_names_the_extra() -> None:
     said = run_python(RUN, "google.cloud.run_v2")
     assert said.startswith("MissingDependency ")
     assert "install starlake-dagster-components with the 'cloud-run' extra" in said
 
 
-def test_without_credentials_the_error_says_how_to_get_some(tmp_path: Path) -> None:
+def test_missing_credentials_are_an_error_with_advice(tmp_path: Path) -> None:
     said = run_python(RUN, HOME=str(tmp_path), CLOUDSDK_CONFIG=str(tmp_path), GOOGLE_APPLICATION_CREDENTIALS="")
     assert said.startswith("CommandError ")
     assert "gcloud auth application-default login" in said
@@ -181,7 +181,7 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
     bucket.server.server_close()
 
 
-def test_a_sentinel_in_cloud_storage_says_not_ready(watched_server: CloudRunServer, bucket: Bucket) -> None:
+def test_a_sentinel_in_cloud_storage_means_not_ready(watched_server: CloudRunServer, bucket: Bucket) -> None:
     executor = connect_executor(watched_server, not_ready_folder="gs://shop-lake/not ready/")
     invocation = Watched().invocation(run_id="gs", step_key="sales")
     assert not executor.run(build_command(verb="preload"), invocation).not_ready

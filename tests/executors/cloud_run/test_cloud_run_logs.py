@@ -123,7 +123,7 @@ def test_without_logs_nothing_is_known_of_the_tables(server: CloudRunServer) -> 
         assert result.tables == {}
 
 
-def test_a_task_that_cloud_run_has_repeated_says_nothing_of_the_tables(server: CloudRunServer) -> None:
+def test_outcomes_of_tables_are_unknown_after_a_task_retry(server: CloudRunServer) -> None:
     server.add_job(command=[*SHELL, f"{LOAD}\necho 'Some tables failed to be loaded'; exit 1", "sh"], max_retries=1)
     command = build_command(verb="load", tables=TABLES)
     result = connect_executor(server, logs="tail").run(command, Watched().invocation(run_id=server.address))

@@ -56,7 +56,7 @@ def test_yaml_fields_take_precedence() -> None:
     assert resolve(executor, **options) == Target("p-yaml-1", "us-west1", "mine", "a@b.c", 3.0)
 
 
-def test_a_full_job_name_says_project_and_region() -> None:
+def test_a_full_job_name_contains_project_and_region() -> None:
     got = resolve_target(CloudRunExecutor(job_name="projects/lake-1/locations/us-east1/jobs/sl"), {"cloud_run_region": "us-west1"})
     assert (got.project, got.region, got.job) == ("lake-1", "us-east1", "sl")
 

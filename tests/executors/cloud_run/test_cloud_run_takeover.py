@@ -159,7 +159,7 @@ def test_the_next_attempt_starts_another_execution_after_a_failed_one(server: Cl
     assert list_effects(effects) == ["orders", "orders"]
 
 
-def test_the_same_attempt_again_takes_the_result_whatever_it_is(server: CloudRunServer, effects: Path, worker: Worker) -> None:
+def test_a_repeated_attempt_takes_over_any_result(server: CloudRunServer, effects: Path, worker: Worker) -> None:
     process = worker(lasts=0.1, code=4)
     wait_until(lambda: list_effects(effects))
     process.kill()

@@ -95,7 +95,9 @@ def test_bytes_that_are_not_text_name_the_executor_that_can_read_them(tmp_path: 
     assert [is_alive(pid) for pid in list_pids(tmp_path)] == [False]
 
 
-def test_a_missing_package_gives_the_command_that_installs_it(tmp_path: Path, watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_is_an_error_with_the_command_that_installs_it(
+    tmp_path: Path, watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
     program = write_script(tmp_path, "")
     monkeypatch.setitem(sys.modules, "dagster_shell", None)
     with pytest.raises(MissingDependency, match=r"pip install --no-deps dagster-shell"):

@@ -153,7 +153,7 @@ def test_a_retry_is_not_blamed_for_the_audit_of_the_attempt_before(shop: Shop) -
     assert shop.load(attempt=1).exit_code == 0
 
 
-def test_a_load_that_leaves_a_file_is_a_failure_whatever_its_exit_code(shop: Shop) -> None:
+def test_a_load_that_leaves_a_file_fails_with_any_exit_code(shop: Shop) -> None:
     shop.put("orders-1.csv", "left")
     result = shop.load(audit=None)
     assert result.exit_code == 1

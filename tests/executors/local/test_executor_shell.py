@@ -104,7 +104,7 @@ def test_the_executor_s_path_overrides_the_dag_option(tmp_path: Path, watched: W
         ("./plain", "plain is not executable"),
     ],
 )
-def test_a_missing_program_says_which_setting_to_change(tmp_path: Path, watched: Watched, program: str, says: str) -> None:
+def test_a_missing_program_is_an_error_that_names_the_setting(tmp_path: Path, watched: Watched, program: str, says: str) -> None:
     (tmp_path / "plain").write_text("no program")
     with pytest.raises(CommandError) as raised:
         run(program, watched, tmp_path)
@@ -200,7 +200,7 @@ print(count, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 10
     assert megabytes < 20
 
 
-def test_counts_of_the_summary_are_read_where_there_is_no_line_for_machines(tmp_path: Path, watched: Watched) -> None:
+def test_counts_are_read_from_the_summary_of_older_versions(tmp_path: Path, watched: Watched) -> None:
     text = (
         "Load summary:\nInput records: 120\nAccepted: 118\nRejected: -3\nData successfully loaded from file:/a/x-1.csv\n\tfile:/a/x-2.csv\n"
         "\n"
@@ -212,7 +212,7 @@ def test_counts_of_the_summary_are_read_where_there_is_no_line_for_machines(tmp_
 
 
 @pytest.mark.parametrize(("appends", "count"), [(True, 6), (False, None)])
-def test_growth_of_a_replaced_table_is_not_a_count(tmp_path: Path, watched: Watched, appends: bool, count: int | None) -> None:
+def test_growth_of_a_replaced_table_is_not_its_row_count(tmp_path: Path, watched: Watched, appends: bool, count: int | None) -> None:
     text = 'IngestionCounters:{"inputCount":6,"acceptedCount":6,"rejectedCount":-1,"paths":["file:/a/x-1.csv"],"jobid":",j"}'
     table = LoadTable("x", "sales", "sales", "x", "x.*", appends=appends)
     result = run(write_script(tmp_path, f"print({text!r})"), watched, tmp_path, verb="load", tables=(table,))
@@ -420,9 +420,7 @@ sys.exit({code})
 
 
 @pytest.mark.parametrize(("code", "not_ready"), [(0, False), (1, True)])
-def test_an_older_starlake_without_sentinel_says_not_ready_by_its_exit_code(
-    tmp_path: Path, watched: Watched, code: int, not_ready: bool
-) -> None:
+def test_exit_code_1_of_an_older_starlake_preload_means_not_ready(tmp_path: Path, watched: Watched, code: int, not_ready: bool) -> None:
     executor = ShellExecutor()
     program = write_script(tmp_path, OLD_STARLAKE.format(code=code))
     for _ in range(2):

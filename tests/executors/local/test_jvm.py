@@ -96,7 +96,7 @@ def read_output(watched: Watched) -> list[str]:
 EXPECTED = ["INFO Main: done", "ran transform --name kpi.x x0,x1,x2"]
 
 
-def test_the_first_command_shows_which_java_it_is_and_an_archive_is_made_and_used(
+def test_the_first_command_detects_java_and_later_ones_use_an_archive(
     java: JavaProgram, watched: Watched, kept: Path, tmp_path: Path
 ) -> None:
     archive = warm(java, watched, kept)

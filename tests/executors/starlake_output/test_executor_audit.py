@@ -56,7 +56,7 @@ def book(tmp_path: Path) -> Book:
     return Book(tmp_path)
 
 
-def test_other_jobs_do_not_count(book: Book) -> None:
+def test_audit_rows_of_other_jobs_are_ignored(book: Book) -> None:
     book.note("TRANSFORM", False, job="another")
     assert book.look().failure is None
 
@@ -109,7 +109,7 @@ def test_expectations_are_named_as_the_project_writes_them_and_counted_once(book
     )
 
 
-def test_rows_of_the_table_are_counted_whatever_the_case_of_its_name(book: Book) -> None:
+def test_rows_of_a_table_are_counted_ignoring_case_of_its_name(book: Book) -> None:
     assert book.look().row_count is None
     with duckdb.connect(book.path) as connection:
         connection.execute('create table sales."ORDERS" as select * from range(7)')

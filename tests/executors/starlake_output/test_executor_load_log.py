@@ -129,7 +129,7 @@ def test_sums_over_several_tables_are_not_the_counts_of_one() -> None:
     assert found["clients"].counters == Counters(0, 0, 0)
 
 
-def test_an_output_without_counts_gives_none() -> None:
+def test_results_have_no_counters_if_the_output_has_none() -> None:
     assert judge_results(0, [*build_lines("orders"), *build_lines("items")]) == dict.fromkeys(
         ("orders", "clients", "items"), TableResult("loaded")
     )
@@ -146,7 +146,7 @@ def test_a_load_of_two_tables_has_results_by_table(code: int) -> None:
     assert set(judge_output(replace(COMMAND, tables=TABLES[:2]), code, LoadLines(), None)) == {"orders", "clients"}
 
 
-def test_the_end_of_an_output_alone_gives_no_counts() -> None:
+def test_a_truncated_output_has_no_counters() -> None:
     found = judge_results(0, build_lines("items"), Counters(7, 6, 1, ("file:/in/orders.csv", "file:/in/items.csv")))
     assert {r.counters for r in found.values()} == {None}
 

@@ -75,11 +75,11 @@ WHOLE = {"progress": "complete"}
         ({"progress": "none"}, build_places("a"), "loaded"),
     ],
 )
-def test_the_places_of_files_decide_where_the_audit_says_nothing(result: dict[str, Any], at: Places, outcome: str) -> None:
+def test_the_places_of_files_decide_if_the_audit_has_no_row(result: dict[str, Any], at: Places, outcome: str) -> None:
     assert judge(result, at).outcome == outcome
 
 
-def test_files_that_are_gone_from_stage_are_those_that_were_loaded() -> None:
+def test_files_that_left_the_stage_folder_were_loaded() -> None:
     assert judge({}, build_places("b a")).counters == Counters(files=("a", "b"))
     assert judge({}, build_places()).counters == NOTHING
     assert judge(expect("failed", Counters(2, 2, 0, ("a",))), build_places("a")).counters == Counters(2, 2, 0, ("a",))
@@ -233,7 +233,7 @@ def test_a_second_step_without_its_load_row(left: list[str], inside: bool | None
     assert fates.has_failed_in_table is unclear
 
 
-def test_a_second_step_that_failed_says_nothing_unless_it_had_committed() -> None:
+def test_a_failed_second_step_decides_nothing_unless_it_had_committed() -> None:
     assert judge_files(ONE, Findings((build_second_step(success=False),)), None, ["o-1.csv"]) == FileFates()
     committed = Findings((build_second_step(success=False, message=COMMITTED),))
     assert judge_files(ONE, committed, None, ["o-1.csv"]).kept == names("o-1.csv")
