@@ -154,7 +154,7 @@ def is_locked_elsewhere(name: str, *, beside: str | os.PathLike[str] | None = No
 def find_locks_elsewhere(prefix: str, *, beside: str | os.PathLike[str] | None = None) -> list[str]:
     """Return the sorted names, beginning with a prefix, of the locks that other threads and processes hold."""
     names = []
-    for path in choose_lock_folder(beside).glob(f"{_simplify(prefix.partition(' ')[0])}-*.lock"):
+    for path in choose_lock_folder(beside).glob(f"{_replace_special_characters(prefix.partition(' ')[0])}-*.lock"):
         name = str(_read_note(path).get("name", ""))
         if name.startswith(prefix) and is_locked_elsewhere(name, beside=beside):
             names.append(name)
@@ -358,8 +358,8 @@ def _read_note(path: Path) -> dict[str, Any]:
 def _build_file_name(name: str) -> str:
     kind, _, rest = name.partition(" ")
     digest = hashlib.sha256(name.encode(errors="surrogateescape")).hexdigest()[:16]
-    return f"{_simplify(kind)}-{_simplify(rest.rpartition('/')[2])[:40]}-{digest}.lock"
+    return f"{_replace_special_characters(kind)}-{_replace_special_characters(rest.rpartition('/')[2])[:40]}-{digest}.lock"
 
 
-def _simplify(text: str) -> str:
+def _replace_special_characters(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9.]+", "_", text)

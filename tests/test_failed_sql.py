@@ -67,7 +67,7 @@ def test_only_the_lines_around_the_error_of_a_long_statement_are_shown() -> None
         ("Unknown column 'nosuch' in 'field list'", True),
         ("Lock wait timeout exceeded; try restarting transaction", False),
         ("Invalid task name kpi.nosuch", True),
-        ("it was ended by SIGKILL, often for lack of memory", False),
+        ("the program was ended by SIGKILL, often for lack of memory", False),
         ("java.lang.OutOfMemoryError: Java heap space", False),
         (None, False),
     ],

@@ -39,7 +39,7 @@ def warm_up(project: Path, **given: str | bool | None) -> None:
         key = (program, loader, executor.jvm.archive, tuple(sorted((n, v) for n, v in environment.items() if not n.startswith("SL_"))))
         if key not in seen:
             seen.add(key)
-            failed |= not _warm(executor, program, environment, loader)
+            failed |= not _warm_up(executor, program, environment, loader)
     if not seen:
         echo("nothing to do: no job of this project starts Starlake on this machine (executor shell or dagster_shell)")
     sys.exit(1 if failed else 0)
@@ -61,7 +61,7 @@ def _list_commands(plan: "Plan", settings: "Settings") -> "Iterator[tuple[ShellE
                 yield executor, build_transform_command(run, task)
 
 
-def _warm(executor: "ShellExecutor", program: str, environment: Mapping[str, str], loader: "Loader") -> bool:
+def _warm_up(executor: "ShellExecutor", program: str, environment: Mapping[str, str], loader: "Loader") -> bool:
     """Create one archive and report it. Return False if that fails; archives that are off or not supported are not failures."""
     from ..executors.local.jvm.archives import find_archive
     from ..executors.local.jvm.making import NotMade, make_archive, probe_sample

@@ -97,15 +97,15 @@ def normalize_sql(sql: str) -> str:
         plain.append(sql[end : match.start()])
         end = match.end()
         if match.lastgroup:
-            pieces += (_squeeze("".join(plain)), match.group())
+            pieces += (_normalize_spaces("".join(plain)), match.group())
             plain = []
         else:
             plain.append(" ")
-    pieces.append(_squeeze("".join((*plain, sql[end:]))))
+    pieces.append(_normalize_spaces("".join((*plain, sql[end:]))))
     return "".join(pieces).strip().rstrip(";").strip()
 
 
-def _squeeze(text: str) -> str:
+def _normalize_spaces(text: str) -> str:
     """Return SQL that contains no strings in lower case, with single spaces, and without spaces around punctuation.
 
     A space at the beginning or end is kept.

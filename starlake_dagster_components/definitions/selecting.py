@@ -35,7 +35,7 @@ def select_nodes(plan: Plan, settings: Settings) -> tuple[Plan, tuple[Problem, .
     if not (settings.select or settings.exclude or settings.op_rules):
         return plan, ()
     members: list[Table | Task] = [*plan.project.tables, *plan.project.tasks]
-    nodes = {_identify(node): describe_node(node, plan.find_pipeline(node)) for node in members}
+    nodes = {_identify_node(node): describe_node(node, plan.find_pipeline(node)) for node in members}
     domains = [describe_node(domain, None) for domain in plan.project.domains]
     problems = [
         *_find_unmatched("select", settings.select, nodes.values()),
@@ -54,7 +54,7 @@ def select_nodes(plan: Plan, settings: Settings) -> tuple[Plan, tuple[Problem, .
     return _leave_out(plan, left_out), tuple(problems)
 
 
-def _identify(node: Table | Task) -> tuple[str, str]:
+def _identify_node(node: Table | Task) -> tuple[str, str]:
     return ("table" if isinstance(node, Table) else "task", node.full_name)
 
 
@@ -77,11 +77,11 @@ def _leave_out(plan: Plan, left_out: frozenset[tuple[str, str]]) -> Plan:
         for task, reads in plan.dependencies.direct.items()
         if ("task", task) not in left_out
     }
-    pipelines = tuple(p for p in (_shorten(pipeline, left_out) for pipeline in plan.pipelines) if p is not None)
+    pipelines = tuple(p for p in (_remove_left_out(pipeline, left_out) for pipeline in plan.pipelines) if p is not None)
     return replace(plan, pipelines=pipelines, dependencies=Dependencies(FrozenDict(direct)), left_out=left_out)
 
 
-def _shorten(pipeline: Pipeline, left_out: frozenset[tuple[str, str]]) -> Pipeline | None:
+def _remove_left_out(pipeline: Pipeline, left_out: frozenset[tuple[str, str]]) -> Pipeline | None:
     tables = tuple(t for t in pipeline.tables if ("table", t.full_name) not in left_out)
     tasks = tuple(t for t in pipeline.tasks if ("task", t.full_name) not in left_out)
     if not tables and not tasks:

@@ -81,16 +81,16 @@ def restrict_type(ddl: str, wanted: str) -> str:
         OtherFieldsError: nothing would be left of a struct.
     """
     one, other = parse_type(ddl), parse_type(wanted)
-    return ddl if one is None or other is None else _restrict(one, other)
+    return ddl if one is None or other is None else _restrict_type(one, other)
 
 
-def _restrict(one: _Type, other: _Type) -> str:
+def _restrict_type(one: _Type, other: _Type) -> str:
     if one.id == other.id == "list":
-        return f"{_restrict(_get_element(one), _get_element(other))}[]"
+        return f"{_restrict_type(_get_element(one), _get_element(other))}[]"
     if not one.id == other.id == "struct":
         return str(one)
     there, kept = _get_fields(one), {name.lower(): (name, field) for name, field in _get_fields(other)}
-    fields = [f"{quote(name)} {_restrict(field, kept[name.lower()][1])}" for name, field in there if name.lower() in kept]
+    fields = [f"{quote(name)} {_restrict_type(field, kept[name.lower()][1])}" for name, field in there if name.lower() in kept]
     if not fields:
         raise OtherFieldsError([name for name, _ in there], [name for name, _ in kept.values()])
     return f"STRUCT({', '.join(fields)})"

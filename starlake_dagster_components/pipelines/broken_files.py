@@ -15,7 +15,7 @@ _FOLDERS = ("load", "transform", "external", "dags")
 
 def can_leave_out(project: Project, file: str) -> bool:
     """Return whether a project can be planned without a file."""
-    parts = _split(project, file)
+    parts = _split_path(project, file)
     return parts is not None and len(parts) >= 2 and parts[0] in _FOLDERS
 
 
@@ -86,7 +86,7 @@ def _find_left_out(plan: Plan, files: Set[str]) -> _LeftOut:
     left_out = _LeftOut()
     folders = set()
     for file in files:
-        parts = _split(plan.project, file) or ()
+        parts = _split_path(plan.project, file) or ()
         if len(parts) < 3 or parts[0] not in ("load", "transform"):
             continue
         if parts[-1].startswith("_config."):
@@ -115,7 +115,7 @@ def _lower_severity(problem: Problem, files: Set[str]) -> Problem:
     return replace(problem, severity="warning") if broken else problem
 
 
-def _split(project: Project, file: str) -> tuple[str, ...] | None:
+def _split_path(project: Project, file: str) -> tuple[str, ...] | None:
     """Return the parts of a path below ``metadata``; None if the file is outside it."""
     path, metadata = PurePosixPath(project.root.as_posix()) / file, PurePosixPath(project.metadata_folder.as_posix())
     return path.relative_to(metadata).parts if path.is_relative_to(metadata) else None

@@ -90,11 +90,11 @@ def _has_day(day: str, month: str) -> bool:
     """Return whether any of the months has any of the days. Otherwise, Dagster's croniter fails, whatever the day of the week."""
     if "l" in day or "?" in day:
         return True
-    days, months = _expand(_FIELDS[2], day), _expand(_FIELDS[3], month)
+    days, months = _expand_field(_FIELDS[2], day), _expand_field(_FIELDS[3], month)
     return any(min(days) <= _LONGEST.get(number, _FIELDS[2].high) for number in months)
 
 
-def _expand(field: _Field, text: str) -> set[int]:
+def _expand_field(field: _Field, text: str) -> set[int]:
     values: set[int] = set()
     for item in text.split(","):
         base, slash, step = item.partition("/")

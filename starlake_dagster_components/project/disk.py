@@ -41,7 +41,7 @@ class Lookups:
 
     def record(self, kind: str, path: str, result: bytes) -> None:
         """Record a lookup."""
-        digest = _digest(result)
+        digest = _compute_digest(result)
         if self.seen.setdefault((kind, path), digest) != digest:
             self.consistent = False
 
@@ -66,7 +66,7 @@ def find_change(seen: Mapping[Lookup, bytes], known: Mapping[Lookup, bytes]) -> 
     ``seen`` has the digests of the earlier results. ``known`` lookups were made just now and are not repeated.
     """
     for lookup, digest in seen.items():
-        if (known.get(lookup) or _digest(_repeat_lookup(*lookup))) != digest:
+        if (known.get(lookup) or _compute_digest(_repeat_lookup(*lookup))) != digest:
             return lookup[1]
     return None
 
@@ -172,7 +172,7 @@ def is_below(real: str, folders: Iterable[str | Path]) -> bool:
 
 def find_files(base: Path, pattern: str) -> list[Path]:
     """Return the files below a folder that match a pattern, sorted by path. Raise ValueError if the pattern is not a glob."""
-    return _look_up("glob", f"{base}\0{pattern}", _glob)
+    return _look_up("glob", f"{base}\0{pattern}", _glob_files)
 
 
 def _scan_folder(folder: str) -> list[Entry]:
@@ -210,7 +210,7 @@ def _find_kind(path: str) -> Literal["", "file", "folder"]:
         return "file"
 
 
-def _glob(base_and_pattern: str) -> list[Path]:
+def _glob_files(base_and_pattern: str) -> list[Path]:
     base, _, pattern = base_and_pattern.partition("\0")
     try:
         return sorted(p for p in Path(base).glob(pattern) if p.is_file())
@@ -222,7 +222,7 @@ def _encode_failure(error: OSError) -> bytes:
     return f"!{error.errno}".encode()
 
 
-def _digest(result: bytes) -> bytes:
+def _compute_digest(result: bytes) -> bytes:
     return blake2b(result, digest_size=16).digest()
 
 
@@ -231,6 +231,6 @@ _LOOKUPS: Mapping[str, tuple[Callable[[str], Any], Callable[[Any], bytes]]] = {
     "folder": (_scan_folder, _encode_entries),
     "kind": (_find_kind, str.encode),
     "real": (os.path.realpath, os.fsencode),
-    "glob": (_glob, lambda paths: b"\0".join(map(os.fsencode, paths))),
+    "glob": (_glob_files, lambda paths: b"\0".join(map(os.fsencode, paths))),
 }
 """Kind of a lookup -> the function that makes it, and the one that encodes its result, so that results can be compared."""

@@ -102,7 +102,7 @@ def build_option_tags(carriers: Iterable[Carrier]) -> dict[str, str]:
     declared = _collect_declarations(carriers)
     values: dict[tuple[str, str], list[tuple[str, Any]]] = {}
     for carrier in carriers:
-        for section, name, value in _iterate(carrier.options):
+        for section, name, value in _iterate_options(carrier.options):
             if carrier.latest or _find_separator(declared, section, name):
                 values.setdefault((section, name), []).append((carrier.name, value))
     options: dict[str, dict[str, Any]] = {}
@@ -113,7 +113,7 @@ def build_option_tags(carriers: Iterable[Carrier]) -> dict[str, str]:
             items = (v if isinstance(v, (list, tuple)) else str(v).split(separator) for _, v in given if v is not None)
             merged: Any = separator.join(sorted({text for several in items for item in several if (text := str(item).strip())}))
         else:
-            merged = _agree(section, name, given)
+            merged = _require_equal_values(section, name, given)
         options.setdefault(section, {})[name] = merged
         if (section, name) in declared:
             merge.setdefault(section, {})[name] = declared[section, name][1]
@@ -132,7 +132,7 @@ Declarations = dict[tuple[str, str], tuple[str, dict[str, str]]]
 def _collect_declarations(carriers: Iterable[Carrier]) -> Declarations:
     declared: Declarations = {}
     for carrier in carriers:
-        for section, name, value in _iterate(carrier.merge):
+        for section, name, value in _iterate_options(carrier.merge):
             declaration = _check_declaration(f"{OPTIONS_MERGE} of {carrier.name}, {section}.{name}", value)
             other, before = declared.setdefault((section, name), (carrier.name, declaration))
             if before != declaration:
@@ -160,7 +160,7 @@ def _find_separator(declared: Declarations, section: str, name: str) -> str:
     return declared[section, name][1].get("separator", "") if (section, name) in declared else ""
 
 
-def _agree(section: str, name: str, given: list[tuple[str, Any]]) -> Any:
+def _require_equal_values(section: str, name: str, given: list[tuple[str, Any]]) -> Any:
     (first, value), *others = given
     for other, another in others:
         if str(another) != str(value):
@@ -172,7 +172,7 @@ def _agree(section: str, name: str, given: list[tuple[str, Any]]) -> Any:
     return value
 
 
-def _iterate(sections: Sections) -> Iterator[tuple[str, str, Any]]:
+def _iterate_options(sections: Sections) -> Iterator[tuple[str, str, Any]]:
     for section, entries in sections.items():
         for name, value in entries.items():
             yield section, name, value

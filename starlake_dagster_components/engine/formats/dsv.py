@@ -218,12 +218,12 @@ def _find_columns(reading: Reading, layout: Layout, first: _First | None) -> lis
     exact = {a.attribute.name for a in reading.attributes}
     found = [name if name in exact else known.get(name.lower(), name) for name in names]
     reasons = [
-        f"the header names the column '{_cut(name)}', which {table.full_name} does not have{suggest_name(name[:100], exact)}"
+        f"the header names the column '{_shorten_value(name)}', which {table.full_name} does not have{suggest_name(name[:100], exact)}"
         for name, attribute in zip(names[:_MOST_COLUMNS], found, strict=False)
         if attribute not in exact
     ]
     counts = Counter(found)
-    reasons += [f"the header names the column '{_cut(name)}' twice" for name, count in counts.items() if count > 1]
+    reasons += [f"the header names the column '{_shorten_value(name)}' twice" for name, count in counts.items() if count > 1]
     defaults = {a.attribute.name for a in reading.attributes if a.attribute.default is not None}
     lacking = [name for name in expected if name not in counts and name not in defaults]
     reasons += [f"the header lacks the column '{name}' of {table.full_name}" for name in lacking]
@@ -241,7 +241,7 @@ def _choose_columns(reading: Reading, count: int) -> list[str]:
     return [a.attribute.name for a in reading.attributes if id(a) in chosen]
 
 
-def _cut(text: str) -> str:
+def _shorten_value(text: str) -> str:
     return text if len(text) <= bad_values.SHOWN else f"{text[: bad_values.SHOWN]}..."
 
 
@@ -359,7 +359,7 @@ def _explain_line(message: str, kind: str) -> str:
     longest = re.search(r"Maximum line size of (\d+)", message)
     if longest:
         return _describe_long_line(int(longest.group(1)))
-    return _cut(message.splitlines()[0]).rstrip(".") if message else kind.lower()
+    return _shorten_value(message.splitlines()[0]).rstrip(".") if message else kind.lower()
 
 
 def _add_lines(reading: Reading, layout: Layout, found: Sequence[BadValue]) -> list[BadValue]:

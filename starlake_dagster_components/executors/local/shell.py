@@ -229,7 +229,7 @@ def build_result(command: "Command", exit_code: int, output: "Output") -> Comman
     reason = output.reason if exit_code else None
     if signal_name and not reason:
         hint = ", often for lack of memory" if signal_name == "SIGKILL" else ""
-        reason = f"it was ended by {signal_name}{hint}"
+        reason = f"the program was ended by {signal_name}{hint}"
     return CommandResult(
         exit_code=exit_code,
         counters=drop_growth(output.counters, command.tables),
