@@ -101,7 +101,7 @@ def serve(path: str) -> None:
 def _import_all() -> None:
     """Import the modules that code servers need. None of them starts threads or reads the project's environment."""
     for name in _MODULES:
-        # Dagster's internal modules differ by version. The fork imports what is missing.
+        # Dagster's internal modules differ by version. The fork imports the missing ones.
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
     import dagster as dg

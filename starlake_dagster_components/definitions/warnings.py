@@ -30,7 +30,7 @@ _logged: dict[tuple[str, str | None], frozenset[str]] = {}
 
 
 def describe_assets_without_job(graph: AssetGraph) -> str | None:
-    """Return a message about the tables and tasks that no job runs, with the reasons and what to change; None if there are none."""
+    """Return a message about the tables and tasks that no job runs, with the reasons and advice; None if there are none."""
     plan = graph.plan
     tables_and_tasks = [(node_id, node.load_or_task) for node_id, node in graph.nodes.items()]
     without_pipeline = [(node_id, node) for node_id, node in tables_and_tasks if node and plan.find_pipeline(node) is None]

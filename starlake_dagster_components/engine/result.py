@@ -73,7 +73,7 @@ class EngineResult:
     Attributes:
         exit_code: 0 = success; otherwise Starlake's code.
         not_ready: whether a ``preload`` found nothing to load, regardless of its exit code.
-        counters: logical ``domain.table`` -> what was loaded.
+        counters: logical ``domain.table`` -> counts of its load.
         row_count: rows of the table after a ``transform``; None for a view and for SQL that writes its own tables.
         expectations: results of the expectations.
         reason: why it failed: a message that may have several lines.

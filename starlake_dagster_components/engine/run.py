@@ -53,7 +53,7 @@ def run_command(
         out: receives each line that Starlake would print on stdout.
         log: receives the level and text of each line that Starlake would write to its log.
         canceled: event that ends the command; unfinished work is discarded.
-        strict: whether to reject what Starlake's command line rejects; otherwise there is a warning.
+        strict: whether to reject commands that Starlake's command line rejects; otherwise there is a warning.
         project: the project, if it has already been read. It is read again only if the command's options or environment change it.
 
     Returns:

@@ -46,7 +46,7 @@ class Session:
         canceled: set if the command must end.
         scheduled: ``--scheduledDate``, or else the time at which the command began, as a local time without a zone.
         zone: name of the zone of local times; None = that of the process.
-        strict: whether to reject what Starlake rejects.
+        strict: whether to reject commands, files, and queries that Starlake rejects.
         reported: the warnings that have already been logged.
     """
 

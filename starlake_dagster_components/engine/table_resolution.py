@@ -9,7 +9,7 @@ from .engine_errors import BadSetting, NotFound
 
 
 class Meant(NamedTuple):
-    """The schema of the table or view that a reference names, and what creates it."""
+    """The schema of the table or view that a reference names, and the tables or tasks that create it."""
 
     schema: str
     nodes: Sequence[Table | Task]

@@ -58,7 +58,7 @@ class Transformed:
 
 
 def run_transform(session: Session, arguments: Arguments) -> Transformed:
-    """Run a task. With ``--recursive``, first run what it reads from, each once; unlike in Starlake, stop at the first failure."""
+    """Run a task. With ``--recursive``, first run the tasks upstream of it, each once; unlike in Starlake, stop at the first failure."""
     Path(session.project.areas.incoming).mkdir(parents=True, exist_ok=True)
     task = find_task(session.project, arguments.name)
     done = Transformed()
@@ -239,8 +239,8 @@ class _Work:
     def _find_query_for_presql(self) -> str | None:
         """Return the query that creates the missing table before ``presql`` runs, so that its statements can name the table.
 
-        None if the table exists, or if the query needs what these statements create. Call it before the transaction begins, because an
-        invalid query would abort the transaction. Starlake: createEmptyTargetForPresql.
+        None if the table exists, or if the query needs objects that these statements create. Call it before the transaction begins,
+        because an invalid query would abort the transaction. Starlake: createEmptyTargetForPresql.
         """
         if _read_materialization(self._task) == _VIEW or self._database.find_kind(self._target.schema, self._target.name):
             return None

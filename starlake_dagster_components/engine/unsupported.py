@@ -1,4 +1,4 @@
-"""Report what the engine does not support, with the key and its line."""
+"""Report keys that the engine does not support, with their lines."""
 
 from ..errors import Location
 from ..project.model import Connection, Project, Table, Task

@@ -18,7 +18,7 @@ class Rule:
 
     Attributes:
         from_text: whether the value must be read as text first, because DuckDB's own conversion is not enough.
-        kind: what the value should be, for messages.
+        kind: description of a valid value, for messages.
         nested: whether fields below the attribute need their own rules.
     """
 
@@ -53,7 +53,7 @@ def build_value(
     masked: bool = True,
     completed: bool = True,
 ) -> str:
-    """Return the SQL expression that computes an attribute's value from ``column``, the SQL of what was read.
+    """Return the SQL expression that computes an attribute's value from ``column``, the SQL of the value as read.
 
     Bad values are an error, or NULL if ``checked`` is false. The value is without privacy unless ``masked``, and without defaults unless
     ``completed``.

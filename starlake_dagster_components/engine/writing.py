@@ -47,7 +47,7 @@ class Loads:
     """The result of a ``load``, by table.
 
     Attributes:
-        tables: logical ``domain.table`` -> what was loaded.
+        tables: logical ``domain.table`` -> counts of its load.
         jobs: ids of the audit rows, one per group of files.
         failures: the errors, in order.
         failures_of: the same by table.

@@ -161,7 +161,7 @@ def _explain_rejected_connection(
 ) -> Rejection | None:
     """Return the reason why the engine cannot write to a connection.
 
-    ``use`` describes what is written to it. ``where`` is the ``connectionRef`` of a sink that names it; None if the application does.
+    ``use`` describes its use. ``where`` is the ``connectionRef`` of a sink that names it; None if the application does.
     """
     application = project.application
     if connection is None:

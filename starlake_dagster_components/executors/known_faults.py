@@ -17,7 +17,7 @@ class KnownFault:
     """A fault of Starlake.
 
     Attributes:
-        message: what happens and what to do; ``{name}`` is the table or task.
+        message: the consequence and advice; ``{name}`` is the table or task.
         key: the key of the table or task that causes it, for the location.
         concerns: whether a table or task is affected.
         since: the first affected version; empty = unknown.

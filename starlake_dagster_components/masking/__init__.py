@@ -2,7 +2,7 @@
 
 This package collects the secrets of a process (``known``) and replaces them in text with ``***`` (``mask``). Everything that leaves the
 process is masked: logs, events, failures, metadata, compute logs, problems, and the output of the command line. Names (``names``) and
-patterns of text (``patterns``) determine what is secret. A secret is found both verbatim and as URLs, JSON, shells, and SQL encode it
+patterns of text (``patterns``) determine secrets. A secret is found both verbatim and as URLs, JSON, shells, and SQL encode it
 (``forms``).
 """
 

@@ -23,7 +23,7 @@ def explain_missing_job(plan: Plan, node: Table | Task) -> tuple[str, Location |
 
 
 def describe_missing_jobs(plan: Plan, nodes: Sequence[Table | Task]) -> str:
-    """Return one sentence that says how many tables and tasks have no job, why, and what to change."""
+    """Return one sentence with the number of tables and tasks without a job, the reasons, and advice."""
     groups: dict[tuple[Kind, str | None, Location], list[Table | Task]] = {}
     for node in nodes:
         groups.setdefault((_get_kind(node), *find_dag_ref(plan.project, node)), []).append(node)

@@ -1,4 +1,4 @@
-"""Explain why a load finds no file by listing what is in its folders. Only local folders are read."""
+"""Explain why a load finds no file by listing the contents of its folders. Only local folders are read."""
 
 import difflib
 import os
@@ -15,7 +15,7 @@ _WITHOUT_PATTERN = ".*"
 
 @dataclass(frozen=True, slots=True)
 class MissingFiles:
-    """The folders that were searched for a table's files, and what was found instead.
+    """The folders that were searched for a table's files, and the files that were found instead.
 
     Attributes:
         table: the table, with its pattern.
@@ -63,7 +63,7 @@ class MissingFiles:
         return f"{text}; {self._describe_unmatched()}" if self.unmatched else text
 
     def describe_mistake(self, strategy: str, directory: Location) -> str | None:
-        """Return a sentence about what keeps a pre-load from finding files; None if they have just not arrived yet.
+        """Return a sentence with the reason why a pre-load finds no files; None if they have just not arrived yet.
 
         ``directory`` is where ``metadata.directory`` of the domain is set.
         """

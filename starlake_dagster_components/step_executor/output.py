@@ -172,7 +172,7 @@ _users = 0
 
 
 def redirect_prints(output: FileOutput | None) -> None:
-    """Redirect what the calling thread prints to a step's output; None ends the redirection."""
+    """Redirect the output of the calling thread to a step; None ends the redirection."""
     _OUTPUT.set(output)
 
 

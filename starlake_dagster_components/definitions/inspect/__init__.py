@@ -1,1 +1,1 @@
-"""Describe definitions: why each of them exists, and what will be built."""
+"""Describe definitions: the definitions that will be built, and the reason for each."""

@@ -1,4 +1,4 @@
-"""The tags that schedules and sensors set and steps read: the logical time and data interval of a run, and what triggered it."""
+"""The tags that schedules and sensors set and steps read: the logical time and data interval of a run, and its trigger."""
 
 import json
 import re

@@ -28,7 +28,7 @@ class Test:
     Attributes:
         raw: SQL of the value as written in the file.
         bad: SQL condition that is true for a bad value.
-        expected: what the value should be; empty if the problem is a missing value.
+        expected: description of a valid value; empty if the problem is a missing value.
     """
 
     typed: TypedAttribute

@@ -119,7 +119,7 @@ def _read_blocks(file: Path) -> Iterator[bytes]:
     except EOFError as error:
         raise BadFile(str(file), "the compressed file is truncated") from error
     except (zlib.error, gzip.BadGzipFile) as error:
-        # The file begins with the signature, so this is about what follows.
+        # The file begins with the signature, so this error is about the bytes that follow.
         follows = str(error).startswith("Not a gzipped file")
         reason = "uncompressed bytes follow the compressed ones" if follows else f"the compressed file is damaged ({error})"
         raise BadFile(str(file), reason) from error

@@ -65,7 +65,7 @@ def is_transient(error: BaseException) -> bool:
 
 
 def explain_failure(error: BaseException, *, doing: str, resource: str) -> StarlakeError:
-    """Return the exception for a call that failed permanently. Its message has the reason, and what to check.
+    """Return the exception for a call that failed permanently. Its message has the reason and advice.
 
     Args:
         error: the exception of the SDK.

@@ -153,7 +153,7 @@ def _judge_output(ended: Ended, result: CommandResult, output: Output) -> Comman
 def _find_table_results(ended: Ended, code: int, output: Output) -> Mapping[str, TableResult]:
     """Return the results of the tables of a load of several.
 
-    Nothing is known if Cloud Run has run the task more than once: a later attempt does not report what an earlier one has left.
+    Nothing is known if Cloud Run has run the task more than once: a later attempt does not report files that an earlier one has left.
     """
     is_known = not ended.state.retried or (ended.state.succeeded and ended.allow_task_retries)
     if len(ended.command.tables) < 2 or not is_known or not ended.tail_lines:

@@ -60,7 +60,7 @@ def remove_sentinel(uri: str, connection: Connection) -> None:
 
 
 def _check_absent(uri: str, connection: Connection) -> None:
-    """Find out what status 403 means: without ``storage.objects.list``, Cloud Storage also returns it for a missing object.
+    """Check whether status 403 means that the object is missing, as it may without ``storage.objects.list``.
 
     Raises:
         CommandError: the account is not allowed to read objects of the bucket, or this cannot be found out.

@@ -33,7 +33,7 @@ def run_locally(command: Command, invocation: Invocation, run: Run, *, trusted: 
     A load of several tables has a result for each of them. If it is interrupted, the exception has the results.
 
     Args:
-        command: what to run.
+        command: the command.
         invocation: the step that runs it.
         run: starts the command and waits for its end. It gets the command with a separate ``SL_JOB_ID`` for each attempt.
         trusted: whether the program takes care of its files and reports all failures by its exit code, as the embedded engine does.

@@ -51,7 +51,7 @@ def run_process(
         canceled: ends the program when set.
         timeout: the time limit in seconds; None = no limit.
         grace: seconds between SIGTERM and SIGKILL.
-        report: receives messages about what is done to the processes.
+        report: receives messages about signals to the processes.
 
     Returns:
         The exit code; ``128 + n`` if signal n ended the program.
@@ -204,7 +204,7 @@ def _end_process(process: "subprocess.Popen[bytes]", pipes: _Pipes, grace: float
         if by_itself:
             report(f"the program ended and left processes behind (group {process.pid}), which are ended too")
         end_group(process.pid, grace, report, lambda seconds: _wait_until(has_group_ended, seconds, pipes.read))
-    # Pass on what has been written so far. A process that has escaped may keep the pipes open and continue to write.
+    # Pass on the output so far. A process that has escaped may keep the pipes open and continue to write.
     end = time.monotonic() + _SETTLE
     while pipes.read(0) and time.monotonic() < end:
         pass

@@ -209,7 +209,7 @@ def find_program(program: str, project: str, path: str | None) -> str:
 
 @contextlib.contextmanager
 def keep_trail(output: "Output") -> Iterator[None]:
-    """Close the output of a command after its end. If it was interrupted, add what it has written to the exception."""
+    """Close the output of a command after its end. If it was interrupted, add its output to the exception."""
     try:
         yield
     except CommandError as error:

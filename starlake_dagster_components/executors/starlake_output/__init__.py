@@ -1,1 +1,1 @@
-"""Read what Starlake reports about a command: its output, its log of a load, its audit tables."""
+"""Read Starlake's reports about a command: its output, its log of a load, its audit tables."""

@@ -44,7 +44,7 @@ class Output:
     r"""Takes the bytes of a process, logs them line by line, and keeps the relevant information.
 
     A line ends with LF, CR, or both, so that progress shown by CR appears while it happens; blank lines are left out. Bytes that are not
-    UTF-8 are shown as ``\xe9``. Of a very long line the beginning is shown. Memory is bounded whatever comes.
+    UTF-8 are shown as ``\xe9``. Of a very long line the beginning is shown. Memory is bounded for any output.
     """
 
     def __init__(self, log: Log, mask: Mask, report: Log | None = None) -> None:
