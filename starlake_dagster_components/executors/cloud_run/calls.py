@@ -4,7 +4,7 @@ import random
 import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from ...errors import CommandError, StarlakeError
@@ -30,18 +30,12 @@ class Interrupted(Exception):
     """The run was canceled while a call waited for its next try."""
 
 
-class Backoff:
-    """Delays that double from try to try, with jitter, up to a minute."""
-
-    def __init__(self, first: float = FIRST_DELAY, last: float = LAST_DELAY) -> None:
-        self._next = first
-        self._last = last
-
-    def choose_delay(self) -> float:
-        """Return the next delay in seconds."""
-        delay = min(self._next, self._last)
-        self._next = delay * 2
-        return delay * random.uniform(0.5, 1.0)
+def iterate_delays(longest: float = LAST_DELAY) -> Iterator[float]:
+    """Yield delays in seconds that double from try to try, with jitter, up to ``longest``."""
+    delay = min(FIRST_DELAY, longest)
+    while True:
+        yield delay * random.uniform(0.5, 1.0)
+        delay = min(delay * 2, longest)
 
 
 def read_status(error: BaseException) -> str:
@@ -124,13 +118,13 @@ def call_until_answered(
     from google.api_core import exceptions
     from google.auth.exceptions import GoogleAuthError
 
-    backoff = Backoff(last=longest_delay)
+    delays = iterate_delays(longest_delay)
     end = time.monotonic() + seconds
     while True:
         try:
             return call()
         except exceptions.GoogleAPIError as error:
-            delay = backoff.choose_delay()
+            delay = next(delays)
             if not is_transient(error):
                 raise explain_failure(error, doing=doing, resource=resource) from error
             if time.monotonic() + delay > end:

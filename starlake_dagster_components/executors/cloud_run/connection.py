@@ -116,10 +116,10 @@ class Connection:
             return self._clients[service]
 
     def _build_client(self, service: str) -> Any:
-        client, transport = _import_classes(service)
-        access = self.access
+        client, access = _import_client(service), self.access
         if access.insecure:
-            return client(transport=transport(channel=self._open_plain_channel(access.find_endpoint(service) or access.api_endpoint)))
+            channel = self._open_plain_channel(access.find_endpoint(service) or access.api_endpoint)
+            return client(transport=client.get_transport_class("grpc")(channel=channel))
         self._authenticate()
         options = {"api_endpoint": access.find_endpoint(service), "universe_domain": access.universe_domain}
         return client(credentials=self._credentials, client_options={name: value for name, value in options.items() if value} or None)
@@ -171,23 +171,15 @@ def _require_sdk() -> None:
         raise MissingDependency(package="google-cloud-run", extra="cloud-run", purpose="The executor cloud_run") from None
 
 
-def _import_classes(service: str) -> tuple[Any, Any]:
-    """Return client and gRPC transport of a service."""
+def _import_client(service: str) -> Any:
+    """Return the client class of a service."""
     if service == "Logging":
         try:
             from google.cloud.logging_v2.services.logging_service_v2 import LoggingServiceV2Client
-            from google.cloud.logging_v2.services.logging_service_v2.transports import LoggingServiceV2GrpcTransport
         except ImportError:
             raise MissingDependency(package="google-cloud-logging", extra="cloud-run-logs", purpose="Reading an execution's logs") from None
-        return LoggingServiceV2Client, LoggingServiceV2GrpcTransport
+        return LoggingServiceV2Client
     _require_sdk()
     from google.cloud import run_v2
-    from google.cloud.run_v2.services.executions.transports import ExecutionsGrpcTransport
-    from google.cloud.run_v2.services.jobs.transports import JobsGrpcTransport
-    from google.cloud.run_v2.services.tasks.transports import TasksGrpcTransport
 
-    return {
-        "Jobs": (run_v2.JobsClient, JobsGrpcTransport),
-        "Executions": (run_v2.ExecutionsClient, ExecutionsGrpcTransport),
-        "Tasks": (run_v2.TasksClient, TasksGrpcTransport),
-    }[service]
+    return {"Jobs": run_v2.JobsClient, "Executions": run_v2.ExecutionsClient, "Tasks": run_v2.TasksClient}[service]

@@ -50,9 +50,7 @@ class CloudRunExecutor(StarlakeExecutor):
         default_factory=list, description="Arguments before Starlake's verb, for an image whose entry point is not Starlake."
     )
     task_timeout: Seconds | None = Field(
-        default=None,
-        le=604_800,
-        description="Seconds that Cloud Run allows a task, at most 168 hours (604,800). Default: that of the job.",
+        default=None, le=604_800, description="Seconds that Cloud Run allows a task, at most 168 hours (604,800). Default: that of the job."
     )
     timeout: Seconds | None = Field(
         default=None, description="Seconds after which an execution is canceled and the step fails. They include the wait for resources."

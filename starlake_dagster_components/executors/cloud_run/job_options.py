@@ -71,17 +71,14 @@ def resolve_target(executor: "CloudRunExecutor", options: Mapping[str, str]) -> 
         raise CommandError("; ".join(problems), retry=False)
     name = executor.job_name or _read_text(options, JOB_NAME) or ""
     full = _FULL_JOB.match(name)
+    named = full.groupdict() if full else {"job": name}
     interval = executor.poll_interval or _read_number(options, POKE_INTERVAL) or INTERVAL
     if executor.poll_interval is None and _read_boolean(options, ASYNC) is False:
         interval = min(interval, SYNC_INTERVAL)
     return Target(
-        project=executor.project_id or (full["project"] if full else None) or _read_text(options, PROJECT_ID),
-        region=executor.region
-        or (full["region"] if full else None)
-        or _read_text(options, JOB_REGION)
-        or _read_text(options, REGION)
-        or DEFAULT_REGION,
-        job=full["job"] if full else name,
+        project=executor.project_id or named.get("project") or _read_text(options, PROJECT_ID),
+        region=executor.region or named.get("region") or _read_text(options, JOB_REGION) or _read_text(options, REGION) or DEFAULT_REGION,
+        job=named["job"],
         service_account=executor.service_account or _read_text(options, SERVICE_ACCOUNT),
         interval=interval,
     )
@@ -123,8 +120,7 @@ def check_options(executor: "CloudRunExecutor", options: Mapping[str, str], wher
         )
     elif not _JOB.match(name) and not _FULL_JOB.match(name):
         report(
-            JOB_NAME,
-            f"{JOB_NAME} '{name}' is neither a job name (lowercase letters, digits, and -) nor projects/P/locations/R/jobs/NAME",
+            JOB_NAME, f"{JOB_NAME} '{name}' is neither a job name (lowercase letters, digits, and -) nor projects/P/locations/R/jobs/NAME"
         )
     check(PROJECT_ID, _read_text(options, PROJECT_ID), executor.project_id, _PROJECT, "a Google Cloud project id")
     for key in (REGION, JOB_REGION):

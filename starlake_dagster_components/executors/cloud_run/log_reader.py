@@ -72,9 +72,7 @@ class SharedReader:
             try:
                 paused = self._run_query(batch)
             except BaseException as error:  # noqa: BLE001 -- if the reader died, every step would wait forever
-                for wanted in batch:
-                    wanted.problem = f"{type(error).__name__}: {error}"
-                    wanted.done.set()
+                self._end_all(batch, f"{type(error).__name__}: {error}")
                 continue
             if paused:
                 with self._condition:

@@ -78,12 +78,7 @@ def split_id(text: str) -> tuple[str, int] | None:
 
 
 def build_run_request(
-    job: str,
-    arguments: Sequence[str],
-    environment: Mapping[str, str],
-    *,
-    container: str | None = None,
-    task_timeout: float | None = None,
+    job: str, arguments: Sequence[str], environment: Mapping[str, str], *, container: str | None = None, task_timeout: float | None = None
 ) -> "RunJobRequest":
     """Return the request that starts one execution.
 
@@ -97,8 +92,7 @@ def build_run_request(
     from google.cloud import run_v2
 
     override = run_v2.RunJobRequest.Overrides.ContainerOverride(
-        args=list(arguments),
-        env=[run_v2.EnvVar(name=name, value=value) for name, value in environment.items()],
+        args=list(arguments), env=[run_v2.EnvVar(name=name, value=value) for name, value in environment.items()]
     )
     if container:
         override.name = container

@@ -13,7 +13,7 @@ from ...errors import CommandCanceled, CommandError, CommandTimeout, StarlakeErr
 from ..base import CommandResult, Invocation, Level
 from ..starlake_output.process_output import Output
 from . import sentinel
-from .calls import QUOTA, Backoff, Interrupted, call_until_answered, explain_failure, is_transient, pause, read_status
+from .calls import QUOTA, Interrupted, call_until_answered, explain_failure, is_transient, iterate_delays, pause, read_status
 from .connection import Access, connect
 from .finder import TIMEOUT, find_finder
 from .job_options import resolve_target
@@ -50,15 +50,9 @@ class _Run:
         self.executor = executor
         self.invocation = invocation
         self.target = target = resolve_target(executor, command.options)
+        endpoints = (executor.logging_endpoint, executor.storage_endpoint)
         self.connection = connect(
-            Access(
-                target.service_account,
-                executor.api_endpoint,
-                executor.insecure,
-                executor.universe_domain,
-                executor.logging_endpoint,
-                executor.storage_endpoint,
-            )
+            Access(target.service_account, executor.api_endpoint, executor.insecure, executor.universe_domain, *endpoints)
         )
         self.project = target.project or self.connection.find_project()
         self.job = f"projects/{self.project}/locations/{target.region}/jobs/{target.job}"
@@ -131,10 +125,7 @@ class _Run:
 
     def _choose_execution(self, matches: Sequence[Match]) -> ExecutionState | None:
         chosen, others = choose_execution(
-            matches,
-            self.id,
-            may_be_lost=lambda state: not _history.was_delivered(state.name),
-            stale=self._is_stale,
+            matches, self.id, may_be_lost=lambda state: not _history.was_delivered(state.name), stale=self._is_stale
         )
         for other in others:
             self.report("warning", f"canceling Cloud Run execution {other.short_name}: another one of the same command exists")
@@ -177,7 +168,7 @@ class _Run:
             container=self.executor.container_name,
             task_timeout=self.executor.task_timeout,
         )
-        backoff = Backoff()
+        delays = iterate_delays()
         end = time.monotonic() + self.executor.start_timeout
         while True:
             if canceled.is_set():
@@ -203,7 +194,7 @@ class _Run:
                 if found:
                     return self._adopt(found)
                 self.in_doubt = False
-            delay = backoff.choose_delay()
+            delay = next(delays)
             if time.monotonic() + delay > end:
                 raise CommandError(f"could not start the job {self.job} within {self.executor.start_timeout:g} seconds: {problem}")
             self.report(
@@ -362,8 +353,7 @@ class _Run:
                 state = self._wait_for_execution(None) if self.in_doubt else self._choose_execution(self._find_matches(None))
             except StarlakeError as error:
                 raise CommandError(
-                    f"the run was canceled, and it is unknown whether an execution of {self.job} is running for it: {error}",
-                    retry=False,
+                    f"the run was canceled, and it is unknown whether an execution of {self.job} is running for it: {error}", retry=False
                 ) from error
         if state is None or state.finished:
             return

@@ -47,11 +47,7 @@ def _trim(known: dict[Any, None], size: int) -> None:
 
 
 def choose_execution(
-    matches: Sequence[Match],
-    command: CommandId,
-    *,
-    may_be_lost: Callable[[ExecutionState], bool],
-    stale: Callable[[ExecutionState], bool],
+    matches: Sequence[Match], command: CommandId, *, may_be_lost: Callable[[ExecutionState], bool], stale: Callable[[ExecutionState], bool]
 ) -> tuple[ExecutionState | None, Sequence[ExecutionState]]:
     """Return the execution to continue with, and others of the same command that should not run.
 

@@ -10,11 +10,10 @@ from ...locks import hold_lock, lock_databases
 from ..base import CommandResult, Invocation, Log, TableResult
 from ..starlake_output.audit import Findings, complete_result, count_rows_of_tables, read_findings
 from ..starlake_output.audit_rows import is_failed_expectation
-from ..starlake_output.file_fates import FileFates, judge_files
+from ..starlake_output.file_fates import FileFates, group_by_table, judge_files
 from ..starlake_output.load_log import LoadLines
 from ..starlake_output.process_output import OutputTrail
 from ..starlake_output.remote_commands import mark_left_files
-from ..starlake_output.table_files import group_by_table
 from ..starlake_output.table_outcomes import Places, drop_files, find_reason_in_table, judge_output, judge_tables
 from ..starlake_output.warehouse_rows import count_appended_rows
 from .load_files import FilesOfLoad, hold_files

@@ -11,10 +11,9 @@ from typing import Any, TypeVar
 
 from ...commands import Audit, Command, LoadTable, Target
 from ..base import CommandResult, Counters, ExpectationResult, Log, TableResult
-from .audit_rows import AuditRow, ExpectationRow, FileLoad, build_audit_row, build_expectation_row, pair_steps
+from .audit_rows import AuditRow, ExpectationRow, FileLoad, build_audit_row, build_expectation_row, find_table, pair_steps
 from .log_levels import shorten_exception
 from .process_output import OutputTrail, drop_growth, parse_count
-from .table_files import find_table
 from .warehouse_rows import Rows, read_warehouse_rows
 
 

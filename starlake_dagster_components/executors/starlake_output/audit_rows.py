@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ...commands import LoadTable
 from ..base import ExpectationResult
 from .log_levels import shorten_exception
 
@@ -151,3 +152,10 @@ def split_paths(paths: str) -> Sequence[str]:
 def build_audited_name(name: str) -> str:
     """Return the name of a file as written in the audit. Starlake: AuditLog.asSelect."""
     return name.replace("'", "-")
+
+
+def find_table(tables: Sequence[LoadTable], domain: str, table: str) -> LoadTable | None:
+    """Return the table of an audit row. Rows of the second step of a load have its name in the database, which a rename may change."""
+    found = [t for t in tables if (domain, table) == (t.domain, t.name)]
+    final = (domain.lower(), table.lower())
+    return next(iter(found or (t for t in tables if final == (t.final_domain.lower(), t.final_name.lower()))), None)

@@ -13,7 +13,6 @@ from ...commands import Command, LoadTable
 from .audit import Findings
 from .audit_rows import AuditRow, build_audited_name, is_raised_after_commit
 from .load_log import FileJob, JobFailure, LoadLines
-from .table_files import group_by_table
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,3 +176,16 @@ def _list_unarchived_jobs(lines: LoadLines | None, table: LoadTable | None) -> l
     if lines is None or table is None:
         return []
     return [job for job in lines.jobs if job.table == table.final_full_name and not job.archived]
+
+
+def group_by_table(names: Iterable[str], tables: Sequence[LoadTable]) -> Mapping[str, frozenset[str]]:
+    """Return the names of files by the logical name of their table, which is the first whose pattern accepts the name.
+
+    Starlake: DomainInfo.findSchema.
+    """
+    from ...project.file_patterns import match_patterns
+
+    found: dict[str, set[str]] = {}
+    for name, index in match_patterns(names, [table.pattern for table in tables]).items():
+        found.setdefault(tables[index].name, set()).add(name)
+    return {table: frozenset(files) for table, files in found.items()}

@@ -138,7 +138,7 @@ class Output:
         self._audit.take(raw)
         if len(raw) > _LONGEST_BINARY and raw.count("\\x") * 8 > len(raw):
             text = f"{text[:_LONGEST_BINARY]} ... ({line.size} bytes that are not text)"
-        elif len(text) > LONGEST_SHOWN or len(raw) > 2 * LONGEST_SHOWN or line.dropped:
+        elif len(text) > LONGEST_SHOWN or len(raw) > 2 * LONGEST_SHOWN or line.size > LONGEST_READ:
             text = f"{text[:LONGEST_SHOWN]} ... ({line.size} bytes)"
         level, message = parse_level(text)
         self._reason.take(level, message, text)
@@ -171,10 +171,6 @@ class _Line:
     def add(self, data: bytes) -> None:
         self.size += len(data)
         self._kept += data[: LONGEST_READ - len(self._kept)]
-
-    @property
-    def dropped(self) -> int:
-        return self.size - len(self._kept)
 
     @property
     def text(self) -> str:

@@ -11,10 +11,9 @@ from ...commands import Command
 from ..base import CommandResult, Log, TableResult
 from .audit import Findings, add_findings, complete_result, read_findings
 from .audit_rows import is_failed_expectation
-from .file_fates import FileFates, judge_files
+from .file_fates import FileFates, group_by_table, judge_files
 from .load_log import LoadLines
 from .process_output import OutputTrail
-from .table_files import group_by_table
 from .table_outcomes import find_reason_in_table
 
 

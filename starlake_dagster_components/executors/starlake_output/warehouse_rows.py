@@ -7,8 +7,7 @@ from ...commands import Command
 from ...warehouse.audit import Entry, WarehouseAudit, count_appended, read_audit
 from ...warehouse.query import QueryFailed
 from ..base import Log
-from .audit_rows import AuditRow, ExpectationRow, build_audit_row, build_expectation_row
-from .table_files import find_table
+from .audit_rows import AuditRow, ExpectationRow, build_audit_row, build_expectation_row, find_table
 
 Rows = tuple[tuple[AuditRow, ...], tuple[ExpectationRow, ...], Mapping[str, int | None]]
 
