@@ -290,7 +290,7 @@ def _build_command(
         arguments,
         str(project.root),
         environment=environment,
-        program=_find_program(run),
+        program=choose_program(project, pipeline),
         databases=tuple(sorted(files)),
         options=pipeline.options if pipeline else {},
         audit=audit,
@@ -301,10 +301,10 @@ def _build_command(
     )
 
 
-def _find_program(run: RunContext) -> str:
+def choose_program(project: Project, pipeline: Pipeline | None) -> str:
     """Return the executable: the option or else the variable SL_STARLAKE_PATH, as ``get_context_var`` of starlake-orchestration does."""
-    path = run.pipeline.starlake_path if run.pipeline else ""
-    return path if path not in ("", "starlake") else run.project.variables.get("SL_STARLAKE_PATH") or "starlake"
+    path = pipeline.starlake_path if pipeline else ""
+    return path if path not in ("", "starlake") else project.variables.get("SL_STARLAKE_PATH") or "starlake"
 
 
 def _build_environment(run: RunContext) -> dict[str, str]:

@@ -5,7 +5,7 @@ import importlib.util
 import os
 import threading
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache, partial, reduce
 from typing import TYPE_CHECKING, Literal
 
@@ -108,6 +108,8 @@ class DuckDBExecutor(StarlakeExecutor):
             environment["TZ"] = self.time_zone
         mask = command.mask(self.env)
         lines = _Lines(invocation.log)
+        # With variables of the executor, a command may read another project.
+        loaded = None if self.env else command.loaded
         invocation.log("info", f"running {command.shown.partition(' ')[2]} with the embedded engine")
         with _end_when(invocation.canceled, self.timeout) as canceled:
             result = run_command(
@@ -116,16 +118,10 @@ class DuckDBExecutor(StarlakeExecutor):
                 out=lambda line: lines.take("info", mask(line)),
                 log=lambda level, line: lines.take(level, mask(line)),
                 canceled=canceled,
-                project=self._read_project(command, environment),
+                project=PROJECTS.get(command, environment) if loaded is None else loaded,
                 strict=self.strict,
             )
         return _build_result(result, lines, mask, command)
-
-    def _read_project(self, command: Command, environment: Mapping[str, str]) -> "Project | None":
-        # The project was read without the executor's variables.
-        if command.loaded is not None and not self.env:
-            return command.loaded
-        return PROJECTS.get(command, environment)
 
 
 Rejection = tuple[Location | None, str]

@@ -6,7 +6,7 @@ Objects that contain secrets are registered when they are read, which takes no t
 import logging
 import os
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 from .forms import encode_secret
@@ -15,7 +15,6 @@ from .values import find_secrets
 
 _sources: dict[tuple[str, str], tuple[Any, ...]] = {}
 _names: dict[str, tuple[str, ...]] = {}
-_cached: list[frozenset[str]] = []
 
 
 def register_secrets(owner: str, kind: str, *sources: Any) -> None:
@@ -27,30 +26,28 @@ def register_secrets(owner: str, kind: str, *sources: Any) -> None:
         sources: mappings or objects with fields, which are searched later.
     """
     _sources[owner, kind] = sources
-    _cached.clear()
+    list_known_secrets.cache_clear()
 
 
 def register_secret_names(owner: str, names: Iterable[str]) -> None:
     """Register the names in the ``secrets`` setting of a project, in addition to those that are always secret."""
     _names[owner] = tuple(names)
-    _cached.clear()
+    list_known_secrets.cache_clear()
 
 
 def forget_secrets() -> None:
     """Forget all registered objects."""
     _sources.clear()
     _names.clear()
-    _cached.clear()
+    list_known_secrets.cache_clear()
 
 
+@cache
 def list_known_secrets() -> frozenset[str]:
     """Return all known secrets."""
-    if not _cached:
-        names = _list_names()
-        # Copied first, because other threads may register more in the meantime.
-        sources = [source for group in list(_sources.values()) for source in group]
-        _cached.append(frozenset(find_secrets((os.environ, *sources), names)))
-    return next(iter(_cached), frozenset())
+    # Copied first, because other threads may register more in the meantime.
+    sources = [source for group in list(_sources.values()) for source in group]
+    return frozenset(find_secrets((os.environ, *sources), _list_names()))
 
 
 def build_mask(*sources: Mapping[str, Any]) -> Mask:

@@ -28,15 +28,8 @@ def fetch_last_lines(
 ) -> Sequence[Line] | str:
     """Return the last lines of an execution, oldest first, or a message with the reason why they cannot be read.
 
-    It waits a few seconds for late lines, and repeats a query that Cloud Logging has rejected temporarily.
-
-    Args:
-        connection: the connection of the account.
-        project: the project of the execution.
-        execution: its short name.
-        count: the number of lines; None = all, up to :data:`ALL_LINES`.
-        since: the earliest time, in seconds since 1970.
-        has_enough: returns whether the lines are complete, so that the wait can end.
+    It waits a few seconds for late lines, and repeats a query that Cloud Logging has rejected temporarily. ``count`` is the number of lines
+    (None = all, up to :data:`ALL_LINES`), and ``since`` the earliest time, in seconds since 1970. The wait ends when the lines are enough.
     """
     from google.api_core import exceptions
 

@@ -49,7 +49,7 @@ class CommandId:
 
 
 class CommandIds:
-    """Builds command ids, and counts how often an attempt has run the same command."""
+    """Builds command ids, and counts how often an attempt has run the same command in this process."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -69,6 +69,11 @@ class CommandIds:
             while len(self._numbers) > 10_000:
                 del self._numbers[next(iter(self._numbers))]
         return CommandId(run_id, invocation.step_key, name, number, invocation.attempt)
+
+    def has_attempt(self, invocation: Invocation, attempt: int) -> bool:
+        """Return whether another attempt of a step was made in this process."""
+        with self._lock:
+            return (invocation.run_id, invocation.step_key, attempt) in self._numbers
 
 
 def split_id(text: str) -> tuple[str, int] | None:

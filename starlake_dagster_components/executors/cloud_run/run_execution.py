@@ -70,9 +70,8 @@ class _Run:
         self.finder = find_finder(self.connection, self.job)
 
     def run(self) -> CommandResult:
-        attempted_here = _history.begin(self.invocation)
         try:
-            state = self._obtain_execution(attempted_here)
+            state = self._obtain_execution()
             self._announce_execution(state)
             state = self._follow_execution(state)
         except Interrupted:
@@ -95,14 +94,14 @@ class _Run:
 
     # ------------------------------------------------------------------------------------------------ start, or take over
 
-    def _obtain_execution(self, attempted_here: bool) -> ExecutionState:
+    def _obtain_execution(self) -> ExecutionState:
         """Return the execution to follow: an existing one of this command, or a new one."""
         invocation = self.invocation
         matches = self._find_matches(invocation.canceled)
         self.looked = True
         chosen = self._choose_execution(matches)
-        lost_before_answer = (invocation.attempt > 0 or invocation.earlier_runs) and not matches and not attempted_here
-        if chosen is None and lost_before_answer:
+        may_be_lost = invocation.attempt > 0 or invocation.earlier_runs
+        if chosen is None and may_be_lost and not matches and not _ids.has_attempt(invocation, invocation.attempt - 1):
             # The earlier worker may have died between the start of an execution and its appearance in the API.
             self.in_doubt = True
             chosen = self._wait_for_execution(invocation.canceled)

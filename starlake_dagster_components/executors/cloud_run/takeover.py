@@ -2,9 +2,7 @@
 
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any
 
-from ..base import Invocation
 from .request import CommandId
 from .state import ExecutionState
 
@@ -13,37 +11,25 @@ Match = tuple[int, int, ExecutionState]
 
 
 class History:
-    """The attempts that this process has started, and the executions whose end it has reported to a step."""
+    """The executions whose end this process has reported to a step."""
 
     SIZE = 10_000
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._attempts: dict[tuple[str, str, int], None] = {}
         self._delivered: dict[str, None] = {}
-
-    def begin(self, invocation: Invocation) -> bool:
-        """Record an attempt. Return whether the previous one was made in this process."""
-        with self._lock:
-            self._attempts[(invocation.run_id, invocation.step_key, invocation.attempt)] = None
-            _trim(self._attempts, self.SIZE)
-            return (invocation.run_id, invocation.step_key, invocation.attempt - 1) in self._attempts
 
     def deliver(self, execution: str) -> None:
         """Record that the end of an execution was reported to its step."""
         with self._lock:
             self._delivered[execution] = None
-            _trim(self._delivered, self.SIZE)
+            while len(self._delivered) > self.SIZE:
+                del self._delivered[next(iter(self._delivered))]
 
     def was_delivered(self, execution: str) -> bool:
-        """Return whether the end of an execution was reported to its step in this process."""
+        """Return whether the end of an execution was reported to its step."""
         with self._lock:
             return execution in self._delivered
-
-
-def _trim(known: dict[Any, None], size: int) -> None:
-    while len(known) > size:
-        del known[next(iter(known))]
 
 
 def choose_execution(

@@ -78,8 +78,9 @@ class ShellExecutor(StarlakeExecutor):
 
     def find_missing_program(self, project: "Project", pipeline: "Pipeline") -> str | None:
         """Return a message if the Starlake command cannot be found."""
-        of_pipeline = pipeline.starlake_path if pipeline.starlake_path != "starlake" else ""
-        program = self.starlake_path or of_pipeline or project.variables.get("SL_STARLAKE_PATH") or "starlake"
+        from ...commands import choose_program
+
+        program = self.starlake_path or choose_program(project, pipeline)
         try:
             find_program(program, str(project.root), self.env.get("PATH", os.environ.get("PATH")))
         except CommandError as error:
