@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from contract import wait_until
+from waiting import wait_until
 
 from starlake_dagster_components import locks
 from starlake_dagster_components.errors import CommandCanceled, CommandError, CommandTimeout

@@ -6,21 +6,13 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import dagster as dg
 from dagster_home import make_home
-
-
-def wait_for(what: str, condition: Callable[[], object], process: subprocess.Popen[bytes], seconds: float = 120) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert process.poll() is None, f"the process ended while waiting for {what}"
-        assert time.monotonic() < end, f"waited too long for {what}"
-        time.sleep(0.05)
+from waiting import wait_until
 
 
 class Deployment:
@@ -85,5 +77,5 @@ def run_deployment(home: Path, location: str) -> Iterator[Deployment]:
     with dg.DagsterInstance.from_config(str(home)) as instance:
         deployment = Deployment(home, instance, environment)
         with deployment.process("dagster", "api", "grpc", "-f", "location.py", "-p", str(port), "--location-name", "location") as server:
-            wait_for("the code server", lambda: "Started Dagster code server" in (home / "output.txt").read_text(), server)
+            wait_until(lambda: "Started Dagster code server" in (home / "output.txt").read_text(), "the code server", process=server)
             yield deployment

@@ -1,7 +1,6 @@
 """Projects with errors: the definitions that a code location has nevertheless."""
 
 import logging
-import time
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from dagster._cli.job import _create_run
 from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import PythonFileTarget
 from project_folder import ProjectFolder
+from waiting import wait_until
 
 from starlake_dagster_components import Settings
 from starlake_dagster_components.cli.run import run_headless
@@ -233,13 +233,10 @@ def test_a_run_uses_the_plan_that_it_was_launched_with(
 
 
 def wait_for_end(instance: dg.DagsterInstance, run_id: str) -> dg.DagsterRunStatus:
-    end = time.monotonic() + 120
-    while time.monotonic() < end:
-        run = instance.get_run_by_id(run_id)
-        if run and run.is_finished:
-            return run.status
-        time.sleep(0.2)
-    raise AssertionError("the run did not end")
+    wait_until(lambda: (run := instance.get_run_by_id(run_id)) and run.is_finished, "the end of the run")
+    run = instance.get_run_by_id(run_id)
+    assert run is not None
+    return run.status
 
 
 @pytest.mark.parametrize(

@@ -12,12 +12,12 @@
 
 import os
 import threading
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 import pytest
+from waiting import wait_until
 
 from starlake_dagster_components.cancellation_event import Canceled
 from starlake_dagster_components.commands import Command
@@ -109,14 +109,6 @@ class Watched:
     def invocation(self, **changes: Any) -> Invocation:
         values: dict[str, Any] = {"run_id": f"run-{os.getpid()}", "step_key": "kpi_top", "report": self.reported.update}
         return Invocation(log=self.log, canceled=self.canceled, **{**values, **changes})
-
-
-def wait_until(condition: Callable[[], Any], seconds: float = 180.0) -> None:
-    """Wait until a condition holds; the limit only keeps a broken test from hanging."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.01)
 
 
 def collect_text(watched: Watched, result: CommandResult | None = None, *more: object) -> str:

@@ -11,7 +11,8 @@ from typing import Any
 
 import duckdb
 import pytest
-from contract import Watched, wait_until
+from contract import Watched
+from waiting import wait_until
 
 from starlake_dagster_components.commands import (
     Command,

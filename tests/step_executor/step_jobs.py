@@ -20,6 +20,9 @@ from starlake_dagster_components.errors import CommandCanceled
 from starlake_dagster_components.step_executor.cancellation import get_cancellation, get_printer, run_cancellable
 from starlake_dagster_components.step_executor.definition import starlake_step_executor
 
+EXECUTE = "import dagster, step_jobs; dagster.execute_job(dagster.reconstructable(step_jobs.{job}), dagster.DagsterInstance.get())"
+"""Code that runs a job in a process of its own."""
+
 
 def get_folder() -> Path:
     return Path(os.environ["STEP_JOBS_FOLDER"])

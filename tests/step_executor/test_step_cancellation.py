@@ -12,7 +12,8 @@ import dagster as dg
 import pytest
 import step_jobs
 from step_fixtures import Start
-from step_waiting import EXECUTE, wait_until
+from step_jobs import EXECUTE
+from waiting import wait_until
 from web_server import WebServer
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import dagster as dg
 import pytest
 import table_jobs
-from step_waiting import wait_until
+from waiting import wait_until
 from web_server import WebServer
 
 pytestmark = pytest.mark.slow

@@ -9,7 +9,8 @@ from pathlib import Path
 import dagster as dg
 import step_jobs
 from step_fixtures import Start
-from step_waiting import EXECUTE, wait_until
+from step_jobs import EXECUTE
+from waiting import wait_until
 
 STARTED_LATE = ["table_6", "table_7", "table_8", "table_9"]
 

@@ -6,7 +6,7 @@ import urllib.request
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from step_waiting import wait_until
+from waiting import wait_until
 
 LAUNCH = """mutation($of: JobOrPipelineSelector!, $config: RunConfigData) {
   launchRun(executionParams: {selector: $of, runConfigData: $config}) {

@@ -6,8 +6,9 @@ from pathlib import Path
 import dagster as dg
 import duckdb
 import pytest
-from daemon_deployment import Deployment, run_deployment, wait_for
+from daemon_deployment import Deployment, run_deployment
 from project_folder import ProjectFolder
+from waiting import wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -54,7 +55,7 @@ def materialize(deployment: Deployment, table: str, day: str) -> None:
 
 def test_the_job_starts_after_its_inputs_with_a_date_and_an_interval(project: ProjectFolder, tmp_path: Path) -> None:
     with run_deployment(tmp_path / "home", LOCATION.format(root=str(project.root))) as deployment, deployment.daemon() as daemon:
-        wait_for("the first evaluation", lambda: has_evaluated(deployment), daemon, seconds=300)
+        wait_until(lambda: has_evaluated(deployment), "the first evaluation", process=daemon, seconds=300)
         for day, number in (("2026-01-05", 1), ("2026-01-06", 2)):
             materialize(deployment, "orders", day)
             materialize(deployment, "items", day)
@@ -63,7 +64,7 @@ def test_the_job_starts_after_its_inputs_with_a_date_and_an_interval(project: Pr
                 runs = deployment.runs()
                 return len(runs) == number and all(run.is_finished for run in runs)
 
-            wait_for(f"run {number}", has_finished, daemon, seconds=300)
+            wait_until(has_finished, f"run {number}", process=daemon, seconds=300)
         runs = deployment.runs()
     assert [(run.job_name, run.is_success) for run in runs] == [("kpi_tasks", True)] * 2
     tags = runs[0].tags

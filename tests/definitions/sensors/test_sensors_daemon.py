@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from daemon_deployment import Deployment, run_deployment, wait_for
+from daemon_deployment import Deployment, run_deployment
+from waiting import wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -52,21 +53,21 @@ def test_a_killed_daemon_loses_no_materialization(deployment: Deployment) -> Non
     with deployment.daemon() as daemon:
         deployment.materialize("orders")
         reason = "Observed materializations for ['orders'], but not for ['lines']"
-        wait_for("partial progress", lambda: deployment.last_ticks().get("first_sensor", (0, ""))[1] == reason, daemon)
+        wait_until(lambda: deployment.last_ticks().get("first_sensor", (0, ""))[1] == reason, "partial progress", process=daemon)
     deployment.materialize("lines")
 
     with deployment.daemon() as daemon:
-        wait_for("the first run", deployment.runs, daemon)
+        wait_until(deployment.runs, "the first run", process=daemon)
 
     with deployment.daemon() as daemon:
-        wait_for("the second job", lambda: any(r.job_name == "second" and r.is_finished for r in deployment.runs()), daemon)
+        wait_until(lambda: any(r.job_name == "second" and r.is_finished for r in deployment.runs()), "the second job", process=daemon)
         done = time.time()
 
         def at_rest() -> bool:
             ticks = deployment.last_ticks()
             return len(ticks) == 2 and all(when > done and why == "No materializations observed" for when, why in ticks.values())
 
-        wait_for("rest", at_rest, daemon)
+        wait_until(at_rest, "rest", process=daemon)
 
     runs = {run.job_name: run for run in deployment.runs()}
     assert Counter(run.job_name for run in deployment.runs()) == {"first": 1, "second": 1}

@@ -11,8 +11,9 @@ import grpc
 import pytest
 from cloud_run_harness import EFFECT, SHELL, build_effect, connect_executor, list_effects
 from cloud_run_server import CloudRunServer
-from contract import Watched, build_command, wait_until
+from contract import Watched, build_command
 from injected_faults import Fault, draw_faults
+from waiting import wait_until
 
 from starlake_dagster_components.commands import Command
 from starlake_dagster_components.errors import CommandCanceled, CommandError, CommandTimeout

@@ -13,8 +13,8 @@ import duckdb
 import pytest
 from cloud_run_harness import EFFECT, SHELL, connect_executor, list_effects
 from cloud_run_server import CloudRunServer
-from contract import wait_until
 from dagster_home import make_home
+from waiting import wait_until
 
 from starlake_dagster_components.cli.results import RunResult
 from starlake_dagster_components.cli.run import run_headless
@@ -191,7 +191,7 @@ def test_a_run_whose_process_died_is_continued_without_running_a_command_twice(t
             "GRPC_VERBOSITY": "NONE",
         }
         process = subprocess.Popen([sys.executable, str(script)], env=environment, stderr=subprocess.DEVNULL, start_new_session=True)
-        wait_until(lambda: len(list_effects(effects)) >= 3, 120)
+        wait_until(lambda: len(list_effects(effects)) >= 3, seconds=120)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         with dg.DagsterInstance.from_config(str(home)) as instance:

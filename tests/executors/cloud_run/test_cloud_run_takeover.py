@@ -15,8 +15,9 @@ import grpc
 import pytest
 from cloud_run_harness import EFFECT, SHELL, build_effect, connect_executor, list_effects
 from cloud_run_server import CloudRunServer
-from contract import Watched, wait_until
+from contract import Watched
 from injected_faults import Fault
+from waiting import wait_until
 
 from starlake_dagster_components.errors import CommandCanceled
 from starlake_dagster_components.executors.base import CommandResult, Invocation
@@ -80,7 +81,7 @@ class Process:
         return True
 
     def wait(self) -> None:
-        wait_until(lambda: not self.runs(), 60)
+        wait_until(lambda: not self.runs(), seconds=60)
 
     def kill(self) -> None:
         with contextlib.suppress(ProcessLookupError):

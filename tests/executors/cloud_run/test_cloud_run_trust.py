@@ -10,10 +10,11 @@ import grpc
 import pytest
 from cloud_run_harness import SHELL, build_effect, connect_executor, list_effects
 from cloud_run_server import CloudRunServer, shorten_log_waits
-from contract import Watched, build_command, wait_until
+from contract import Watched, build_command
 from injected_faults import Fault
 from pydantic import ValidationError
 from test_cloud_run_access import Bucket
+from waiting import wait_until
 
 from starlake_dagster_components.errors import CommandError
 from starlake_dagster_components.executors.base import CommandResult

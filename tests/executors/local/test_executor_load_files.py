@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from contract import Behavior, Watched, build_command, wait_until
+from contract import Behavior, Watched, build_command
 from program import Program
+from waiting import wait_until
 
 from starlake_dagster_components.cancellation_event import Canceled
 from starlake_dagster_components.commands import Audit, Command, LoadFiles, Target

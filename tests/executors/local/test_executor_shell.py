@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from contract import Behavior, ExecutorContract, Limit, Seen, Watched, build_command, collect_text, wait_until
+from contract import Behavior, ExecutorContract, Limit, Seen, Watched, build_command, collect_text
 from program import Program, is_alive
+from waiting import wait_until
 
 from starlake_dagster_components.commands import Command, LoadTable
 from starlake_dagster_components.errors import CommandCanceled, CommandError, CommandTimeout

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from contract import Watched, wait_until
+from contract import Watched
 from java_program import JavaProgram, find_jdks
 from pydantic import ValidationError
+from waiting import wait_until
 
 from starlake_dagster_components import DagsterShellExecutor, ShellExecutor
 from starlake_dagster_components.commands import Command
