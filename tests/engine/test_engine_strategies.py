@@ -235,6 +235,16 @@ def test_a_staged_batch_overwrites_the_table(lent: Any) -> None:
     assert database.fetch_rows("SELECT n FROM memory.s.t ORDER BY n") == [(row.n,) for row in second]
 
 
+def test_large_batches_with_keys_below_those_of_64_bits(lent: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(strategies, "_MANY", 0)
+    database = Database(None, "memory", lent, None)
+    lent.connection.execute("CREATE SCHEMA IF NOT EXISTS memory.s; CREATE OR REPLACE TABLE memory.s.keys (k HUGEINT)")
+    batch = f"SELECT {-(2**63) - 5}::HUGEINT + i % 9 AS k FROM range(20) t(i)"
+    with database.begin_transaction():
+        write_batch(Target(database, "s", "keys"), Strategy("UPSERT_BY_KEY", key=("k",)), batch, ["k"])
+    assert database.fetch_rows("SELECT k FROM memory.s.keys ORDER BY k") == [(-(2**63) - 5 + i,) for i in range(9)]
+
+
 @pytest.mark.parametrize("repeated", [0, 1, 2])
 def test_large_batches_with_few_repeated_keys(lent: Any, monkeypatch: pytest.MonkeyPatch, repeated: int) -> None:
     monkeypatch.setattr(strategies, "_MANY", 0)
