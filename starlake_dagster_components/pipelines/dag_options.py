@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from ..errors import Problem, ProblemList, suggest_name
 from ..project.application import PRESETS
@@ -228,7 +228,7 @@ class OptionReader:
         if not isinstance(value, dict):
             self.add_error("sl_env_var", f"option 'sl_env_var': expected a JSON object of variables, found {type(value).__name__}")
             return {}
-        return {str(key): item if isinstance(item, str) else json.dumps(item) for key, item in value.items() if item is not None}
+        return format_variables(value)
 
     def read_data_cycle(self) -> str | None:
         """Return the cron of ``data_cycle``; None if it is absent or ``none``."""
@@ -253,3 +253,8 @@ def _parse_day(text: str) -> date | None:
     if not re.fullmatch(r"\d{4}-\d{2}-\d{2}", text):
         raise ValueError(text)
     return date.fromisoformat(text)
+
+
+def format_variables(values: Mapping[str, Any]) -> dict[str, str]:
+    """Return the variables of ``sl_env_var`` as strings: JSON, such as ``true``, for values that are not strings. Nulls are left out."""
+    return {name: value if isinstance(value, str) else json.dumps(value) for name, value in values.items() if value is not None}

@@ -7,6 +7,7 @@ from dataclasses import replace
 from ..errors import Problem
 from ..project.model import DagConfig, Project, Table, Task
 from ..project.reader import StartedProject, read_remaining_files, start_reading
+from .dag_options import format_variables
 from .dag_refs import N, find_dag_ref
 from .dag_variables import DagRenderer
 from .pipeline import NOT_VARIABLES, Environment
@@ -97,4 +98,4 @@ def _read_variables(config: DagConfig, renderer: DagRenderer) -> Mapping[str, st
         value = json.loads(text) if text else {}
     except ValueError:
         return {}
-    return {str(key): str(item) for key, item in value.items() if isinstance(item, (str, int))} if isinstance(value, dict) else {}
+    return format_variables(value) if isinstance(value, dict) else {}

@@ -36,7 +36,7 @@ def project(shop: ProjectFolder) -> ProjectFolder:
     return shop
 
 
-def set_environment(shop: ProjectFolder, **variables: str) -> None:
+def set_environment(shop: ProjectFolder, **variables: object) -> None:
     path = shop.root / "metadata/dags/transforms.sl.yml"
     text = path.read_text().partition("  options:")[0]
     path.write_text(f"{text}  options:\n    sl_env_var: '{json.dumps(variables)}'\n")
@@ -113,6 +113,18 @@ def test_variables_of_sl_env_var_override_env_files_as_for_the_commands(project:
     assert [d.name for d in plan.dependencies.get_direct("kpi.top")] == ["mine.orders"]
     set_environment(project, source="shop", SL_ROOT="/in/a/container")
     assert load_plan(project.root, environ={}).plan.environments == {}
+
+
+@pytest.mark.parametrize(("value", "text"), [(True, "true"), (0.5, "0.5"), (7, "7"), (None, "shop"), (["a"], '["a"]')])
+def test_sql_is_rendered_with_the_variables_that_the_command_gets(project: ProjectFolder, value: object, text: str) -> None:
+    set_environment(project, source=value)
+    project.write("metadata/transform/kpi/top.sql", "select * from {{ 'orders' if source == '" + text + "' else 'items' }}\n")
+    plan = load_plan(project.root, environ={}).plan
+    assert [d.name.rpartition(".")[2] for d in plan.dependencies.get_direct("kpi.top")] == ["orders"]
+    (pipeline,) = (p for p in plan.pipelines if p.kind == "transform")
+    task = next(t for t in pipeline.tasks if t.name == "top")
+    command = build_transform_command(RunContext(project=plan.find_project(pipeline), pipeline=pipeline), task)
+    assert command.environment.get("source", "shop") == text
 
 
 def test_a_command_gets_the_project_that_was_planned(project: ProjectFolder) -> None:
