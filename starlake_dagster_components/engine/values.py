@@ -19,12 +19,14 @@ class Rule:
     Attributes:
         from_text: whether the value must be read as text first, because DuckDB's own conversion is not enough.
         kind: description of a valid value, for messages.
+        elements: the pattern of the elements, if the attribute is an array of strings with a pattern.
         nested: whether fields below the attribute need their own rules.
     """
 
     from_text: bool
     kind: str
     nested: bool = False
+    elements: patterns.Form | None = None
 
 
 def get_rule(project: Project, table: Table, typed: TypedAttribute) -> Rule:
@@ -35,11 +37,15 @@ def get_rule(project: Project, table: Table, typed: TypedAttribute) -> Rule:
         nested = any(_needs_rule(project, table, child) for child in attribute.attributes)
         return Rule(False, typed.type, nested)
     form = patterns.get_form(typed.definition)
-    from_text = form is not None or attribute.trim in _TRIMS or masked is not None
+    elements = form if attribute.array and form and typed.definition.primitive == "string" else None
+    from_text = (form is not None and elements is None) or attribute.trim in _TRIMS or masked is not None
     if attribute.array and from_text:
-        reason = f"attribute '{attribute.name}': trim, patterns, and privacy are not supported for arrays of values"
+        reason = (
+            f"attribute '{attribute.name}': trim, privacy, and patterns of types other than string are not supported for arrays of values"
+        )
         raise NotSupported(table.origin.locate(_get_key(table, attribute)), reason)
-    return Rule(from_text, form.kind if form else f"of type {typed.definition.name}")
+    kind = form.kind if form else f"of type {typed.definition.name}"
+    return Rule(from_text, f"an array of values {kind}" if elements else kind, elements=elements)
 
 
 def build_value(
@@ -71,6 +77,8 @@ def build_value(
             found = _build_nested(project, table, attribute, found)
     elif is_text:
         found = _convert_text(table, typed, column, checked, masked)
+    if rule.elements is not None:
+        found = _check_elements(rule.elements, found, attribute.name, checked)
     if completed and attribute.default is not None and typed.definition is not None and not attribute.array:
         found = f"coalesce({found}, CAST({quote_literal(attribute.default)} AS {typed.type}))"
     return found
@@ -86,7 +94,7 @@ def _convert_text(table: Table, typed: TypedAttribute, column: str, checked: boo
             text = f"nullif({text}, '')"
     if not typed.is_text:
         text = f"nullif({text}, '')"
-    form = patterns.get_form(typed.definition)
+    form = None if attribute.array else patterns.get_form(typed.definition)
     if form is not None:
         found = form.build_expression(text, typed.type, attribute.name, checked)
     elif typed.is_text:
@@ -97,6 +105,15 @@ def _convert_text(table: Table, typed: TypedAttribute, column: str, checked: boo
     if masking is not None:
         found = privacy.mask_value(masking, found, typed.type, is_text=typed.is_text)
     return found
+
+
+def _check_elements(form: patterns.Form, values: str, column: str, checked: bool) -> str:
+    """Return the SQL of an array of strings, ``values``. If an element does not match, it is an error, or NULL if ``checked`` is false."""
+    assert form.test is not None  # strings have regular expressions
+    values = values if checked else f"TRY_CAST({values} AS VARCHAR[])"  # the search for bad values reads JSON
+    wrong = f"list_filter({values}, lambda element: NOT {form.test('element')})"
+    bad = f"error({quote_literal(f'column {column}: not {form.kind}: ')} || {wrong}[1])" if checked else "NULL"
+    return f"CASE WHEN len({wrong}) > 0 THEN {bad} ELSE {values} END"
 
 
 def _parse_masking(table: Table, typed: TypedAttribute) -> privacy.Masking | None:

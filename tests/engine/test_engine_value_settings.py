@@ -123,8 +123,8 @@ def test_a_blank_text_is_not_a_number_in_a_struct_without_settings(tmp_path: Pat
 
 
 @pytest.mark.parametrize("inside", [False, True])
-@pytest.mark.parametrize("settings", ["type: string, trim: BOTH", "type: mail", "type: string, privacy: MD5"])
-def test_arrays_of_values_have_no_settings(tmp_path: Path, inside: bool, settings: str) -> None:
+@pytest.mark.parametrize("settings", ["type: string, trim: BOTH", "type: euro_day", "type: string, privacy: MD5"])
+def test_arrays_of_values_cannot_be_trimmed_formatted_or_masked(tmp_path: Path, inside: bool, settings: str) -> None:
     box = make(tmp_path)
     value = f"{{ name: v, array: true, {settings} }}"
     reason = load_json(
@@ -134,8 +134,37 @@ def test_arrays_of_values_have_no_settings(tmp_path: Path, inside: bool, setting
         check=False,
     )
     line = 6 if inside else 8
-    assert f"rows.sl.yml:{line}: attribute 'v': trim, patterns, and privacy are not supported for arrays of values" in reason
+    assert (
+        f"rows.sl.yml:{line}: attribute 'v': trim, privacy, and patterns of types other than string are not supported for arrays" in reason
+    )
     assert box.files("ingesting") == ["t/rows"]
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_elements_of_an_array_of_strings_must_match_the_pattern(tmp_path: Path, inside: bool) -> None:
+    box = make(tmp_path)
+    value = "{ name: v, array: true, type: mail }"
+
+    def load(*arrays: list[str | None] | None, check: bool = True) -> str:
+        rows = [{"v": array} if array is not None else {} for array in arrays]
+        return load_json(box, STRUCT % value if inside else value, *({"s": row} if inside else row for row in rows), check=check)
+
+    load(["a@b", None], [], None, ["c@d", "e@f"])
+    assert box.rows(f"select {'s.v' if inside else 'v'} from t.rows order by id") == [(["a@b", None],), ([],), (None,), (["c@d", "e@f"],)]
+    reason = load(["a@b"], ["a@b", "nobody", "x@y"], check=False)
+    assert "of type 'mail' (pattern [^@]+@[^@]+)" in reason
+    assert "nobody" in reason
+    assert inside or "line 2: column 'v'" in reason
+    assert box.rows("select count(*) from t.rows") == [(4,)]
+
+
+def test_elements_of_an_array_in_a_dsv_file_must_match_the_pattern(tmp_path: Path) -> None:
+    attributes = "{ name: id, type: long }\n{ name: v, type: mail, array: true }"
+    box = make(tmp_path).write({"metadata/types/types.sl.yml": TYPES_YAML}).table("t", "rows", attributes, "format: DSV")
+    box.load("t", {"rows": "id;v\n1;[a@b, c@d]\n2;[]\n3;\n"})
+    assert box.rows("select v from t.rows order by id") == [(["a@b", "c@d"],), ([],), (None,)]
+    reason = box.load("t", {"rows": "id;v\n1;[a@b, nobody]\n"}, check=False).reason or ""
+    assert "of type 'mail' (pattern [^@]+@[^@]+)" in reason
 
 
 def test_arrays_and_structs_have_no_default(tmp_path: Path) -> None:

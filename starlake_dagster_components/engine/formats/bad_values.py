@@ -51,7 +51,7 @@ def list_tests(reading: Reading, read: Source) -> Iterator[Test]:
         rule = get_rule(project, table, typed)
         blank_is_missing = not typed.is_text or attribute.trim not in (None, "NONE")
         missing = f"nullif(trim(CAST({raw} AS VARCHAR)), '') IS NULL" if blank_is_missing else f"{raw} IS NULL"
-        if is_text and (not typed.is_text or rule.from_text):
+        if (is_text and (not typed.is_text or rule.from_text)) or rule.elements:
             yield Test(typed, raw, f"NOT ({missing}) AND ({made}) IS NULL", rule.kind)
         if typed.in_table is not None and not attribute.script:
             yield Test(typed, raw, f"NOT {fits(f'({made})', typed.type, typed.in_table)}", _describe_table_type(reading, typed))
