@@ -45,9 +45,12 @@ class Location:
         return {e.dagster_event.step_key.partition("_")[2] for e in stored if e.dagster_event and e.dagster_event.step_key}
 
     def materialized(self, run_id: str) -> set[str]:
-        """Return the tables whose materialization is stored; an instant later their step's success is."""
-        stored = self.instance.all_logs(run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION)
-        return {e.dagster_event.step_key.partition("_")[2] for e in stored if e.dagster_event and e.dagster_event.step_key}
+        """Return the tables whose materialization is stored, as Dagster's FROM_ASSET_FAILURE finds them.
+
+        SQLite stores each of these events twice: in the run's file, and an instant later in the file of all assets, which counts here.
+        """
+        keys = self.instance.get_asset_keys_for_run(run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION)
+        return {key.path[-1].partition("_")[2] for key in keys}
 
     def finish(self, run_id: str) -> dg.DagsterRunStatus:
         def status() -> dg.DagsterRunStatus:
