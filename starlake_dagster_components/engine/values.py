@@ -19,33 +19,38 @@ class Rule:
     Attributes:
         from_text: whether the value must be read as text first, because DuckDB's own conversion is not enough.
         kind: description of a valid value, for messages.
-        elements: the pattern of the elements, if the attribute is an array of strings with a pattern.
         nested: whether fields below the attribute need their own rules.
+        form: the pattern of the value, if DuckDB's own conversion is not enough.
+        elements: the pattern of the elements, if the attribute is an array of strings with a pattern.
+        masking: how the value is masked, except by SQL for the whole row.
     """
 
     from_text: bool
     kind: str
     nested: bool = False
+    form: patterns.Form | None = None
     elements: patterns.Form | None = None
+    masking: privacy.Masking | None = None
 
 
 def get_rule(project: Project, table: Table, typed: TypedAttribute) -> Rule:
     """Return the rule that converts an attribute's values. Raise NotSupported or BadSetting for unusable patterns, trims, and privacy."""
     attribute = typed.attribute
-    masked = _parse_masking(table, typed)
+    masking = _parse_masking(table, typed)
     if typed.definition is None:
         nested = any(_needs_rule(project, table, child) for child in attribute.attributes)
         return Rule(False, typed.type, nested)
     form = patterns.get_form(typed.definition)
-    elements = form if attribute.array and form and typed.definition.primitive == "string" else None
-    from_text = (form is not None and elements is None) or attribute.trim in _TRIMS or masked is not None
+    kind, elements = form.kind if form else f"of type {typed.definition.name}", None
+    if attribute.array and form and typed.definition.primitive == "string":
+        kind, form, elements = f"an array of values {kind}", None, form
+    from_text = form is not None or attribute.trim in _TRIMS or masking is not None
     if attribute.array and from_text:
         reason = (
             f"attribute '{attribute.name}': trim, privacy, and patterns of types other than string are not supported for arrays of values"
         )
         raise NotSupported(table.origin.locate(_get_key(table, attribute)), reason)
-    kind = form.kind if form else f"of type {typed.definition.name}"
-    return Rule(from_text, f"an array of values {kind}" if elements else kind, elements=elements)
+    return Rule(from_text, kind, form=form, elements=elements, masking=masking)
 
 
 def build_value(
@@ -76,7 +81,7 @@ def build_value(
         if rule.nested:
             found = _build_nested(project, table, attribute, found)
     elif is_text:
-        found = _convert_text(table, typed, column, checked, masked)
+        found = _convert_text(table, typed, rule, column, checked, masked)
     if rule.elements is not None:
         found = _check_elements(rule.elements, found, attribute.name, checked)
     if completed and attribute.default is not None and typed.definition is not None and not attribute.array:
@@ -84,9 +89,8 @@ def build_value(
     return found
 
 
-def _convert_text(table: Table, typed: TypedAttribute, column: str, checked: bool, masked: bool) -> str:
+def _convert_text(table: Table, typed: TypedAttribute, rule: Rule, column: str, checked: bool, masked: bool) -> str:
     attribute = typed.attribute
-    assert typed.definition is not None
     text = column
     if attribute.trim in _TRIMS:
         text = f"{_TRIMS[attribute.trim or '']}({text})"
@@ -94,16 +98,14 @@ def _convert_text(table: Table, typed: TypedAttribute, column: str, checked: boo
             text = f"nullif({text}, '')"
     if not typed.is_text:
         text = f"nullif({text}, '')"
-    form = None if attribute.array else patterns.get_form(typed.definition)
-    if form is not None:
-        found = form.build_expression(text, typed.type, attribute.name, checked)
+    if rule.form is not None:
+        found = rule.form.build_expression(text, typed.type, attribute.name, checked)
     elif typed.is_text:
         found = text
     else:
         found = f"{'CAST' if checked else 'TRY_CAST'}({text} AS {typed.type})"
-    masking = _parse_masking(table, typed) if masked else None
-    if masking is not None:
-        found = privacy.mask_value(masking, found, typed.type, is_text=typed.is_text)
+    if masked and rule.masking is not None:
+        found = privacy.mask_value(rule.masking, found, typed.type, is_text=typed.is_text)
     return found
 
 
