@@ -156,17 +156,9 @@ def read_settings(project: Project, environ: Mapping[str, str]) -> Settings:
 
 def read_switch(project: Project, environ: Mapping[str, str], key: str, variable: str, *, default: bool = False) -> bool:
     """Return a switch of the application file, such as ``audit.active``, or else of the command's environment."""
-    value = find_raw_value(project, *key.split("."))
+    value = project.application.find_raw(*key.split("."))
     text = str(environ.get(variable, "") if value is None or value == "" else value).strip().lower()
     return text in ("true", "yes", "on") if text else default
-
-
-def find_raw_value(project: Project, *keys: str) -> Any:
-    """Return a value of the application file, given its key and those above it; None if it is not set."""
-    value: Any = project.application.raw
-    for key in keys:
-        value = value.get(key) if isinstance(value, Mapping) else None
-    return value
 
 
 def parse_scheduled_date(text: str | None, default: datetime, zone: str | None = None) -> datetime:

@@ -20,7 +20,7 @@ from ..project.templating import Renderer, TemplateError
 from .database import Database
 from .engine_errors import BadSetting, NotSupported
 from .scripts import Script, make_hint, run_script
-from .session import Session, find_raw_value
+from .session import Session
 from .sqltext import quote, split_statements
 
 _ENGINE = "duckdb"
@@ -93,7 +93,7 @@ def find_folder(session: Session) -> Path:
     project = session.project
     written = project.application.raw.get("writeStrategies") or session.environ.get("SL_WRITE_STRATEGIES")
     folder = Path(project.root, str(written)) if written else Path(project.metadata_folder, "write-strategies")
-    builder = str(find_raw_value(project, "jdbcEngines", _ENGINE, "strategyBuilder") or _ENGINE)
+    builder = str(project.application.find_raw("jdbcEngines", _ENGINE, "strategyBuilder") or _ENGINE)
     if builder.lower() != _ENGINE:
         place = project.application.origin.locate(f"jdbcEngines.{_ENGINE}.strategyBuilder")
         raise NotSupported(place, f"the write strategies of '{builder}' are not supported by the embedded engine (supported: {_ENGINE})")

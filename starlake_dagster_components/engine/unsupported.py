@@ -5,7 +5,7 @@ from ..project.model import Connection, Project, Table, Task
 from .connection_options import list_ignored_options
 from .engine_errors import NotSupported
 from .rejected_by_starlake import report_rejected_sink, report_rejected_table
-from .session import Session, find_raw_value, read_switch
+from .session import Session, read_switch
 
 
 def check_areas(project: Project) -> None:
@@ -36,7 +36,7 @@ def check_task(session: Session, task: Task) -> None:
         reason = f"task {task.full_name}: syncStrategy is not supported by the embedded engine"
         raise NotSupported(task.origin.locate("syncStrategy"), reason)
     connection = project.find_connection(task)
-    if connection is not None and (dialect := find_raw_value(project, "connections", connection.name, "_transpileDialect")):
+    if connection is not None and (dialect := project.application.find_raw("connections", connection.name, "_transpileDialect")):
         reason = f"connection '{connection.name}': SQL is not translated from {dialect} by the embedded engine"
         raise NotSupported(connection.origin.locate("_transpileDialect"), reason)
     _check_references(project)
