@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from ..errors import Problem, ProblemList, suggest_name
 from ..project.application import PRESETS
@@ -217,18 +217,11 @@ class OptionReader:
 
     def read_environment(self) -> Mapping[str, str]:
         """Return the variables in ``sl_env_var``, which is a JSON object."""
-        text = self.read_text("sl_env_var")
-        if not text:
-            return {}
         try:
-            value = json.loads(text)
+            return parse_variables(self.read_text("sl_env_var"))
         except ValueError as error:
-            self.add_error("sl_env_var", f"option 'sl_env_var' is not JSON: {error}")
+            self.add_error("sl_env_var", str(error))
             return {}
-        if not isinstance(value, dict):
-            self.add_error("sl_env_var", f"option 'sl_env_var': expected a JSON object of variables, found {type(value).__name__}")
-            return {}
-        return format_variables(value)
 
     def read_data_cycle(self) -> str | None:
         """Return the cron of ``data_cycle``; None if it is absent or ``none``."""
@@ -255,6 +248,16 @@ def _parse_day(text: str) -> date | None:
     return date.fromisoformat(text)
 
 
-def format_variables(values: Mapping[str, Any]) -> dict[str, str]:
-    """Return the variables of ``sl_env_var`` as strings: JSON, such as ``true``, for values that are not strings. Nulls are left out."""
+def parse_variables(text: str) -> dict[str, str]:
+    """Return the variables in the JSON of ``sl_env_var``. Values that are not strings stay JSON, such as ``true``; nulls are left out.
+
+    Raises:
+        ValueError: the text is not a JSON object.
+    """
+    try:
+        values = json.loads(text) if text else {}
+    except ValueError as error:
+        raise ValueError(f"option 'sl_env_var' is not JSON: {error}") from error
+    if not isinstance(values, dict):
+        raise ValueError(f"option 'sl_env_var': expected a JSON object of variables, found {type(values).__name__}")
     return {name: value if isinstance(value, str) else json.dumps(value) for name, value in values.items() if value is not None}

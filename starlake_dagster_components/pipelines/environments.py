@@ -1,13 +1,12 @@
 """Find the environments that ``sl_env_var`` gives to the commands of pipelines, and read the project in each of them."""
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from ..errors import Problem
 from ..project.model import DagConfig, Project, Table, Task
 from ..project.reader import StartedProject, read_remaining_files, start_reading
-from .dag_options import format_variables
+from .dag_options import parse_variables
 from .dag_refs import N, find_dag_ref
 from .dag_variables import DagRenderer
 from .pipeline import NOT_VARIABLES, Environment
@@ -95,7 +94,6 @@ def _read_variables(config: DagConfig, renderer: DagRenderer) -> Mapping[str, st
     """Return the variables of ``sl_env_var`` that do not depend on the DAG. Planning reports errors in it."""
     text = renderer.render(config, "options.sl_env_var", config.options.get("sl_env_var") or "", {})
     try:
-        value = json.loads(text) if text else {}
+        return parse_variables(text)
     except ValueError:
         return {}
-    return format_variables(value) if isinstance(value, dict) else {}
