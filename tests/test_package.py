@@ -7,6 +7,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from markdown_blocks import parse_blocks
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -59,8 +60,8 @@ def _list_targets() -> set[str]:
 
 
 def _list_named_targets(document: str) -> set[str]:
-    """The targets of `make` in the inline code and the code blocks of a Markdown document."""
-    blocks = "".join(re.findall(r"^ *```.*?^ *```", document, re.MULTILINE | re.DOTALL))
+    """Return the targets of ``make`` in the inline code and the code blocks of a Markdown document."""
+    blocks = "".join(block.text for block in parse_blocks(document))
     return {*re.findall(r"`make ([a-z]+)", document), *re.findall(r"^ *make ([a-z]+)", blocks, re.MULTILINE)}
 
 

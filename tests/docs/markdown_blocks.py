@@ -62,8 +62,11 @@ def list_pages() -> list[Path]:
 
 def read_blocks(page: Path) -> Iterator[Block]:
     """Yield the blocks of a page, in order."""
-    text = page.read_text(encoding="utf-8")
-    name = str(page.relative_to(REPOSITORY))
+    yield from parse_blocks(page.read_text(encoding="utf-8"), str(page.relative_to(REPOSITORY)))
+
+
+def parse_blocks(text: str, name: str = "") -> Iterator[Block]:
+    """Yield the blocks of the text of the page ``name``, in order."""
     for found in _FENCE.finditer(text):
         title = re.search(r'title="([^"]+)"', found["attributes"])
         fence = found.start() + found[0].index("```")
