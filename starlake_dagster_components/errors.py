@@ -1,7 +1,5 @@
 """The exceptions of this package.
 
-::
-
     StarlakeError
     ├── InvalidProject           the project's files have errors: all problems at once, each with file and line
     ├── ProjectNotFound          the folder does not exist, or does not contain a Starlake project

@@ -27,7 +27,7 @@ def _accept_settings(
         ]
         function.__signature__ = Signature([root, *arguments], return_annotation=dg.Definitions)  # type: ignore[attr-defined]
         documented = "\n".join(f"        {name}: {get_setting(field).help}" for name, field in fields.items())
-        function.__doc__ = (function.__doc__ or "").replace("        **settings: see :class:`Settings`.", documented)
+        function.__doc__ = (function.__doc__ or "").replace("        **settings: the settings, see docs/settings.md.", documented)
         return function
 
     return decorate
@@ -39,7 +39,7 @@ def load_definitions_from_starlake_project(root: str | Path, **settings: Any) ->
 
     Args:
         root: the project's folder, which contains ``metadata/``.
-        **settings: see :class:`Settings`.
+        **settings: the settings, see docs/settings.md.
 
     Returns:
         Assets, checks, jobs, schedules, and sensors. Resources and the default executor are not included, so that you can merge the
@@ -51,9 +51,9 @@ def load_definitions_from_starlake_project(root: str | Path, **settings: Any) ->
         ProjectNotFound: the folder does not exist, or does not contain a Starlake project.
 
     Example:
-        .. code-block:: python
-
-            defs = load_definitions_from_starlake_project("/projects/shop", executor=DuckDBExecutor(), env="DEV")
+        ```python
+        defs = load_definitions_from_starlake_project("/projects/shop", executor=DuckDBExecutor(), env="DEV")
+        ```
     """
     return build_definitions(root, Settings(**settings)).definitions
 
@@ -61,7 +61,7 @@ def load_definitions_from_starlake_project(root: str | Path, **settings: Any) ->
 def load_code_location(root: str | Path, settings: Settings) -> dg.Definitions:
     """Build the definitions of a code location that consists of one project.
 
-    They are those of :func:`load_definitions_from_starlake_project` and the default executor, which Materialize buttons use.
+    They are those of ``load_definitions_from_starlake_project`` and the default executor, which Materialize buttons use.
     """
     definitions = build_definitions(root, settings).definitions
     return dg.Definitions.merge(definitions, dg.Definitions(executor=choose_job_executor(None, settings)))

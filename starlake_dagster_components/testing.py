@@ -1,17 +1,17 @@
 """An executor for tests of your own definitions: it records commands instead of running them, and returns the results that a test sets.
 
-.. code-block:: python
+```python
+from starlake_dagster_components import CommandResult, load_definitions_from_starlake_project
+from starlake_dagster_components.testing import RecordingExecutor
 
-    from starlake_dagster_components import CommandResult, load_definitions_from_starlake_project
-    from starlake_dagster_components.testing import RecordingExecutor
 
-
-    def test_a_failed_load_stops_downstream_assets():
-        executor = RecordingExecutor().on("load", "orders", CommandResult(exit_code=1, reason="a bad row"))
-        defs = load_definitions_from_starlake_project("project", executor=executor)
-        result = defs.resolve_job_def("sales").execute_in_process(raise_on_error=False)
-        assert not result.success
-        assert executor.ran("load", "orders") == 1
+def test_a_failed_load_stops_downstream_assets():
+    executor = RecordingExecutor().on("load", "orders", CommandResult(exit_code=1, reason="a bad row"))
+    defs = load_definitions_from_starlake_project("project", executor=executor)
+    result = defs.resolve_job_def("sales").execute_in_process(raise_on_error=False)
+    assert not result.success
+    assert executor.ran("load", "orders") == 1
+```
 """
 
 import threading
@@ -41,7 +41,7 @@ class _Rule:
 
 
 class RecordingExecutor(StarlakeExecutor):
-    """Records commands instead of running them, and returns the results set with :meth:`on`. Other commands succeed.
+    """Records commands instead of running them, and returns the results set with ``on``. Other commands succeed.
 
     A ``load`` of several tables gets a result for each table, as if each had its own command, and fails if one of them does. A result that
     is set for the domain applies to the whole command.

@@ -22,7 +22,7 @@ def list_settings(*, shared: bool) -> list[str]:
     """Return the table, in Markdown, of the settings that all sources share, or of those that YAML sets differently."""
     fields = [(name, field) for name, field in Settings.model_fields.items() if (name in SharedSettings.model_fields) is shared]
     rows = [f"| `{name}` | {_format_values(field)} | {_format_default(field)} | {_format_meaning(field)} |" for name, field in fields]
-    return ["| setting | values | default | meaning |", "|---|---|---|---|", *rows]
+    return ["| Setting | Values | Default | Meaning |", "|---|---|---|---|", *rows]
 
 
 def list_options() -> list[str]:
@@ -31,7 +31,7 @@ def list_options() -> list[str]:
     for group, commands in _COMMANDS.items():
         names = [name.replace("/--no-", "` / `--no-") for name in (name_option(*item) for item in list_fields(group))]
         rows.append(f"| {', '.join(f'`{name}`' for name in names)} | {commands} |")
-    return ["| options | commands |", "|---|---|", *rows]
+    return ["| Options | Commands |", "|---|---|", *rows]
 
 
 def _format_values(field: FieldInfo) -> str:
@@ -54,29 +54,32 @@ def _format_default(field: FieldInfo) -> str:
 
 def _format_meaning(field: FieldInfo) -> str:
     setting = get_setting(field)
-    # Names of files, variables, and elements are formatted as code.
-    text = re.sub(r"(\{\{\w+\}\}|\$\{\w+\}|\{key_prefix: \.\.\.\}|[^\s(]*[*<][^\s(]*\w|--\w+|\bSL_\w+|\bsl_\w+)", r"`\1`", setting.help)
+    # Names, and values in parentheses or before a colon, are formatted as code.
+    values = "|".join(list_choices(field)) or "(?!)"
+    name = r"\{\{\w+\}\}|\$\{\w+\}|\{key_prefix: \.\.\.\}|[^\s(]*[*<][^\s(]*\w|--\w+|\b\w+_\w+\b|\b[a-z]+[A-Z]\w+"
+    shown = rf"(?<=\()(?:{values})(?=[,)])|(?<=, )(?:{values})(?=\))|\b(?:{values})(?=:)"
+    text = re.sub(f"{name}|{shown}", r"`\g<0>`", setting.help)
     return " ".join(filter(None, (text, f"{setting.more}." if setting.more else "")))
 
 
 def list_dag_options() -> list[str]:
     """Return the table of the options of DAG configs that apply to all executors."""
     rows = [f"| `{name}` | {OPTIONS[name].kind or 'both'} | {HELP[name]} |" for name in sorted(HELP, key=str.lower)]
-    return ["| option | jobs | meaning |", "|---|---|---|", *rows]
+    return ["| Option | Jobs | Meaning |", "|---|---|---|", *rows]
 
 
 def list_executor_options() -> list[str]:
     """Return the table of the options of DAG configs that belong to one executor."""
     own = [(option.executor, f"`{name}`") for name, option in OPTIONS.items() if option.executor]
     rows = [f"| `{executor}` | {', '.join(name for of, name in own if of == executor)} |" for executor in dict(own)]
-    return ["| executor | options |", "|---|---|", *rows]
+    return ["| Executor | Options |", "|---|---|", *rows]
 
 
 def list_dead_dag_options() -> list[str]:
     """Return the table of the options of DAG configs that have no effect, with the reasons."""
     rows = [f"| `{name}` | {option.unsupported} |" for name, option in OPTIONS.items() if option.unsupported]
     replaced = [f"| `{name}` | use `{other}` |" for name, other in REPLACED.items()]
-    return ["| option | why it has no effect |", "|---|---|", *sorted(rows + replaced, key=str.lower)]
+    return ["| Option | Reason |", "|---|---|", *sorted(rows + replaced, key=str.lower)]
 
 
 def list_commands() -> list[str]:
@@ -84,7 +87,7 @@ def list_commands() -> list[str]:
     from .main import main
 
     # The commands inherit -h from the group.
-    group = main.make_context("sl-dagster", [], resilient_parsing=True, max_content_width=118, terminal_width=118)
+    group = main.make_context("sl-dagster", [], resilient_parsing=True, max_content_width=100, terminal_width=100)
     shared = {name for name, _ in list_fields("read")}
     every = click.Command("COMMAND", params=[param for param in main.commands["list"].params if param.name in shared])
     lines = ["## Options of all commands", "", *_format_help(every, group), ""]

@@ -27,17 +27,18 @@ class StarlakeProjectComponent(dg.Component, SettingFields, dg.Resolvable):
 
     The project is read when the code location loads. After you edit a YAML or SQL file, reload the code location to see the change.
 
-    .. code-block:: yaml
-
+    Example:
+        ```yaml
         type: starlake_dagster_components.StarlakeProjectComponent
 
         attributes:
           project: ../../starlake
+        ```
 
     Asset specs come from the defaults, then a subclass (``get_asset_spec``), then ``translation``, then ``post_processing``. Each overrides
     the ones before it.
 
-    In Python, pass the fields as keyword arguments. :meth:`build` returns the definitions, the plan, and the problems.
+    In Python, pass the fields as keyword arguments. ``build`` returns the definitions, the plan, and the problems.
     """
 
     op: OpRules = None
@@ -61,20 +62,20 @@ class StarlakeProjectComponent(dg.Component, SettingFields, dg.Resolvable):
 
     @cached_property
     def translator(self) -> StarlakeTranslator:
-        """The translator that creates the asset specs: it calls :meth:`get_asset_spec`, and then applies ``translation``."""
+        """The translator that creates the asset specs: it calls ``get_asset_spec``, and then applies ``translation``."""
         return _ComponentTranslator(self)
 
     def get_asset_spec(self, node: StarlakeNode) -> dg.AssetSpec:
         """Return the asset spec of a domain, table, task, or external table. Override this method to change specs.
 
         Example:
-            .. code-block:: python
+            ```python
+            class OurProject(StarlakeProjectComponent):
+                \"\"\"Our Starlake project, with owners.\"\"\"
 
-                class OurProject(StarlakeProjectComponent):
-                    \"\"\"Our Starlake project, with owners.\"\"\"
-
-                    def get_asset_spec(self, node):
-                        return super().get_asset_spec(node).replace_attributes(owners=["team:data"])
+                def get_asset_spec(self, node):
+                    return super().get_asset_spec(node).replace_attributes(owners=["team:data"])
+            ```
         """
         return self._base_translator.get_asset_spec(node)
 
@@ -92,7 +93,7 @@ class StarlakeProjectComponent(dg.Component, SettingFields, dg.Resolvable):
         )
 
     def build(self) -> Built:
-        """Read the project and build its definitions; see :func:`starlake_dagster_components.definitions.build.build_definitions`."""
+        """Read the project and build its definitions; see ``build_definitions``."""
         return build_definitions(self.project, self.build_settings())
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:

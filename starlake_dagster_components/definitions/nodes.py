@@ -25,7 +25,9 @@ class StarlakeNode:
         domain: the final name of its domain; empty for an external table without one.
         project: the whole project.
         pipeline: the first pipeline that runs it; None if it has no ``dagRef``.
-        table, task, load_domain: the object itself, depending on ``type``; the others are None.
+        table: the load table; None for other types.
+        task: the task; None for other types.
+        load_domain: the domain; None for other types.
         dependencies: the dependencies of a task.
         inferred_columns: names and SQL types of a task's columns, if it has no ``attributes`` and they have been inferred from its SQL.
         upstream: default asset keys of its inputs. If the translator changes the key of an input, dependencies are updated afterward.

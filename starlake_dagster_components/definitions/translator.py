@@ -23,15 +23,15 @@ MAX_READS = 20
 class StarlakeTranslator:
     """Returns the asset specs of domains, tables, tasks, and external tables.
 
-    Override :meth:`get_asset_spec` to change specs. If you change a key, dependencies on the original key are updated afterward.
+    Override ``get_asset_spec`` to change specs. If you change a key, dependencies on the original key are updated afterward.
 
     Example:
-        .. code-block:: python
-
-            class Finance(StarlakeTranslator):
-                def get_asset_spec(self, node):
-                    spec = super().get_asset_spec(node)
-                    return spec.replace_attributes(owners=["team:finance"]) if node.domain == "billing" else spec
+        ```python
+        class Finance(StarlakeTranslator):
+            def get_asset_spec(self, node):
+                spec = super().get_asset_spec(node)
+                return spec.replace_attributes(owners=["team:finance"]) if node.domain == "billing" else spec
+        ```
     """
 
     def get_asset_spec(self, node: StarlakeNode) -> dg.AssetSpec:

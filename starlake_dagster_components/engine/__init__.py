@@ -1,6 +1,6 @@
 """The embedded DuckDB engine: stage, preload, load, and transform of a Starlake project, in this process.
 
-The function :func:`run_command` runs a command. There is also a command line with Starlake's arguments: ``python -m
+The function ``run_command`` runs a command. There is also a command line with Starlake's arguments: ``python -m
 starlake_dagster_components.engine``. ``docs/engine.md`` lists the intentional differences from Starlake.
 """
 

@@ -65,7 +65,7 @@ class TableResult:
     """The result of a ``load`` for one of its tables.
 
     Attributes:
-        outcome: the outcome, see :data:`Outcome`.
+        outcome: the outcome, see ``Outcome``.
         counters: rows and files that were loaded, if known. A table that failed or is open has them too if some of its files were loaded.
         row_count: rows of the table afterward, if known.
         expectations: the results of its expectations, if known.
@@ -104,8 +104,8 @@ class CommandResult:
         progress: how far a failed ``load`` got, according to its output: it had ``begun`` to load a table, and so had listed all files, or
             it had tried all of its tables (``complete``).
         program_exit_code: the exit code of the program, if ``exit_code`` reports a failure that the program did not report.
-        failed_in_table: a ``load`` of one table failed although rows of its files are in the table, see :class:`TableResult`.
-        leaves_files: a ``load`` of one table may have left files in a folder that no other load reads, see :class:`TableResult`.
+        failed_in_table: a ``load`` of one table failed although rows of its files are in the table, see ``TableResult``.
+        leaves_files: a ``load`` of one table may have left files in a folder that no other load reads, see ``TableResult``.
         trail: information in the output about individual files and expectations, for executors that also have access to the files.
     """
 

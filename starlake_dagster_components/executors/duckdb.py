@@ -72,7 +72,7 @@ class DuckDBExecutor(StarlakeExecutor):
     )
 
     def run(self, command: Command, invocation: Invocation) -> CommandResult:
-        """Run one command in the calling thread; see :meth:`StarlakeExecutor.run`.
+        """Run one command in the calling thread; see ``StarlakeExecutor.run``.
 
         Raises:
             MissingDependency: the package ``duckdb`` is not installed.

@@ -61,7 +61,7 @@ class SharedSettings(BaseModel):
         metavar="TYPE|JSON",
         values="`{type: shell \\| dagster_shell \\| cloud_run \\| duckdb, ...}`",
         shown_default="chosen by the template of each DAG config",
-        more="See [running.md](running.md). For your own executor, see [below](#your-own-executor)",
+        more="See [Running commands](running.md). For your own executor, see [below](#your-own-executor)",
     )
     env: str | None = describe_setting(
         None,
@@ -131,21 +131,21 @@ class SharedSettings(BaseModel):
         "only manually (none). Automation conditions for jobs are a preview feature of Dagster, and less strict.",
         options="read",
         check=check_automation,
-        more="See [triggers.md](triggers.md#automation-conditions)",
+        more="See [Automation conditions](triggers.md#automation-conditions)",
     )
     file_sensors: Literal["off", "on"] = describe_setting(
         "off",
         "Whether a sensor starts a load job when its files arrive. The sensor lists folders, without starting Starlake. The DAG config "
         "option pre_load_sensor overrides this setting.",
         options="serve",
-        more="See [triggers.md](triggers.md#files-that-start-a-load)",
+        more="See [Files that start a load](triggers.md#files-that-start-a-load)",
     )
     partitions: Literal["incremental", "scheduled", "off"] = describe_setting(
         "incremental",
         "Tasks that are partitioned by the schedule of their job: those whose SQL uses the data interval (incremental), all "
         "(scheduled), or none (off).",
         options="read",
-        more="See [triggers.md](triggers.md#partitions-and-backfills)",
+        more="See [Partitions and backfills](triggers.md#partitions-and-backfills)",
     )
     partitions_start: str | None = describe_setting(
         None,
@@ -176,7 +176,7 @@ class SharedSettings(BaseModel):
         options="read",
         check=check_prefix,
         values="letters, digits, `_`",
-        more="See [several projects](#several-projects-or-one-project-twice)",
+        more="See [Several projects](#several-projects-or-one-project-twice)",
     )
     cache: AnyPath = describe_setting(
         None,
@@ -187,14 +187,14 @@ class SharedSettings(BaseModel):
         path=True,
         values="folder, `off`",
         shown_default="`SL_DAGSTER_CACHE`, else the user's cache folder",
-        more="See [loading.md](loading.md)",
+        more="See [The cache of plans](loading.md#the-cache-of-plans)",
     )
     on_error: Literal["fail", "last_good", "leave_out"] = describe_setting(
         "last_good",
         "How a project loads if some of its tables, tasks, or DAG configs have errors. fail: it does not load. last_good: with the "
         "definitions of its last plan without errors, if there is one. leave_out: without anything that depends on the broken files.",
         options="serve",
-        more="See [loading.md](loading.md#a-project-with-errors)",
+        more="See [A project with errors](loading.md#a-project-with-errors)",
     )
     dropped_jobs: float = describe_setting(
         1.0,
@@ -204,7 +204,7 @@ class SharedSettings(BaseModel):
         examples=[0.5, 1],
         options="serve",
         check=check_share,
-        more="See [loading.md](loading.md#a-project-with-errors)",
+        more="See [A project with errors](loading.md#a-project-with-errors)",
     )
     step_executor: AnyStepExecutor = describe_setting(
         None,
@@ -217,7 +217,7 @@ class SharedSettings(BaseModel):
         metavar="TYPE|JSON",
         values="`{type: threads \\| multiprocess \\| in_process, config: ...}`",
         shown_default="`threads`, as many as the executor suggests",
-        more="See [steps.md](steps.md)",
+        more="See [How steps run](steps.md)",
     )
     expectation_checks: AnyChecks = describe_setting(
         True,
@@ -238,7 +238,7 @@ class SharedSettings(BaseModel):
         "warning.",
         examples=["block"],
         options="run",
-        more="See [running.md](running.md#rejected-rows)",
+        more="See [Rejected rows](running.md#rejected-rows)",
     )
     schema_checks: bool = describe_setting(
         False,
@@ -248,7 +248,7 @@ class SharedSettings(BaseModel):
         examples=[True],
         options="run",
         switch=True,
-        more="See [running.md](running.md#declared-schema)",
+        more="See [Declared schema](running.md#declared-schema)",
     )
     event_log_level: Literal["warning", "info", "debug"] = describe_setting(
         "warning",
@@ -264,7 +264,7 @@ class SharedSettings(BaseModel):
         "only once. Each table still gets its own materialization, counts, and checks.",
         examples=[True],
         options="run",
-        more="See [running.md](running.md#batches-of-tables)",
+        more="See [Batches of tables](running.md#batches-of-tables)",
     )
     select: Sequence[Any] = describe_setting(
         (),
@@ -302,7 +302,7 @@ class SharedSettings(BaseModel):
         metavar="ROWS|JSON",
         values="`{rows: ..., mask: [...]}`, number",
         shown_default="no rows",
-        more="See [running.md](running.md#sample-rows)",
+        more="See [Sample rows](running.md#sample-rows)",
     )
     warehouse_counts: Literal["off", "audit", "tables"] = describe_setting(
         "audit",
@@ -310,7 +310,7 @@ class SharedSettings(BaseModel):
         "audit tables. tables: also the number of rows in the table. off: no query.",
         examples=["tables"],
         options="run",
-        more="See [running.md](running.md#counts-and-checks-from-a-warehouse)",
+        more="See [Counts and checks from a warehouse](running.md#counts-and-checks-from-a-warehouse)",
     )
     secrets: AnySecrets = describe_setting(
         (),
@@ -322,7 +322,7 @@ class SharedSettings(BaseModel):
         parse=parse_list,
         metavar="NAMES|JSON",
         values="`{names: [...]}`",
-        more="See [running.md](running.md#secrets)",
+        more="See [Secrets](running.md#secrets)",
     )
     show_sql: bool = describe_setting(
         True,

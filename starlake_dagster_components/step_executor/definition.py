@@ -39,9 +39,9 @@ def starlake_step_executor(
         A definition for ``Definitions(executor=...)`` or ``define_asset_job(executor_def=...)``.
 
     Example:
-        .. code-block:: python
-
-            dg.Definitions(assets=[...], executor=starlake_step_executor(max_concurrent=16))
+        ```python
+        dg.Definitions(assets=[...], executor=starlake_step_executor(max_concurrent=16))
+        ```
     """
     if max_concurrent is not None and max_concurrent < 1:
         raise dg.DagsterInvalidDefinitionError(f"max_concurrent is {max_concurrent}, expected 1 or more")

@@ -55,6 +55,14 @@ def test_the_python_reference_has_every_public_name(site: Path) -> None:
     assert {name for name in documented if f"{name}</span>" not in text} == set()
 
 
+def test_the_python_reference_shows_docstrings_as_markdown(site: Path) -> None:
+    text = (site / "reference/python_api.html").read_text(encoding="utf-8")
+    assert re.findall(r":(?:class|func|meth|data|mod|attr):|\.\. code-block|<p>::", text) == []
+    returned = re.findall(r"Returns:</span></p>.*?</table>", text, re.DOTALL)
+    assert returned
+    assert [table.count("<tr") for table in returned if table.count("<tr") != 2] == [], "a header, and one row"
+
+
 def test_bars_in_code_in_tables_have_no_backslash(site: Path) -> None:
     text = (site / "settings.html").read_text(encoding="utf-8")
     assert "shell | dagster_<wbr>shell" in text

@@ -88,7 +88,7 @@ class ShellExecutor(StarlakeExecutor):
         return None
 
     def run(self, command: "Command", invocation: Invocation) -> CommandResult:
-        """Run one command as a process; see :meth:`StarlakeExecutor.run`.
+        """Run one command as a process; see ``StarlakeExecutor.run``.
 
         Raises:
             CommandCanceled: the run was canceled; no process of the command is left.
