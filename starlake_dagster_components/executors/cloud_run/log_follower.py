@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from ..base import Level, Log
 from .connection import Connection
-from .log_queries import AT_ONCE, PAGE_SIZE, PATIENCE, Line, fetch_lines
+from .log_queries import AT_ONCE, PAGE_SIZE, PATIENCE, TIMEOUT, Line, fetch_lines
 from .shared import share_in_process
 
 OVERLAP = 20.0
@@ -16,7 +16,7 @@ OVERLAP = 20.0
 LATE = 60.0
 """Seconds after which a line that has not arrived is no longer looked for."""
 QUIET_AFTER = 20
-"""The maximum wait for the lines of a finished execution, as a multiple of its ``log_settle``."""
+"""The maximum wait for the lines of a finished execution, as a multiple of its ``log_settle``, plus the time that one query may take."""
 
 OnLine = Callable[[Level | None, str], None]
 """Takes a line and its severity, if it has one (structured logs). Only one thread at a time calls it for an execution."""
@@ -34,6 +34,11 @@ class _Followed:
     """True once it has ended, so that only late lines can still arrive."""
     quiet: int = 0
     """Number of answers without a new line since then."""
+
+    @property
+    def drained(self) -> bool:
+        """True if no more lines are expected."""
+        return self.quiet >= 2
 
     def take(self, line: Line) -> bool:
         """Pass a line on if it is new."""
@@ -79,7 +84,7 @@ class Follower:
         with self._changed:
             self._followed[execution] = followed
             if self._thread is None:
-                self._thread = threading.Thread(target=self._read_until_removed, daemon=True, name="cloud-run-logs")
+                self._thread = threading.Thread(target=self._read_until_drained, daemon=True, name="cloud-run-logs")
                 self._thread.start()
         try:
             yield
@@ -102,8 +107,8 @@ class Follower:
         began = time.monotonic()
         with self._changed:
             self._changed.notify_all()
-            while followed.quiet < 2:
-                limit = QUIET_AFTER * followed.settle + (PATIENCE if self._rejected else 1.0)
+            while not followed.drained:
+                limit = QUIET_AFTER * followed.settle + (PATIENCE if self._rejected else TIMEOUT)
                 if time.monotonic() - began > limit:
                     return not self._rejected
                 self._changed.wait(max(followed.settle, 0.05))
@@ -111,19 +116,23 @@ class Follower:
 
     def _find_pause(self) -> float:
         """Return the seconds between two queries."""
-        settles = [followed.settle for followed in self._followed.values() if followed.draining]
+        settles = [followed.settle for followed in self._list_unfinished() if followed.draining]
         return max(min([self._interval, *settles]), 0.01)
 
-    def _read_until_removed(self) -> None:
+    def _list_unfinished(self) -> list[_Followed]:
+        """Return the executions of which more lines are expected. Others may wait to be removed by their own threads."""
+        return [followed for followed in self._followed.values() if not followed.drained]
+
+    def _read_until_drained(self) -> None:
         while True:
             with self._changed:
                 began = time.monotonic()
-                while self._followed and (rest := began + self._find_pause() - time.monotonic()) > 0:
+                while self._list_unfinished() and (rest := began + self._find_pause() - time.monotonic()) > 0:
                     self._changed.wait(rest)
-                if not self._followed:
+                followed = self._list_unfinished()
+                if not followed:
                     self._thread = None
                     return
-                followed = list(self._followed.values())
             for start in range(0, len(followed), AT_ONCE):
                 self._read(followed[start : start + AT_ONCE])
             with self._changed:

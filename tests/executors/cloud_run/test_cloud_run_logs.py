@@ -1,5 +1,6 @@
 """The output of an execution, read from Cloud Logging."""
 
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -14,7 +15,7 @@ from injected_faults import Fault
 from starlake_dagster_components import CommandResult
 from starlake_dagster_components.commands import LoadTable
 from starlake_dagster_components.executors.base import Counters
-from starlake_dagster_components.executors.cloud_run import log_queries
+from starlake_dagster_components.executors.cloud_run import log_follower, log_queries
 
 SUMMARY = 'IngestionCounters:{"inputCount":3,"acceptedCount":2,"rejectedCount":1,"paths":["gs://b/a.csv"],"jobid":",r"}'
 
@@ -67,6 +68,22 @@ def test_followed_lines_are_complete_when_some_queries_fail(server: CloudRunServ
     watched, result = run(server, "for i in 1 2 3 4 5 6; do echo line $i; sleep 0.1; done", logs="follow")
     assert [t for t in watched.texts if t.startswith("line")] == [f"line {n}" for n in range(1, 7)]
     assert result.tail[-1] == "line 6"
+
+
+def test_an_execution_whose_lines_are_complete_is_not_queried_again(server: CloudRunServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its step's thread may take some time to remove it. Until then, the server may be gone."""
+    drain, more = log_follower.Follower._drain, []
+
+    def drain_and_pause(*arguments: object) -> bool:
+        answered = drain(*arguments)  # type: ignore[arg-type]
+        before = server.calls["ListLogEntries"]
+        time.sleep(0.5)
+        more.append(server.calls["ListLogEntries"] - before)
+        return answered
+
+    monkeypatch.setattr(log_follower.Follower, "_drain", drain_and_pause)
+    _, result = run(server, "echo fine", logs="follow")
+    assert (result.tail, more) == (("fine",), [0])
 
 
 def split_entry(**fields: object) -> list[log_queries.Line]:
