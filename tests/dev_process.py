@@ -5,7 +5,6 @@ import os
 import queue
 import re
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from dagster_home import make_home
+from free_port import find_free_port
 
 WAIT = 120.0
 """Seconds after which something that must happen counts as not happening."""
@@ -28,9 +28,7 @@ class Dev:
 
     def __init__(self, home: Path, *arguments: str) -> None:
         make_home(home, "telemetry: {enabled: false}\nnux: {enabled: false}\n")
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = find_free_port()
         self.process = subprocess.Popen(
             [sys.executable, "-m", "starlake_dagster_components.cli", "dev", *arguments, "--executor", "duckdb", "--port", str(self.port)],
             env={**os.environ, "DAGSTER_HOME": str(home)},

@@ -3,13 +3,14 @@
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from free_port import find_free_port
 
 PASSWORD = "pg-secret-9f2"
 
@@ -104,9 +105,7 @@ def run_postgres() -> Iterator[PostgresServer]:
     except ImportError as error:
         raise NotAvailable("needs the package psycopg") from error
     binaries, prefix = find_binaries(), _find_user()
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = find_free_port()
     folder = Path(tempfile.mkdtemp(prefix="starlake-postgres-", dir="/tmp"))
     try:
         folder.chmod(0o777)
@@ -135,7 +134,7 @@ def run_postgres() -> Iterator[PostgresServer]:
             "-c fsync=off",
             "-c max_connections=40",
         ]
-        control = [*prefix, str(binaries / "pg_ctl"), "-D", str(data), "-w", "-t", "60"]
+        control = [*prefix, str(binaries / "pg_ctl"), "-D", str(data), "-w", "-t", "300"]
         _run([*control, "-l", str(folder / "log"), "-o", " ".join(options), "start"], folder, environment)
         try:
             with psycopg.connect(

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import dagster as dg
 from dagster_home import make_home
+from free_port import find_free_port
 from waiting import wait_until
 
 
@@ -66,9 +66,7 @@ def run_deployment(home: Path, location: str) -> Iterator[Deployment]:
         home: the home of Dagster: an empty folder, or one that does not exist.
         location: the Python code of the code location.
     """
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = find_free_port()
     make_home(home)
     (home / "location.py").write_text(location)
     workspace = [{"grpc_server": {"host": "localhost", "port": port, "location_name": "location"}}]

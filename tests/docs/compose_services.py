@@ -5,7 +5,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -19,18 +18,12 @@ from urllib.request import Request, urlopen
 
 import pytest
 import yaml
+from free_port import find_free_port
 from markdown_blocks import REPOSITORY
 
 COMPOSE = REPOSITORY / "deploy/docker-compose.yaml"
 PROGRAMS = [Path(found) for found in sorted(map(str, Path("/usr/lib/postgresql").glob("*/bin")))]
 WAIT = 180
-
-
-def find_free_port() -> int:
-    """Return a port on which nothing listens."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 class Postgres:

@@ -6,6 +6,7 @@ import urllib.request
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from free_port import find_free_port
 from waiting import wait_until
 
 LAUNCH = """mutation($of: JobOrPipelineSelector!, $config: RunConfigData) {
@@ -30,9 +31,7 @@ class WebServer:
     """
 
     def __init__(self, start: Callable[..., Any], module: str) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self._port = free.getsockname()[1]
+        self._port = find_free_port()
         start("-m", "dagster_webserver", "-m", module, "-h", "127.0.0.1", "-p", str(self._port))
         wait_until(self._is_listening, "the web server")
         (repository,) = self._ask(REPOSITORIES)["repositoriesOrError"]["nodes"]
