@@ -11,7 +11,11 @@ from project_folder import ProjectFolder
 
 from starlake_dagster_components.masking import forget_secrets
 
-hypothesis.settings.register_profile("tests", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+# Each run tests the same examples, so that only a change can make a test fail. For other ones, run pytest --hypothesis-profile=explore.
+hypothesis.settings.register_profile(
+    "tests", derandomize=True, database=None, deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.register_profile("explore", hypothesis.settings.get_profile("tests"), derandomize=False)
 hypothesis.settings.load_profile("tests")
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -173,10 +173,11 @@ def test_counts_of_a_table_that_was_loaded_in_two_parts_are_added_up(shop: Shop)
 
 OUTCOMES = st.sampled_from(["loaded", "failed", "open", "unknown", "missing"])
 ALONE = st.sampled_from(["file", "no file", "failed"])
+UNCHECKED = [hypothesis.HealthCheck.function_scoped_fixture, hypothesis.HealthCheck.too_slow]
 
 
 @pytest.mark.slow
-@hypothesis.settings(max_examples=25, suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture], deadline=None)
+@hypothesis.settings(max_examples=25, suppress_health_check=UNCHECKED, deadline=None)
 @hypothesis.given(
     code=st.sampled_from([0, 1, 137]),
     told=st.fixed_dictionaries({t: OUTCOMES for t in ("orders", "items", "prices")}),

@@ -290,7 +290,7 @@ def test_projects_with_recorded_runs(shared: Path) -> None:
 # Damaged projects
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(seed=st.integers(0, 10**9))
 def test_damaged_files_are_problems_and_never_exceptions(shared: Path, tmp_path: Path, seed: int) -> None:
     rng = random.Random(seed)
