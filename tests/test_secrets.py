@@ -113,8 +113,6 @@ def test_no_secret_is_shown_with_cloud_run(
     succeeds: bool, project: PlantedProject, home: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("google.cloud.run_v2")
-    sys.path.insert(0, str(Path(__file__).parent / "executors" / "cloud_run"))
-    sys.path.insert(0, str(Path(__file__).parent / "executors"))
     from cloud_run_harness import connect_executor
     from cloud_run_server import CloudRunServer
 
