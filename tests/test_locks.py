@@ -22,18 +22,19 @@ from starlake_dagster_components.lock_folders import choose_lock_folder
 from starlake_dagster_components.locks import lock_database, lock_databases
 
 HOLD = """
-import sys, time
+import sys
 from starlake_dagster_components.locks import lock_database
 with lock_database(sys.argv[1], holder="a load"):
     print("held", flush=True)
-    time.sleep(float(sys.argv[2]))
+    sys.stdin.read()
 """
+"""Holds a lock until its standard input is closed."""
 
 
 @contextlib.contextmanager
-def start_holder(path: Path, seconds: float = 600) -> Iterator["subprocess.Popen[bytes]"]:
+def start_holder(path: Path) -> Iterator["subprocess.Popen[bytes]"]:
     """Start a process that holds a lock, and end it."""
-    with subprocess.Popen([sys.executable, "-c", HOLD, str(path), str(seconds)], stdout=subprocess.PIPE) as process:
+    with subprocess.Popen([sys.executable, "-c", HOLD, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         try:
             assert process.stdout is not None
             assert process.stdout.readline() == b"held\n"
@@ -101,11 +102,15 @@ def test_a_forked_process_does_not_wait_for_threads_that_it_does_not_have(tmp_pa
 
 def test_processes_exclude_each_other_and_the_waiting_one_names_the_holder(tmp_path: Path) -> None:
     lines: list[str] = []
-    with (
-        start_holder(tmp_path / "a.db", 1.0) as other,
-        lock_database(tmp_path / "a.db", log=lambda level, line: lines.append(line)),
-    ):
-        assert other.wait() == 0
+    with start_holder(tmp_path / "a.db") as other:
+
+        def log(_: object, line: str) -> None:
+            lines.append(line)
+            assert other.stdin is not None
+            other.stdin.close()
+
+        with lock_database(tmp_path / "a.db", log=log):
+            assert other.wait() == 0
     assert lines == [f"waiting for database {tmp_path / 'a.db'} (in use by process {other.pid}: a load)"]
 
 
@@ -170,8 +175,7 @@ def test_locks_taken_in_opposite_orders_do_not_deadlock(tmp_path: Path) -> None:
 def test_a_process_that_was_started_under_a_lock_may_take_it(tmp_path: Path) -> None:
     with lock_database(tmp_path / "a.db"):
         environment = {**os.environ, **locks.build_inherited_environment()}
-        done = subprocess.run([sys.executable, "-c", HOLD, str(tmp_path / "a.db"), "0"], env=environment, timeout=60, check=True)
-        assert done.returncode == 0
+        subprocess.run([sys.executable, "-c", HOLD, str(tmp_path / "a.db")], env=environment, input=b"", timeout=60, check=True)
         assert _is_locked(tmp_path / "a.db"), "its end does not give the lock away"
     assert not _is_locked(tmp_path / "a.db")
 

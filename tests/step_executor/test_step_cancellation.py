@@ -2,7 +2,6 @@
 
 # mypy: disable-error-code="union-attr, attr-defined"
 
-import os
 import signal
 import sys
 import threading
@@ -11,6 +10,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 import step_jobs
+from program import is_alive
 from step_fixtures import Start
 from step_jobs import EXECUTE
 from waiting import wait_until
@@ -28,14 +28,6 @@ def list_events(instance: dg.DagsterInstance, run_id: str) -> list[tuple[str | N
 def get_only_run(instance: dg.DagsterInstance) -> dg.DagsterRun:
     (run,) = instance.get_runs()
     return run
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return "Z" not in Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1][:3]
 
 
 def check_canceled(instance: dg.DagsterInstance, run_id: str, work: Path) -> None:

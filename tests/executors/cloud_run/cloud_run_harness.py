@@ -48,8 +48,10 @@ class CloudRunHarness:
 
 
 SHELL = ("/bin/sh", "-c")
-EFFECT = 'echo "$STEP" >> "$EFFECTS"; sleep "${LASTS:-0}"; exit "${CODE:-0}"'
-"""A command that leaves a line in a file: how often it ran is counted by effect."""
+EFFECT = (
+    'echo "$STEP" >> "$EFFECTS"; sleep "${LASTS:-0}"; while [ -n "$UNTIL" ] && [ ! -e "$UNTIL" ]; do sleep 0.05; done; exit "${CODE:-0}"'
+)
+"""A command that leaves a line in a file: how often it ran is counted by effect. It runs for some time, or until a file exists."""
 
 
 def list_effects(effects: Path) -> list[str]:

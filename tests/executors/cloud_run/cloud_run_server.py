@@ -94,8 +94,9 @@ class Execution:
                     return
         finally:
             self.completed = time.time()
-            self.done.set()
+            # Before clients see the end, and start the next one.
             self.server.ended(self)
+            self.done.set()
 
     def _attempt(self) -> None:
         with self.lock:
@@ -253,6 +254,9 @@ class CloudRunServer:
         most_running: maximum number of executions that ran at the same time.
     """
 
+    _used_ports: set[int] = set()
+    """A process shares connections and their state by address, and they outlive the test. So each server has an address of its own."""
+
     def __init__(
         self,
         *,
@@ -275,9 +279,19 @@ class CloudRunServer:
         self.running_now = 0
         self.most_running = 0
         self._lock = threading.Lock()
-        self._grpc = grpc.server(ThreadPoolExecutor(workers, thread_name_prefix="cloud-run-server"))
+        self._grpc, port = self._bind_server(workers)
         self._grpc.add_generic_rpc_handlers(self._handlers())
-        self.address = f"127.0.0.1:{self._grpc.add_insecure_port('127.0.0.1:0')}"
+        self.address = f"127.0.0.1:{port}"
+
+    @classmethod
+    def _bind_server(cls, workers: int) -> tuple[grpc.Server, int]:
+        while True:
+            server = grpc.server(ThreadPoolExecutor(workers, thread_name_prefix="cloud-run-server"))
+            port = int(server.add_insecure_port("127.0.0.1:0"))
+            if port not in cls._used_ports:
+                cls._used_ports.add(port)
+                return server, port
+            server.stop(None)
 
     def __enter__(self) -> "CloudRunServer":
         self._grpc.start()

@@ -303,7 +303,10 @@ def test_many_executions_share_their_polls(server: CloudRunServer, effects: Path
         codes = list(pool.map(run, range(count)))
     assert codes == [0] * count
     assert server.most_running <= 10
-    assert server.calls["GetExecution"] + server.calls["ListExecutions"] < count * 3
+    alone = sum((execution.completed or 0.0) - execution.created for execution in server.all()) / 0.3
+    """Number of polls if each execution had its own. On a busy machine, executions take longer, but most polls serve 10 of them."""
+    starts = count  # Before each start, its executions are listed.
+    assert server.calls["GetExecution"] + server.calls["ListExecutions"] - starts < alone / 2
 
 
 @pytest.mark.parametrize(

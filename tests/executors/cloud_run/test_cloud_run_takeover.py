@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
@@ -38,7 +39,7 @@ for line in sys.stdin:
     if pid:
         print(pid, flush=True)
         continue
-    command = build_effect(Path(work["effects"]), work["step"], LASTS=work["lasts"], CODE=work["code"])
+    command = build_effect(Path(work["effects"]), work["step"], LASTS=work["lasts"], CODE=work["code"], UNTIL=work["until"])
     invocation = Watched().invocation(run_id=work["run"], step_key=work["step"], attempt=work["attempt"])
     connect_executor(SimpleNamespace(address=work["address"])).run(command, invocation)
     os._exit(0)
@@ -109,11 +110,11 @@ def worker(server: CloudRunServer, effects: Path, workers: subprocess.Popen[str]
     """Return a function that starts processes that run one command, like step processes."""
     started: list[Process] = []
 
-    def start(step: str = "orders", attempt: int = 0, lasts: float = 0.5, code: int = 0) -> Process:
+    def start(step: str = "orders", attempt: int = 0, lasts: float = 0.0, code: int = 0, until: Path | str = "") -> Process:
         work = {"address": server.address, "effects": str(effects), "run": run_of(effects), "step": step, "attempt": attempt}
         assert workers.stdin is not None
         assert workers.stdout is not None
-        print(json.dumps({**work, "lasts": lasts, "code": code}), file=workers.stdin, flush=True)
+        print(json.dumps({**work, "lasts": lasts, "code": code, "until": str(until)}), file=workers.stdin, flush=True)
         started.append(Process(int(workers.stdout.readline())))
         return started[-1]
 
@@ -122,20 +123,29 @@ def worker(server: CloudRunServer, effects: Path, workers: subprocess.Popen[str]
         process.kill()
 
 
-def retry(
-    server: CloudRunServer, effects: Path, *, attempt: int = 1, watched: Watched | None = None, **environment: object
-) -> CommandResult:
+def retry(server: CloudRunServer, effects: Path, *, attempt: int = 1, watched: Watched | None = None, settle: float = 0.6) -> CommandResult:
     """Run the command of ``worker`` again, in this process."""
-    command = build_effect(effects, "orders", **{"LASTS": 0.5, "CODE": 0, **environment})
-    return connect_executor(server).run(command, build_invocation(effects, watched, step_key="orders", attempt=attempt))
+    invocation = build_invocation(effects, watched, step_key="orders", attempt=attempt)
+    return connect_executor(server, start_settle=settle).run(build_effect(effects, "orders"), invocation)
 
 
-def test_the_next_attempt_takes_over_what_runs(server: CloudRunServer, effects: Path, worker: Worker) -> None:
-    process = worker(lasts=1.5)
+@pytest.fixture
+def until(tmp_path: Path) -> Path:
+    """A file that ends the command of a worker."""
+    return tmp_path / "until"
+
+
+def watch_for(text: str, until: Path) -> Watched:
+    """Return an invocation that creates a file when a line contains the text."""
+    return Watched(on_line=lambda line: until.touch() if text in line else None)
+
+
+def test_the_next_attempt_takes_over_what_runs(server: CloudRunServer, effects: Path, worker: Worker, until: Path) -> None:
+    process = worker(until=until)
     wait_until(lambda: list_effects(effects))
     process.kill()
-    watched = Watched()
-    assert retry(server, effects, watched=watched, LASTS=1.5).exit_code == 0
+    watched = watch_for("taking over", until)
+    assert retry(server, effects, watched=watched).exit_code == 0
     assert list_effects(effects) == ["orders"]
     assert len(server.all()) == 1
     assert any("taking over" in text for text in watched.texts)
@@ -171,23 +181,31 @@ def test_a_repeated_attempt_takes_over_any_result(server: CloudRunServer, effect
 
 def test_a_worker_that_died_while_it_was_starting_has_started_once(server: CloudRunServer, effects: Path, worker: Worker) -> None:
     """The request has been sent when its sender dies, and the API executes it a little later."""
-    server.faults = lambda method, request: Fault(before=0.3) if method == "RunJob" and server.calls["RunJob"] == 1 else None
-    process = worker(lasts=0.2)
+    later = threading.Event()
+
+    def execute_later(method: str, _: object) -> None:
+        if method == "RunJob":
+            later.wait()
+        elif server.calls["RunJob"]:
+            later.set()
+
+    server.faults = execute_later
+    process = worker()
     wait_until(lambda: server.calls["RunJob"])
     process.kill()
     assert not server.all()
-    assert retry(server, effects).exit_code == 0
+    assert retry(server, effects, settle=60).exit_code == 0
     assert list_effects(effects) == ["orders"]
     assert server.calls["RunJob"] == 1
 
 
 def test_a_worker_that_died_before_it_started_anything_has_started_nothing(server: CloudRunServer, effects: Path, worker: Worker) -> None:
-    server.faults = lambda method, request: (
-        Fault(before=2.0) if method == "ListExecutions" and server.calls["ListExecutions"] == 1 else None
-    )
+    killed = threading.Event()
+    server.faults = lambda method, request: None if killed.wait() else Fault()
     process = worker()
     wait_until(lambda: server.calls["ListExecutions"])
     process.kill()
+    killed.set()
     assert retry(server, effects).exit_code == 0
     assert list_effects(effects) == ["orders"]
 
@@ -208,13 +226,15 @@ def test_equal_commands_of_one_attempt_are_executions_of_their_own(server: Cloud
     assert list_effects(effects) == ["orders"] * 3
 
 
-def test_a_continued_run_takes_over_what_its_predecessor_left_running(server: CloudRunServer, effects: Path, worker: Worker) -> None:
-    process = worker(lasts=1.5)
+def test_a_continued_run_takes_over_what_its_predecessor_left_running(
+    server: CloudRunServer, effects: Path, worker: Worker, until: Path
+) -> None:
+    process = worker(until=until)
     wait_until(lambda: list_effects(effects))
     process.kill()
-    command = build_effect(effects, "orders", LASTS=1.5, CODE=0)
-    continued = build_invocation(effects, run_id=f"{run_of(effects)}-2", step_key="orders", earlier_runs=(run_of(effects),))
-    assert connect_executor(server).run(command, continued).exit_code == 0
+    run_id, watched = f"{run_of(effects)}-2", watch_for("taking over", until)
+    continued = build_invocation(effects, watched, run_id=run_id, step_key="orders", earlier_runs=(run_of(effects),))
+    assert connect_executor(server).run(build_effect(effects, "orders"), continued).exit_code == 0
     assert list_effects(effects) == ["orders"]
 
 
@@ -237,19 +257,19 @@ def test_canceling_the_retry_cancels_what_the_lost_worker_had_started(server: Cl
     watched = Watched()
     watched.canceled.set()
     with pytest.raises(CommandCanceled):
-        retry(server, effects, watched=watched, LASTS=60.0)
+        retry(server, effects, watched=watched)
     assert not server.running
 
 
-def test_only_one_of_two_executions_of_a_command_continues(server: CloudRunServer, effects: Path, worker: Worker) -> None:
+def test_only_one_of_two_executions_of_a_command_continues(server: CloudRunServer, effects: Path, worker: Worker, until: Path) -> None:
     """The API executes a start long after all clients have given up."""
-    process = worker(lasts=3)
+    process = worker(until=until)
     wait_until(lambda: list_effects(effects))
     process.kill()
     server.run_job(server.requests[0], None)
     wait_until(lambda: len(list_effects(effects)) == 2)
-    watched = Watched()
-    assert retry(server, effects, watched=watched, LASTS=3).exit_code == 0
+    watched = watch_for("taking over", until)
+    assert retry(server, effects, watched=watched).exit_code == 0
     first, second = server.all()
     assert first.succeeded
     assert second.canceled.is_set()
@@ -292,6 +312,6 @@ def test_kills_at_odd_moments_run_every_command_once(server: CloudRunServer, eff
         time.sleep(delay)
         process.kill()
         command = build_effect(effects, f"t{number}", LASTS=0.5, CODE=0)
-        result = connect_executor(server).run(command, build_invocation(effects, step_key=f"t{number}", attempt=1))
+        result = connect_executor(server, start_settle=2.0).run(command, build_invocation(effects, step_key=f"t{number}", attempt=1))
         assert result.exit_code == 0
     assert sorted(list_effects(effects)) == [f"t{number}" for number in range(len(delays))]

@@ -261,8 +261,6 @@ def test_a_canceled_load_puts_its_file_back(shop: Shop, tmp_path: Path) -> None:
     program.write_text(
         f"#!{sys.executable} -IS\nimport os, time\n"
         "os.rename('datasets/stage/sales/orders-1.csv', 'datasets/ingesting/sales/orders-1.csv')\n"
-        ""
-        ""
         "print('moved', flush=True)\ntime.sleep(600)"
     )
     program.chmod(0o755)
@@ -273,31 +271,39 @@ def test_a_canceled_load_puts_its_file_back(shop: Shop, tmp_path: Path) -> None:
     assert (shop.names("stage"), shop.names("ingesting")) == (["orders-1.csv"], [])
 
 
+SLOW = """
+import os, time
+os.rename("datasets/stage/sales/orders-1.csv", "datasets/ingesting/sales/orders-1.csv")
+open("moved", "w").close()
+while not os.path.exists("go on"):
+    time.sleep(0.01)
+os.rename("datasets/ingesting/sales/orders-1.csv", "datasets/archive/sales/orders-1.csv")
+"""
+
+
+def write_slow_program(path: Path) -> str:
+    """Write a program whose load lasts until the file ``go on`` exists."""
+    path.write_text(f"#!{sys.executable} -IS\n{SLOW}", encoding="utf-8")
+    path.chmod(0o755)
+    return str(path)
+
+
 def test_a_load_of_the_same_table_waits_and_does_not_take_the_other_s_files(shop: Shop, tmp_path: Path) -> None:
     """The first load has its file in ingesting for some time. The second must not put it back."""
-    slow = tmp_path / "slow"
-    slow.write_text(
-        f"#!{sys.executable} -IS\nimport os, time\n"
-        "os.rename('datasets/stage/sales/orders-1.csv', 'datasets/ingesting/sales/orders-1.csv')\n"
-        ""
-        ""
-        "open('moved', 'w').close()\ntime.sleep(1)\n"
-        "os.rename('datasets/ingesting/sales/orders-1.csv', 'datasets/archive/sales/orders-1.csv')"
-    )
-    slow.chmod(0o755)
+    slow = write_slow_program(tmp_path / "slow")
     shop.put("orders-1.csv", "1")
     first = Watched()
-    command = shop.command(program=str(slow), databases=(), audit=None, target=None)
+    command = shop.command(program=slow, databases=(), audit=None, target=None)
     results: list[CommandResult] = []
     thread = threading.Thread(target=lambda: results.append(ShellExecutor().run(command, first.invocation())))
     thread.start()
     wait_until((shop.root / "moved").exists)
     shop.put("orders-2.csv", "2")
+    shop.watched.on_line = lambda line: (shop.root / "go on").touch() if line.startswith("waiting for files of") else None
     assert shop.load().exit_code == 0
     thread.join()
     assert results[0].exit_code == 0
     assert shop.rows() == ["2"]
-    assert any(line.startswith("waiting for files of") for line in shop.watched.texts)
 
 
 def test_a_load_of_another_table_that_accepts_the_same_file_does_not_take_it(shop: Shop) -> None:
@@ -357,23 +363,11 @@ def test_folders_that_do_not_exist_yet_are_not_a_problem(tmp_path: Path) -> None
     assert not (tmp_path / "no").exists()
 
 
-ORPHAN = """
-import os, time
-os.rename("datasets/stage/sales/orders-1.csv", "datasets/ingesting/sales/orders-1.csv")
-open("moved", "w").close()
-while not os.path.exists("go on"):
-    time.sleep(0.01)
-os.rename("datasets/ingesting/sales/orders-1.csv", "datasets/archive/sales/orders-1.csv")
-"""
-
-
 def test_a_load_whose_worker_was_killed_keeps_its_file_until_it_has_ended(shop: Shop, tmp_path: Path) -> None:
     """The worker is killed, but its Starlake process continues. A retry must wait for it, and not take its file."""
-    orphan = tmp_path / "orphan"
-    orphan.write_text(f"#!{sys.executable} -IS\n{ORPHAN}")
-    orphan.chmod(0o755)
+    orphan = write_slow_program(tmp_path / "orphan")
     shop.put("orders-1.csv", "1")
-    worker = multiprocessing.get_context("spawn").Process(target=_load_with, args=(str(shop.root), str(orphan)))
+    worker = multiprocessing.get_context("spawn").Process(target=_load_with, args=(str(shop.root), orphan))
     worker.start()
     wait_until((shop.root / "moved").exists)
     worker.kill()

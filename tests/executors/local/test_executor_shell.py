@@ -257,7 +257,8 @@ def starts_children(code: str, more: str = "") -> str:
     return f"import subprocess, sys\n{note}{start}\nwhile len([n for n in os.listdir('.') if n.startswith('pid-')]) < 2: time.sleep(0.01)\n"
 
 
-IGNORES = "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+IGNORES = "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+"""At the start of a program. Its children inherit this."""
 
 
 def cancel_when(watched: Watched, condition: Any) -> threading.Thread:
@@ -280,7 +281,7 @@ def test_canceling_ends_the_children_too(tmp_path: Path, watched: Watched) -> No
 
 
 def test_processes_that_ignore_sigterm_are_killed_after_the_grace_period(tmp_path: Path, watched: Watched) -> None:
-    program = write_script(tmp_path, starts_children(IGNORES + "time.sleep(600)") + IGNORES + "time.sleep(600)")
+    program = write_script(tmp_path, IGNORES + starts_children("time.sleep(600)") + "time.sleep(600)")
     canceler = cancel_when(watched, lambda: len(list_pids(tmp_path)) == 2)
     with pytest.raises(CommandCanceled):
         run(program, watched, tmp_path, executor=ShellExecutor(grace_period=0.5))
