@@ -76,6 +76,11 @@ def test_most_expressions_agree_with_jinjava() -> None:
         ("{% if x is nosuch %}{% endif %}", 1, "unknown test 'nosuch': Starlake treats it as false"),
         ("{% for x in [] %}{% else %}y{% endfor %}", 1, "Starlake renders a loop's 'else' in each iteration, and never for an empty loop"),
         ("\n{{ -3 }}", 2, "Starlake drops a minus sign at the beginning of {{ }}: put the expression in parentheses"),
+        (
+            "{{ not x }}{{ not x is none }}{{ not (x == 'a') }}\n{% if y and not x == 'a' %}{% endif %}",
+            2,
+            "Starlake applies 'not' only to the first value after it: put the comparison in parentheses",
+        ),
     ],
 )
 def test_templates_that_starlake_silently_ignores_cause_warnings(template: str, line: int, message: str) -> None:

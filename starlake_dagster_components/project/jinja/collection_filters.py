@@ -7,7 +7,18 @@ from typing import Any
 
 from .expression_tests import TESTS
 from .filter_arguments import GetAttribute, read_boolean, read_int, take_argument
-from .values import Entry, ExpressionError, check_length, check_size, convert_to_decimal, format_value, is_less, list_items, write_value
+from .values import (
+    EXACT,
+    Entry,
+    ExpressionError,
+    check_length,
+    check_size,
+    convert_to_decimal,
+    format_value,
+    is_less,
+    list_items,
+    write_value,
+)
 
 
 def _length(value: Any) -> int:
@@ -83,13 +94,15 @@ def _unique(get: GetAttribute, value: Any, attribute: Any = None) -> list[Any]:
     return list(found.values())
 
 
-def _sum(get: GetAttribute, value: Any, start: Any = 0, attribute: Any = None) -> Decimal:
+def _sum(get: GetAttribute, value: Any, start: Any = 0, /, *, attribute: Any = None, **_ignored: Any) -> Decimal:
+    # In Jinjava, the start has no name.
     total = convert_to_decimal(start or 0)
     for item in list_items(value):
         number = item if attribute is None else get(item, write_value(attribute))
         try:
             # As in Jinjava, Doubles are not rounded to their shortest decimal form.
-            total += Decimal(number) if isinstance(number, float) else convert_to_decimal(number) if number is not None else 0
+            added = Decimal(number) if isinstance(number, float) else convert_to_decimal(number) if number is not None else Decimal(0)
+            total = EXACT.add(total, added)
         except ExpressionError:
             continue
     return total

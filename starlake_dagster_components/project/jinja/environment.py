@@ -22,6 +22,8 @@ from . import values
 from .budget import ProjectBudget, TemplateBudget
 from .expression_tests import TESTS
 from .filters import FILTER_NAMES, UNSUPPORTED_FILTERS, build_filters, build_range
+from .parser import JinjavaParser
+from .scopes import insert_scopes
 from .strings import find_method
 from .values import Entry, ExpressionError
 
@@ -116,6 +118,7 @@ class JinjavaEnvironment(SandboxedEnvironment):
         self._state.budget = budget
         self._state.warnings = []
         self._state.macros = []
+        self._state.scopes = []
         return budget
 
     @property
@@ -133,7 +136,10 @@ class JinjavaEnvironment(SandboxedEnvironment):
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
         if "-" in source:
             source = self._drop_edge_dashes(source)
-        tree = super()._parse(source, name, filename)
+        parser = JinjavaParser(self, source, name, filename)
+        tree = parser.parse()
+        reason = "Starlake applies 'not' only to the first value after it: put the comparison in parentheses"
+        self.warnings.extend((line, reason) for line in parser.surprises)
         _Rewriter(self).rewrite(tree)
         return tree
 
@@ -208,9 +214,11 @@ class JinjavaEnvironment(SandboxedEnvironment):
         if macro.name != "caller" and macro.name in self._state.macros:
             return ""
         self._state.macros.append(macro.name)
+        self._state.scopes.append({})
         try:
             return super().call(context, macro, *arguments, **named)
         finally:
+            self._state.scopes.pop()
             self._state.macros.pop()
 
     def print_value(self, value: Any) -> str:
@@ -248,6 +256,27 @@ class JinjavaEnvironment(SandboxedEnvironment):
         """Return ``a ~ b``."""
         return str(values.check_length("".join(values.format_value(_convert_to_null(part)) for part in parts)))
 
+    def open_scope(self) -> None:
+        """Begin the scope of a loop."""
+        self._state.scopes.append({})
+
+    def close_scope(self) -> None:
+        """End the scope of a loop."""
+        self._state.scopes.pop()
+
+    def put_value(self, context: Context, name: str, value: Any) -> Any:
+        """Set a name in the current scope. Return the value that it has then: null does not hide the value of an outer scope."""
+        self._state.scopes[-1][name] = _convert_to_null(value)
+        return self.find_value(context, name, value)
+
+    def find_value(self, context: Context, name: str, otherwise: Any = missing) -> Any:
+        """Return the value of a name in the innermost scope in which it is not null, or else that of the template, or ``otherwise``."""
+        found = next((value for scope in reversed(self._state.scopes) if (value := scope.get(name)) is not None), None)
+        if found is not None:
+            return found
+        outer = context.resolve_or_missing(name)
+        return outer if outer is not missing else self.undefined(name=name) if otherwise is missing else otherwise
+
     def start_loop(self, value: Any, text: int) -> _LoopItems:
         """Return the items of a loop; ``text`` is the length of the literal text in its body."""
         return _LoopItems(values.list_items(_convert_to_null(value)), self.budget, text)
@@ -270,6 +299,7 @@ class _Rewriter:
 
     def rewrite(self, tree: nodes.Template) -> None:
         """Rewrite a parsed template in place."""
+        insert_scopes(tree, self._call)
         for field, value in list(tree.iter_fields()):
             setattr(tree, field, self._visit(value))
 

@@ -1,12 +1,11 @@
 """Jinjava's filters for numbers and booleans. Jinjava: lib/filter."""
 
-import math
 from collections.abc import Callable, Mapping
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_UP, Decimal
 from typing import Any
 
 from .filter_arguments import parse_number, read_boolean, read_int, take_argument
-from .values import ExpressionError, calculate, convert_to_decimal, convert_to_long, is_number, write_value
+from .values import ExpressionError, Single, calculate, convert_to_decimal, convert_to_long, is_number, write_value
 
 
 def _round(value: Any, *arguments: Any) -> Any:
@@ -23,22 +22,7 @@ def _round(value: Any, *arguments: Any) -> Any:
 def _float(value: Any, default: Any = None) -> float:
     fallback = parse_number(write_value(default)) if default is not None else None
     number = value if is_number(value) else None if value is None else parse_number(write_value(value))
-    return _narrow(float(number if number is not None else fallback or 0))
-
-
-def _narrow(number: float) -> float:
-    """Round a number to Java's 32-bit Float. Return the shortest decimal number that rounds to the same Float."""
-    import struct
-
-    try:
-        single = struct.unpack("f", struct.pack("f", number))[0]
-    except OverflowError:
-        return math.copysign(math.inf, number)
-    for digits in range(1, 10):
-        short = float(f"{single:.{digits}g}")
-        if struct.unpack("f", struct.pack("f", short))[0] == single:
-            return short
-    return float(single)
+    return Single(float(number if number is not None else fallback or 0))
 
 
 def _int(value: Any, default: Any = None) -> int:

@@ -12,7 +12,7 @@ from urllib.parse import quote_plus, unquote_plus
 
 from .filter_arguments import read_boolean, read_int, take_argument
 from .strings import repeat_string, replace_regex, replace_string
-from .values import ExpressionError, check_length, check_size, convert_to_long, format_value, write_value
+from .values import ExpressionError, Single, check_length, check_size, convert_to_long, format_value, write_value
 
 
 def _title(value: Any) -> Any:
@@ -122,7 +122,16 @@ def _write_json(value: Any) -> str:
     def convert(item: Any) -> Any:
         return float(item) if isinstance(item, Decimal) else write_value(item)
 
-    return str(check_length(json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=convert)))
+    return str(check_length(json.dumps(_shorten_floats(value), ensure_ascii=False, separators=(",", ":"), default=convert)))
+
+
+def _shorten_floats(value: Any) -> Any:
+    """Return a value in which each Float is the Double that is printed for it."""
+    if isinstance(value, Mapping):
+        return {key: _shorten_floats(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_shorten_floats(item) for item in value]
+    return value.shorten() if isinstance(value, Single) else value
 
 
 def _read_json(value: Any) -> Any:

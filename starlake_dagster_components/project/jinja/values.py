@@ -6,17 +6,44 @@ Double, Decimal BigDecimal, list and tuple PyList, and dict PyMap.
 """
 
 import math
+import struct
 from collections.abc import Callable, Mapping, Sequence
-from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
+from decimal import ROUND_HALF_UP, Context, Decimal, InvalidOperation
 from typing import Any, NamedTuple
 
 MAX_LENGTH = 2_000_000
 """Maximum length of a string or list that an expression creates."""
 _LONG = 2**63
+EXACT = Context(prec=2000)
+"""Calculates with all digits of a BigDecimal. Its limit keeps templates from building numbers of any size."""
 
 
 class ExpressionError(ValueError):
     """An expression that Jinjava rejects, too, or whose value would be too large."""
+
+
+class Single(float):
+    """A Float, which has 32 bits. It is printed with few digits, but calculations use its exact value."""
+
+    def __new__(cls, number: float) -> "Single":
+        """Round a number to a Float."""
+        try:
+            return super().__new__(cls, struct.unpack("f", struct.pack("f", number))[0])
+        except OverflowError:
+            return super().__new__(cls, math.copysign(math.inf, number))
+
+    def __neg__(self) -> "Single":
+        """Return the negative Float."""
+        return Single(-float(self))
+
+    def __abs__(self) -> "Single":
+        """Return the Float without its sign."""
+        return Single(abs(float(self)))
+
+    def shorten(self) -> float:
+        """Return the Double with the fewest digits that rounds to the same Float."""
+        exact = float(self)
+        return next((short for digits in range(1, 10) if Single(short := float(f"{exact:.{digits}g}")) == self), exact)
 
 
 class Entry(NamedTuple):
@@ -47,7 +74,7 @@ def write_value(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float):
-        return _write_double(value)
+        return _write_double(value.shorten() if isinstance(value, Single) else value)
     if isinstance(value, Entry):
         return f"{write_value(value.key)}={write_value(value.value)}"
     if isinstance(value, Mapping):
@@ -126,6 +153,8 @@ def convert_to_decimal(value: Any) -> Decimal:
 
 def _coerce_to_decimal(value: Any) -> Decimal:
     """Convert an operand to a BigDecimal. Null and the empty string are 0; a boolean is not a number."""
+    if isinstance(value, float) and math.isfinite(value):
+        return Decimal(value)
     return Decimal(0) if value is None or value == "" else convert_to_decimal(value)
 
 
@@ -188,7 +217,8 @@ def _find_remainder(left: Any, right: Any) -> Any:
 
 def _calculate(operator: str, left: Any, right: Any) -> Any:
     if isinstance(left, Decimal) or isinstance(right, Decimal):
-        return _apply(operator, _coerce_to_decimal(left), _coerce_to_decimal(right))
+        operation = {"+": EXACT.add, "-": EXACT.subtract, "*": EXACT.multiply}[operator]
+        return operation(_coerce_to_decimal(left), _coerce_to_decimal(right))
     if _is_real(left) or _is_real(right):
         return _apply(operator, convert_to_double(left), convert_to_double(right))
     return _wrap(_apply(operator, convert_to_long(left), convert_to_long(right)))
@@ -204,7 +234,7 @@ def _divide(left: Any, right: Any) -> Any:
         if not divisor:
             raise ExpressionError("division by zero")
         exponent = int(dividend.as_tuple().exponent)
-        return (dividend / divisor).quantize(Decimal(1).scaleb(exponent), rounding=ROUND_HALF_UP)
+        return EXACT.divide(dividend, divisor).quantize(Decimal(1).scaleb(exponent), rounding=ROUND_HALF_UP, context=EXACT)
     if left is None and right is None:
         return 0
     first, second = convert_to_double(left), convert_to_double(right)
@@ -238,7 +268,7 @@ def _calculate_numbers(operator: str, left: Any, right: Any) -> Any:
 
 def negate(value: Any) -> Any:
     """Return ``-value``."""
-    if isinstance(value, Decimal):
+    if isinstance(value, (Decimal, Single)):
         return -value
     return -convert_to_double(value) if _is_real(value) else _wrap(-convert_to_long(value))
 
@@ -265,7 +295,7 @@ def is_equal(left: Any, right: Any) -> bool:
 
 
 _Conversions = Mapping[type, Callable[[Any], Any]]
-_NUMBERS: _Conversions = {Decimal: _coerce_to_decimal, float: convert_to_double, int: convert_to_long}
+_NUMBERS: _Conversions = {Decimal: _coerce_to_decimal, float: convert_to_double, Single: convert_to_double, int: convert_to_long}
 _EQUALITY: _Conversions = {**_NUMBERS, bool: is_true, str: format_value}
 _ORDER: _Conversions = {**_NUMBERS, str: format_value}
 
