@@ -95,7 +95,7 @@ def open_cache(setting: str | os.PathLike[str] | None, environ: Mapping[str, str
     chosen = os.fspath(setting) if setting else environ.get(VARIABLE, "").strip()
     if chosen.lower() == OFF:
         return None
-    if chosen and os.path.isfile(os.path.expanduser(chosen)):
+    if os.path.isfile(os.path.expanduser(chosen)):
         raise InvalidSetting(f"cache: {chosen} is a file (expected a folder, or {OFF})")
     own = environ.get("XDG_CACHE_HOME", "") or (environ.get("LOCALAPPDATA", "") if os.name == "nt" else "")
     folder = chosen or os.path.join(own if os.path.isabs(own) else os.path.join("~", ".cache"), "starlake-dagster-components")
@@ -105,7 +105,7 @@ def open_cache(setting: str | os.PathLike[str] | None, environ: Mapping[str, str
 def build_entry_name(*parts: object) -> str:
     """Return the name of the cache entry for the given values and for the versions of this package and its libraries."""
     text = "\0".join(map(repr, (*parts, _describe_versions())))
-    return blake2b(text.encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
+    return blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 @lru_cache(maxsize=1)

@@ -8,10 +8,13 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
+import starlake_dagster_components.cache as module
 from starlake_dagster_components.cache import Cache, build_entry_name, deserialize, open_cache, pause_garbage_collection, serialize
 from starlake_dagster_components.errors import InvalidSetting, Location
 
@@ -19,6 +22,14 @@ from starlake_dagster_components.errors import InvalidSetting, Location
 @pytest.fixture
 def cache(tmp_path: Path) -> Cache:
     return Cache(tmp_path / "plans")
+
+
+@pytest.fixture
+def new_versions() -> Iterator[None]:
+    """Forget the versions before and after the test."""
+    module._describe_versions.cache_clear()
+    yield
+    module._describe_versions.cache_clear()
 
 
 class TestEntries:
@@ -127,9 +138,9 @@ class TestEntries:
         path.symlink_to(tmp_path / "elsewhere")
         assert bytes(cache.get("a") or b"") == b"x"
 
-    @pytest.mark.parametrize(("days", "kept"), [(29, True), (31, False)])
-    def test_an_entry_is_unused_after_30_days(self, cache: Cache, days: int, kept: bool) -> None:
-        then = time.time() - days * 86_400
+    @pytest.mark.parametrize(("hours", "kept"), [(30 * 24 - 1, True), (30 * 24 + 1, False)])
+    def test_an_entry_is_unused_after_30_days(self, cache: Cache, hours: int, kept: bool) -> None:
+        then = time.time() - hours * 3600
         for path in (cache.put("old", b"x"), cache.folder / "old.tmp"):
             path.touch()
             os.utime(path, (then, then))
@@ -221,20 +232,48 @@ class TestData:
             build_entry_name("a", ""),
             build_entry_name("a", "x", "y"),
             build_entry_name("a", "x\0y"),
+            build_entry_name("a", "\udcff"),
         }
-        assert len(names) == 6
+        assert len(names) == 7
         assert build_entry_name("a", ("x", 1)) == build_entry_name("a", ("x", 1))
 
-    def test_entry_names_depend_on_the_code_and_not_on_the_process(self, tmp_path: Path) -> None:
-        code = "from starlake_dagster_components import cache; {change}; print(cache.build_entry_name('a'))"
+    def test_entry_names_are_the_same_in_every_process(self) -> None:
+        code = "from starlake_dagster_components.cache import build_entry_name; print(build_entry_name('a'))"
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        assert done.stdout.strip() == build_entry_name("a")
 
-        def name(change: str) -> str:
-            done = subprocess.run([sys.executable, "-c", code.format(change=change)], capture_output=True, text=True, check=True)
-            return done.stdout.strip()
+    @pytest.mark.parametrize(
+        ("file", "changes"),
+        [
+            ("errors.py", True),
+            ("cache.py", True),
+            ("project/reader.py", True),
+            ("project/sql/references.py", True),
+            ("pipelines/plan.py", True),
+            ("pipelines/folder/module.py", True),
+            ("lineage/statement.py", True),
+            ("cli/main.py", False),
+        ],
+    )
+    def test_entry_names_depend_on_the_code_that_computes_entries(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, new_versions: None, file: str, changes: bool
+    ) -> None:
+        monkeypatch.setattr(module, "__file__", str(tmp_path / "cache.py"))
+        before = build_entry_name("a")
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).write_text("pass")
+        assert build_entry_name("a") == before  # The code is read once in a process.
+        module._describe_versions.cache_clear()
+        assert (build_entry_name("a") != before) == changes
 
-        assert name("pass") == build_entry_name("a")
-        assert name("cache._compute_source_checksum = lambda: 'other'") != build_entry_name("a")
-        assert name("cache.version = lambda library: '0'") != build_entry_name("a")
+    @pytest.mark.parametrize("library", ["sqlglot", "jinja2", "PyYAML"])
+    def test_entry_names_depend_on_the_versions_of_libraries(
+        self, monkeypatch: pytest.MonkeyPatch, new_versions: None, library: str
+    ) -> None:
+        before = build_entry_name("a")
+        monkeypatch.setattr(module, "version", lambda name: "0" if name == library else version(name))
+        module._describe_versions.cache_clear()
+        assert build_entry_name("a") != before
 
 
 class TestChoice:
