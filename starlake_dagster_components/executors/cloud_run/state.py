@@ -46,7 +46,7 @@ class ExecutionState:
     @property
     def short_name(self) -> str:
         """The last part of the name."""
-        return self.name.rsplit("/", 1)[-1]
+        return self.name.rpartition("/")[2]
 
     @property
     def console(self) -> str:

@@ -37,6 +37,7 @@ def read(state: Any = None, reason: Any = None, message: str = "", **fields: Any
         ({"cancelled_count": 1, "completion_time": NOW}, True, False, True),
         ({"state": State.CONDITION_FAILED, "reason": Reason.CANCELLED, "completion_time": NOW}, True, False, True),
         ({"state": State.CONDITION_RECONCILING, "reason": Reason.CANCELLING, "running_count": 1}, False, False, True),
+        ({"state": State.CONDITION_FAILED, "reason": Reason.DELETED}, True, False, True),
         ({"state": State.CONDITION_FAILED, "running_count": 1}, False, False, False),
         ({"state": State.CONDITION_FAILED}, True, False, False),
         ({"delete_time": NOW}, True, False, False),
@@ -82,6 +83,8 @@ def test_reason_and_message_are_read_from_the_condition_completed() -> None:
     assert (state.reason, state.message, state.exit_code) == ("NON_ZERO_EXIT_CODE", "The container exited with an error.", None)
     common = Condition(type_="Completed", state=State.CONDITION_FAILED, reason=Condition.CommonReason.CONTAINER_MISSING)
     assert read(conditions=[common]).reason == "CONTAINER_MISSING"
+    of_revision = Condition(type_="Completed", revision_reason=Condition.RevisionReason.HEALTH_CHECK_CONTAINER_ERROR)
+    assert read(conditions=[of_revision]).reason == "HEALTH_CHECK_CONTAINER_ERROR"
 
 
 @pytest.mark.parametrize(
