@@ -5,6 +5,7 @@ Here, a job is resolved against only its own assets and their inputs. The result
 """
 
 from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -14,6 +15,9 @@ from .._dagster_jobs import JOBS_HAVE_OWNERS, AssetGraph, AssetNode, JobScopedAs
 
 _upstream: "WeakKeyDictionary[AssetGraph, dict[dg.AssetKey, dg.AssetsDefinition]]" = WeakKeyDictionary()
 """Graph -> assets that jobs read but do not materialize, shared by all jobs."""
+
+_NONE: AbstractSet[dg.AssetKey] = frozenset()
+_NO_CHECKS: AbstractSet[dg.AssetCheckKey] = frozenset()
 
 
 class AssetJob(UnresolvedAssetJobDefinition):
@@ -70,17 +74,22 @@ def _build_job_graph(graph: AssetGraph, selection: dg.AssetSelection) -> AssetGr
     read = _strip_bodies(graph, touched - selected)
     own = {
         **{key: (d, nodes[key].check_keys) for d in made for key in d.keys},
-        **{key: (d, frozenset[dg.AssetCheckKey]()) for key, d in read.items()},
+        **{key: (d, _NO_CHECKS) for key, d in read.items()},
     }
     known = own.keys()
     return JobScopedAssetGraph(
         {
-            key: AssetNode(key, graph.get(key).parent_keys & known, graph.get(key).child_keys & known, assets_def, checks)
-            for key, (assets_def, checks) in own.items()
+            key: AssetNode(key, _keep_known(graph.get(key).parent_keys, known), _keep_known(graph.get(key).child_keys, known), *rest)
+            for key, rest in own.items()
         },
         {check: d for d in made for check in d.check_keys},
         graph,
     )
+
+
+def _keep_known(keys: AbstractSet[dg.AssetKey], known: AbstractSet[dg.AssetKey]) -> AbstractSet[dg.AssetKey]:
+    """Return the keys that are known. Most results are not new sets, which would take much of the memory of many jobs."""
+    return keys if keys <= known else (keys & known) or _NONE
 
 
 def _strip_bodies(graph: AssetGraph, keys: Iterable[dg.AssetKey]) -> Mapping[dg.AssetKey, dg.AssetsDefinition]:

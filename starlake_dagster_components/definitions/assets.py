@@ -15,7 +15,7 @@ from .names import build_op_name
 from .nodes import StarlakeNode
 from .op_attributes import find_op_attributes
 from .partitioned_specs import BACKFILL
-from .steps.bodies import Bodies
+from .steps.bodies import Bodies, ComputeFunction
 from .steps.step_config import RUN_CONFIG
 
 _UPSTREAM = dg.In(dg.Nothing)
@@ -51,7 +51,7 @@ def _build_asset(node: StarlakeNode, spec: dg.AssetSpec, name: str, bodies: Bodi
         single = spec.metadata.get(BACKFILL, settings.backfill) == "single_run"
         backfill_policy = dg.BackfillPolicy.single_run() if single else dg.BackfillPolicy.multi_run(1)
     op = dg.OpDefinition(
-        compute_fn=bodies.build_compute_fn(lambda steps: steps.build_body(node, spec.key)),
+        compute_fn=ComputeFunction(bodies, lambda steps: steps.build_body(node, spec.key)),
         name=name,
         description=spec.description,
         ins=dict.fromkeys(inputs, _UPSTREAM),
@@ -79,7 +79,7 @@ def _build_batch_asset(batch: Batch, graph: AssetGraph, bodies: Bodies, settings
     }
     inputs = {f"upstream_{i}": dep.asset_key for i, dep in enumerate(specs[0].deps)}
     op = dg.OpDefinition(
-        compute_fn=bodies.build_compute_fn(lambda steps: steps.build_load_body(members)),
+        compute_fn=ComputeFunction(bodies, lambda steps: steps.build_load_body(members)),
         name=batch.name,
         description=f"Loads the selected tables of {first.domain} in one command.",
         ins=dict.fromkeys(inputs, _UPSTREAM),

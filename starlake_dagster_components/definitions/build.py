@@ -173,21 +173,8 @@ def silence_beta_warnings() -> Iterator[None]:
 
 
 def _build_definitions(root: str | Path, settings: Settings) -> Built:
-    loaded, graph, problems = _load_and_examine(root, settings, find_passed_value)
-    identity = loaded.identity
-    recovered = _recover(loaded, problems, settings)
-    if recovered:
-        graph, problems, identity = recovered
-    elif any(p.severity == "error" for p in problems):
-        raise InvalidProjectDefinition(str(graph.plan.project.root), problems)
+    graph, problems = _load_graph(root, settings)
     plan = graph.plan
-    if loaded.stored and identity:
-        # The processes of a run use the plan with which it was launched, even if files are edited in the meantime.
-        pass_to_runs(loaded.stored.name, identity)
-        if is_code_server() and identity == loaded.identity and loaded.lacks_columns():
-            from ..lineage.inferred import start_filling
-
-            start_filling(loaded)
     # Messages about programs that commands require but this machine lacks.
     missing = dict.fromkeys((e.find_missing_program(plan.project, p) if (e := settings.get_executor(p)) else None) for p in plan.pipelines)
     notes = [Problem(None, "warning", text) for text in (describe_assets_without_job(graph), *missing) if text]
@@ -211,6 +198,28 @@ def _build_definitions(root: str | Path, settings: Settings) -> Built:
         ],
     )
     return Built(plan, graph, definitions, problems)
+
+
+def _load_graph(root: str | Path, settings: Settings) -> tuple[AssetGraph, tuple[Problem, ...]]:
+    """Return the asset graph of a project, or of the part that can be used, and all problems.
+
+    The state of reading ends here, because Dagster keeps the local variables of functions that build definitions.
+    """
+    loaded, graph, problems = _load_and_examine(root, settings, find_passed_value)
+    identity = loaded.identity
+    recovered = _recover(loaded, problems, settings)
+    if recovered:
+        graph, problems, identity = recovered
+    elif any(p.severity == "error" for p in problems):
+        raise InvalidProjectDefinition(str(graph.plan.project.root), problems)
+    if loaded.stored and identity:
+        # The processes of a run use the plan with which it was launched, even if files are edited in the meantime.
+        pass_to_runs(loaded.stored.name, identity)
+        if is_code_server() and identity == loaded.identity and loaded.lacks_columns():
+            from ..lineage.inferred import start_filling
+
+            start_filling(loaded)
+    return graph, problems
 
 
 def choose_job_executor(pipeline: Pipeline | None, settings: Settings, choose_tags: "ChooseTags | None" = None) -> dg.ExecutorDefinition:

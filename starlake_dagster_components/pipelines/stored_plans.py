@@ -58,7 +58,8 @@ class StoredPlans:
     ) -> None:
         self.name = name
         self._cache = cache
-        self._started = started
+        # Without the rest of the state, which includes all files that were read.
+        self._project, self._files = started.project, started.reading.files
         self._environ = environ
         self._options = options
         self.columns = StoredColumns(cache, name)
@@ -86,11 +87,11 @@ class StoredPlans:
             identity, _, why_not, seen, words, checksum = deserialize(body, {})
             if why_not:
                 return str(why_not)
-            if _compute_checksum(_select_variables(self._started.project.variables, words)) != checksum:
+            if _compute_checksum(_select_variables(self._project.variables, words)) != checksum:
                 return "variables have changed"
             changed = disk.find_change(seen, lookups.seen)
             if changed is not None:
-                return f"{self._started.reading.files.name(changed)} has changed"
+                return f"{self._files.name(changed)} has changed"
             self.inputs = f"{identity} {checksum.hex()}"
             return self._load_plan(identity), identity
         except Exception as error:  # noqa: BLE001 - if an entry cannot be read for any reason, the project is read again
@@ -126,7 +127,7 @@ class StoredPlans:
             if key not in started:
                 started[key] = start_reading_environment(environment, self._environ, self._options).project
             completed[name] = replace(environment, project=_complete(environment.project, started[key]))
-        return Plan(_complete(slim, self._started.project), pipelines, dependencies, problems, settings, completed)
+        return Plan(_complete(slim, self._project), pipelines, dependencies, problems, settings, completed)
 
     def keep(self, plan: Plan, lookups: disk.Lookups) -> str:
         """Keep a plan without errors as the last one and return its identity, or raise NotKept as :meth:`keep_for_runs` does.

@@ -110,6 +110,7 @@ def read_remaining_files(started: StartedProject, dependencies: str = "auto") ->
     from .attribute_types import read_types
     from .dag_configs import read_dag_configs, read_macros
     from .dependency_files import read_dependency_files
+    from .file_patterns import compile_pattern
     from .load_domains import LoadContext, read_domains
     from .name_checks import check_names, warn_about_equal_tables
     from .own_strategies import read_own_strategies
@@ -129,6 +130,8 @@ def read_remaining_files(started: StartedProject, dependencies: str = "auto") ->
     check_names(reading, domains, tasks)
     warn_about_equal_tables(reading, domains, tasks)
     warn_about_shared_patterns(reading, domains)
+    # Later, only the patterns of single tables are needed, and not for thousands of them at once.
+    compile_pattern.cache_clear()
     tasks = tuple([add_references(reading, project, task) for task in tasks])
     dag_configs = read_dag_configs(reading, folders.dags)
     for origin in (*(t.origin for t in tasks), *(t.origin for d in (*domains, *external) for t in d.tables)):

@@ -1,5 +1,7 @@
 import logging
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import dagster as dg
@@ -295,3 +297,21 @@ def test_a_variable_that_no_command_can_get_is_an_error_of_loading(shop: Project
 def test_max_concurrent_below_1_is_rejected(number: int) -> None:
     with pytest.raises((InvalidSetting, dg.DagsterInvalidDefinitionError), match="max_concurrent"):
         choose_job_executor(None, Settings(max_concurrent=number))
+
+
+LIST_READING_STATE = """
+import gc, sys
+from starlake_dagster_components import load_definitions_from_starlake_project
+definitions = load_definitions_from_starlake_project(sys.argv[1], cache=sys.argv[2])
+definitions.get_repository_def().load_all_definitions()
+gc.collect()
+print(sorted({type(o).__name__ for o in gc.get_objects()} & {"Loaded", "Lookups", "Reading", "StartedProject", "StoredPlans"}))
+"""
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_definitions_do_not_keep_what_was_read_in_memory(shop: ProjectFolder, tmp_path: Path, cached: bool) -> None:
+    # In a fresh process, because Dagster keeps local variables of the first function that builds definitions.
+    arguments = [sys.executable, "-W", "ignore", "-c", LIST_READING_STATE, str(shop.root), str(tmp_path / "cache") if cached else "off"]
+    done = subprocess.run(arguments, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

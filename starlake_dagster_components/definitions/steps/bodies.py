@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
+from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -23,18 +24,28 @@ class Bodies:
         self._settings = settings
 
     @cached_property
-    def _steps(self) -> "Steps":
+    def steps(self) -> "Steps":
+        """The steps of the project, each of which has a body."""
         from .execution import Steps
 
         return Steps(self._graph, self._settings)
 
-    def build_compute_fn(
-        self, choose_body: "Callable[[Steps], Body]"
-    ) -> Callable[[dg.AssetExecutionContext, Mapping[str, Any]], Iterator[Any]]:
-        """Return the function of an op that runs a body, with secrets masked in its events, log messages, and exceptions."""
 
-        def compute(context: dg.AssetExecutionContext, inputs: Mapping[str, Any]) -> Iterator[Any]:
-            context.log.addFilter(LOG_FILTER)
-            yield from hide_in_events(choose_body(self._steps)(context))
+class ComputeFunction:
+    """The function of an op that runs a body, with secrets masked in its events, log messages, and exceptions.
 
-        return compute
+    Unlike nested functions, thousands of instances need little memory, and share the signature for which Dagster asks each of them.
+    """
+
+    __slots__ = ("_bodies", "_choose_body")
+
+    def __init__(self, bodies: Bodies, choose_body: "Callable[[Steps], Body]") -> None:
+        self._bodies, self._choose_body = bodies, choose_body
+
+    def __call__(self, context: dg.AssetExecutionContext, inputs: Mapping[str, Any]) -> Iterator[Any]:
+        """Yield the events of the body that is chosen from those of the project."""
+        context.log.addFilter(LOG_FILTER)
+        yield from hide_in_events(self._choose_body(self._bodies.steps)(context))
+
+    __signature__ = signature(__call__)
+    __signature__ = __signature__.replace(parameters=[p for p in __signature__.parameters.values() if p.name != "self"])
