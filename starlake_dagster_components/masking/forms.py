@@ -50,9 +50,9 @@ def _encode(secret: str) -> Iterator[str]:
 def encode_secret(secret: str) -> bytes:
     """Return a secret in UTF-8, with the bytes of an environment variable as they are, even if they are not UTF-8."""
     try:
-        return secret.encode("utf-8", "surrogateescape")
+        return secret.encode(errors="surrogateescape")
     except UnicodeEncodeError:  # half a character, which JSON can contain
-        return secret.encode("utf-8", "surrogatepass")
+        return secret.encode(errors="surrogatepass")
 
 
 def _lower_escapes(url: str) -> str:
