@@ -183,7 +183,7 @@ class Staged:
     """
 
     columns: tuple[str, ...]
-    rows: int = 0
+    rows: int
 
     def name_column(self, column: str) -> str:
         """Return the SQL of the temporary table's column for a column of the batch."""

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from typing import Any
 
 from .names import is_secret_name, matches_name
-from .patterns import HIDDEN, find_in_patterns
+from .patterns import find_in_patterns
 
-_NEVER_SECRET = frozenset(("true", "false", "none", "null", "yes", HIDDEN))
 _SHORTEST = 4
 """Shorter values occur in too many harmless words to be hidden everywhere."""
+_NEVER_SECRET = frozenset(("true", "false", "none", "null"))
 _DEEPEST = 20
 _PLACEHOLDER = re.compile(r"\s*(?:\{\{[^{}]*\}\}|\$\{[^{}]*\})\s*")
 

@@ -19,9 +19,10 @@ def read_file_cursor(cursor: str | None) -> FileMemory:
         if text.startswith(_COMPRESSED):
             text = zlib.decompress(base64.b64decode(text[len(_COMPRESSED) :])).decode()
         entries: dict[str, Any] = json.loads(text)
-        run_key, requested = entries.get("run", ("", 0.0))
+        # Older cursors also have the time of the run, which nothing reads.
+        run_key, *_ = entries.get("run", [""])
         files = {name: SeenFile(version, runs, since) for name, (version, runs, since) in entries.get("files", {}).items()}
-        return FileMemory(files, run_key, requested, dict(entries.get("observed", {})))
+        return FileMemory(files, run_key, dict(entries.get("observed", {})))
     except (ValueError, TypeError, AttributeError, zlib.error):
         return FileMemory()
 
@@ -30,7 +31,7 @@ def write_file_cursor(memory: FileMemory) -> str:
     """Return the cursor for a state. See :func:`read_file_cursor`."""
     text = json.dumps(
         {
-            "run": [memory.run_key, memory.requested],
+            "run": [memory.run_key],
             "files": {name: [seen.version, seen.runs, seen.requested] for name, seen in memory.files.items()},
             "observed": dict(memory.observed),
         },

@@ -59,13 +59,11 @@ class FileMemory:
     Attributes:
         files: fingerprint of a path (:func:`compute_path_fingerprint`) -> state of the file.
         run_key: key of the last requested run; empty before the first run.
-        requested: time of that request, in seconds since 1970.
         observed: logical name of a domain -> digest of the files in its last observation.
     """
 
     files: Mapping[str, SeenFile] = field(default_factory=dict)
     run_key: str = ""
-    requested: float = 0.0
     observed: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -105,11 +103,11 @@ def decide_load(
     files: dict[str, SeenFile] = {}
     for file in waiting:
         before = memory.files.get(prints[file.path])
-        same = before is not None and before.version == file.version
-        files[file.path] = before if before is not None and same else SeenFile(file.version)
+        unchanged = before if before and before.version == file.version else None
+        files[file.path] = unchanged or SeenFile(file.version)
         if file.missing:
             without_ack.append(file)
-        elif file.complete or same:
+        elif file.complete or unchanged:
             complete.append(file)
         else:
             changing.append(file)
@@ -122,7 +120,7 @@ def decide_load(
         return KeepWaiting(_explain_waiting(complete, without_ack, files)), memory
     key, moment = _make_run_key(complete, files), now.timestamp()
     requested = {prints[file.path]: SeenFile(file.version, files[file.path].runs + 1, moment) for file in complete}
-    return StartLoad(key, tuple(complete)), replace(memory, files={**memory.files, **requested}, run_key=key, requested=moment)
+    return StartLoad(key, tuple(complete)), replace(memory, files={**memory.files, **requested}, run_key=key)
 
 
 def compute_path_fingerprint(path: str) -> str:

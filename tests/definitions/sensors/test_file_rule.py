@@ -148,8 +148,12 @@ def test_long_lists_are_counted() -> None:
 @pytest.mark.parametrize("files", [0, 3, 2000])
 def test_a_cursor_keeps_what_it_has_seen(files: int) -> None:
     seen = {f"{n:016x}": SeenFile(f"{n}-{n}", n % 3, float(n)) for n in range(files)}
-    cursor = FileMemory(seen, "key", 12.5, {"shop": "abc"})
+    cursor = FileMemory(seen, "key", {"shop": "abc"})
     assert read_file_cursor(write_file_cursor(cursor)) == cursor
+
+
+def test_a_cursor_with_the_time_of_the_last_run_is_read() -> None:
+    assert read_file_cursor('{"run": ["key", 12.5], "files": {}, "observed": {}}') == FileMemory(run_key="key")
 
 
 @pytest.mark.parametrize("text", ["", "nonsense", "[]", "z:abc", '{"files": {"a": 1}}', '{"run": 3}'])
