@@ -33,8 +33,8 @@ def find_undeclared_columns(plan: Plan, rest: Callable[[float], object] = lambda
     # Imported here to keep sqlglot out of the load path.
     from graphlib import TopologicalSorter
 
+    from .parsed_query import UnsupportedQuery
     from .project import ProjectColumns
-    from .statement import UnsupportedQuery
 
     columns = ProjectColumns(plan.project)
     found: dict[str, tuple[tuple[str, str], ...]] = {}

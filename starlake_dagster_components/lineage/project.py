@@ -11,7 +11,8 @@ from ..project.model import Attribute, Project, Table, TableReference, Task, Wri
 from ..project.sql.references import find_dialect, find_query_connection
 from ..project.sql.sections import render_task
 from ..project.templating import TemplateError
-from .statement import OutputColumn, SourceColumn, TableColumns, UnsupportedQuery, find_columns
+from .parsed_query import OutputColumn, SourceColumn, TableColumns, UnsupportedQuery
+from .statement import find_columns
 
 logger = logging.getLogger("starlake_dagster_components")
 

@@ -3,75 +3,29 @@
 Lineage that cannot be determined is left out, because a missing edge is better than a wrong one.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from itertools import takewhile
 from typing import Any
 
-import sqlglot
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
-from sqlglot.optimizer.annotate_types import annotate_types
-from sqlglot.optimizer.qualify import qualify
-from sqlglot.optimizer.scope import Scope, build_scope, traverse_scope
-from sqlglot.schema import MappingSchema
+from sqlglot.optimizer.scope import Scope
 
 from ..project.sql.nesting import is_nested_too_deeply
-from ..project.sql.tree import silence_sqlglot
-
-TableColumns = Mapping[str, str]
-"""The columns of a table in order: name -> SQL type, which is empty if unknown. The mapping is empty if the columns are unknown."""
-
-FindTable = Callable[[tuple[str, ...]], tuple[str, TableColumns] | None]
-"""Function of the parts of a table name, as written in a query. It returns an identity of the table and its columns, or None if unknown."""
+from .parsed_query import (
+    MAYBE_ROW,
+    FindTable,
+    OutputColumn,
+    Query,
+    SourceColumn,
+    UnsupportedQuery,
+    name_tables,
+    parse_query,
+    resolve_columns,
+)
 
 MAX_LENGTH = 200_000
 """Maximum length of a query in characters. Longer ones would take seconds, and are usually generated."""
-
-
-class UnsupportedQuery(Exception):
-    """The lineage of a query cannot be determined. The message explains why."""
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class SourceColumn:
-    """A source column: the identity of its table from :data:`FindTable`, and the name of the column or field (``address.city``)."""
-
-    table: str
-    column: str
-
-
-@dataclass(frozen=True, slots=True)
-class OutputColumn:
-    """An output column of a query.
-
-    Attributes:
-        name: its name, in the case of the query or of the table that it comes from.
-        type: SQL type in lower case; empty if unknown.
-        sources: its source columns, sorted; None if unknown, empty for a constant.
-    """
-
-    name: str
-    type: str = ""
-    sources: tuple[SourceColumn, ...] | None = ()
-
-
-@dataclass(slots=True)
-class _Query:
-    """A query that is being analyzed.
-
-    Attributes:
-        tree: the syntax tree, with all names in lower case.
-        dialect: sqlglot's name for the SQL dialect; empty if unknown.
-        has_types: whether the types that sqlglot infers are reliable.
-        spelled: name in lower case -> name as written.
-        tables: name in the tree -> identity and columns of a table.
-    """
-
-    tree: exp.Query
-    dialect: str
-    has_types: bool = True
-    spelled: dict[str, str] = field(default_factory=dict)
-    tables: dict[str, tuple[str, TableColumns]] = field(default_factory=dict)
 
 
 def find_columns(sql: str, dialect: str, find_table: FindTable) -> tuple[OutputColumn, ...]:
@@ -85,116 +39,46 @@ def find_columns(sql: str, dialect: str, find_table: FindTable) -> tuple[OutputC
     if is_nested_too_deeply(sql):
         raise UnsupportedQuery("the query is nested too deeply")
     try:
-        with silence_sqlglot():
-            query = _parse_query(sql, dialect)
-        _name_tables(query, find_table)
-        scope = _qualify(query)
+        query = parse_query(sql, dialect)
+        name_tables(query, find_table)
+        scope = resolve_columns(query)
         return _Tracer(query, scope).list_outputs()
     except (SqlglotError, ValueError) as error:
         raise UnsupportedQuery(str(error).split("\n", 1)[0]) from error
     except RecursionError as error:
         raise UnsupportedQuery("the query is nested too deeply") from error
+    except (TypeError, AttributeError, IndexError, KeyError) as error:
+        # sqlglot raises these for some queries that are not valid.
+        raise UnsupportedQuery("it is not valid SQL") from error
 
 
-def _parse_query(sql: str, dialect: str) -> _Query:
-    """Parse a query. All names are converted to lower case and quoted, so that every dialect compares them in the same way."""
-    statements = [s for s in sqlglot.parse(sql, dialect=dialect or None) if s is not None and not isinstance(s, exp.Semicolon)]
-    if len(statements) != 1 or not isinstance(statements[0], exp.Query):
-        raise UnsupportedQuery("the SQL is not a single query")
-    tree: Any = statements[0]
-    if isinstance(tree, exp.Subquery):
-        tree = tree.unnest()
-    for kind in (exp.Pivot, exp.Columns, exp.MatchRecognize, exp.Placeholder):
-        if tree.find(kind) is not None:
-            raise UnsupportedQuery(f"the query contains {kind.__name__.upper()}")
-    # sqlglot gives the results of these functions the types of their arguments.
-    query = _Query(tree, dialect, has_types=not any(tree.find(kind) for kind in (exp.Lateral, exp.Explode, exp.Unnest)))
-    for identifier in tree.find_all(exp.Identifier):
-        name = str(identifier.this)
-        query.spelled.setdefault(name.lower(), name)
-        identifier.set("this", name.lower())
-        identifier.set("quoted", True)
-    return query
+_Fields = tuple[str, ...]
+"""The path to a field of a struct, in lower case; empty for the whole value."""
 
-
-def _name_tables(query: _Query, find_table: FindTable) -> None:
-    """Replace each table name, which may have several parts, with a single name that identifies the table."""
-    sources = (source for scope in traverse_scope(query.tree) for source in scope.sources.values())
-    for table in {id(source): source for source in sources if isinstance(source, exp.Table)}.values():
-        if not isinstance(table.this, exp.Identifier):
-            continue
-        parts = tuple(query.spelled.get(part.name, part.name) for part in table.parts)
-        found = find_table(parts)
-        identity, columns = found if found else (".".join(parts), {})
-        name = f"table_{len(query.tables)}"
-        query.tables[name] = (identity, columns)
-        if not table.alias:
-            table.set("alias", exp.TableAlias(this=exp.to_identifier(table.name, quoted=True)))
-        query.spelled.update({name.lower(): name for name in columns})
-        table.set("this", exp.to_identifier(name, quoted=True))
-        table.set("db", None)
-        table.set("catalog", None)
-    aliases = {t.alias_or_name for t in query.tree.find_all(exp.Table, exp.Subquery, exp.Unnest, exp.Lateral, exp.CTE)}
-    for column in query.tree.find_all(exp.Column):
-        # In sales.orders.id, orders is the table's alias, unless it is a column and id is one of its fields.
-        if column.args.get("db") is not None and column.args.get("catalog") is None and column.text("table") in aliases:
-            column.set("db", None)
-
-
-def _qualify(query: _Query) -> Scope:
-    dialect = query.dialect or None
-    schema = MappingSchema(dialect=dialect, normalize=False)
-    for name, (_, columns) in query.tables.items():
-        if columns:
-            schema.add_table(name, {c.lower(): t or "unknown" for c, t in columns.items()}, dialect=dialect, normalize=False)
-    tree = qualify(query.tree, schema=schema, dialect=dialect, validate_qualify_columns=False, quote_identifiers=False, identify=False)
-    scope = build_scope(tree)
-    if scope is None:
-        raise UnsupportedQuery("the names in the query cannot be resolved")
-    query.tree = tree
-    if query.has_types and any(columns for _, columns in query.tables.values()):
-        _annotate(query, schema)
-    return scope
-
-
-def _annotate(query: _Query, schema: Any) -> None:
-    """Add types to the tree. If that fails, they remain unknown."""
-    try:
-        annotate_types(query.tree, schema=schema, dialect=query.dialect or None)
-        doubtful = query.tree.find_all(exp.Sub, exp.Sum, exp.Round, exp.CurrentTimestamp, exp.Literal)
-        wrong = [node for node in doubtful if _is_mistyped(node, query.dialect)]
-        for node in wrong:
-            cast = exp.Cast(to=exp.DataType.build("unknown"))
-            node.replace(cast)
-            cast.set("this", node)
-        if wrong:
-            annotate_types(query.tree, schema=schema, dialect=query.dialect or None)
-    except Exception:  # noqa: BLE001 -- types are optional
-        return
-
-
-def _is_mistyped(node: Any, dialect: str) -> bool:
-    """Return whether the type that sqlglot gives an expression is not the database's."""
-    if isinstance(node, exp.Sub):
-        # A number of days or an interval; for sqlglot, another date.
-        return all(side.is_type(*exp.DataType.TEMPORAL_TYPES) for side in (node.left, node.right))
-    if isinstance(node, exp.Sum):
-        # Most databases return a wider type.
-        return dialect not in ("bigquery", "spark", "databricks") and node.is_type(*exp.DataType.INTEGER_TYPES)
-    if isinstance(node, exp.Round):
-        return bool(node.this.is_type(*exp.DataType.INTEGER_TYPES))
-    # The current time has a time zone, and 1.5 is a decimal, except in BigQuery.
-    return dialect != "bigquery" and (isinstance(node, exp.CurrentTimestamp) or (node.is_number and not node.is_int))
+_SAME_FIELDS = (
+    exp.Alias,
+    exp.Paren,
+    exp.Bracket,
+    exp.ArrayAgg,
+    exp.Order,
+    exp.Limit,
+    exp.AnyValue,
+    exp.First,
+    exp.Last,
+    exp.Unnest,
+    exp.Explode,
+)
+"""Expressions whose result has the fields of their first part, or whose elements have."""
 
 
 class _Tracer:
     """Traces columns through the scopes of a qualified query."""
 
-    def __init__(self, query: _Query, scope: Scope) -> None:
+    def __init__(self, query: Query, scope: Scope) -> None:
         self._query = query
         self._root = scope
-        self._known: dict[tuple[int, int], frozenset[SourceColumn] | None] = {}
-        self._open: set[tuple[int, int]] = set()
+        self._known: dict[tuple[int, int, _Fields], frozenset[SourceColumn] | None] = {}
+        self._open: set[tuple[int, int, _Fields]] = set()
 
     def list_outputs(self) -> tuple[OutputColumn, ...]:
         """Return the output columns of the query."""
@@ -208,13 +92,14 @@ class _Tracer:
             seen.add(name)
             found = self._follow(self._root, index)
             sources = None if found is None else tuple(sorted(found))
-            outputs.append(OutputColumn(self._query.spelled.get(name, name), self._find_type(index), sources))
+            spelled = self._query.aliases.get(name) or self._query.spelled.get(name, name)
+            outputs.append(OutputColumn(spelled, self._find_type(index), sources))
         return tuple(outputs)
 
     def _list_names(self, scope: Scope) -> Sequence[str]:
         expression: Any = scope.expression
         names = expression.named_selects
-        if any(name in ("*", "") for name in names) or any(s.is_star for s in expression.selects):
+        if any(name in ("*", "") for name in names) or any(s.is_star or _selects_by_pattern(s) for s in expression.selects):
             raise UnsupportedQuery("the query has a * over unknown columns, or a column without a name")
         if isinstance(scope.expression, exp.SetOperation) and scope.expression.args.get("by_name"):
             left, right = (self._list_names(s) for s in _list_sides(scope))
@@ -229,9 +114,12 @@ class _Tracer:
             return ""
         return str(found.sql(dialect=self._query.dialect or None)).lower()
 
-    def _follow(self, scope: Scope, index: int) -> frozenset[SourceColumn] | None:
-        """Return the sources of a column of a scope; None if unknown. The recursive part of a query adds no sources."""
-        key = (id(scope.expression), index)
+    def _follow(self, scope: Scope, index: int, fields: _Fields = ()) -> frozenset[SourceColumn] | None:
+        """Return the sources of a column of a scope, or of one of its fields; None if unknown.
+
+        The recursive part of a query adds no sources.
+        """
+        key = (id(scope.expression), index, fields)
         if key in self._known:
             return self._known[key]
         if key in self._open:
@@ -239,63 +127,106 @@ class _Tracer:
         self._open.add(key)
         try:
             if _list_sides(scope):
-                found = self._follow_set(scope, index)
+                found = self._follow_set(scope, index, fields)
             else:
                 expression: Any = scope.expression
                 selects = expression.selects
-                found = self._follow_expression(scope, selects[index]) if index < len(selects) else None
+                found = self._follow_expression(scope, selects[index], fields) if index < len(selects) else None
         finally:
             self._open.discard(key)
         self._known[key] = found
         return found
 
-    def _follow_set(self, scope: Scope, index: int) -> frozenset[SourceColumn] | None:
+    def _follow_set(self, scope: Scope, index: int, fields: _Fields) -> frozenset[SourceColumn] | None:
         sides = _list_sides(scope)
         if scope.expression.args.get("by_name"):
             name = self._list_names(scope)[index]
             names = [self._list_names(side) for side in sides]
-            return _join_sources([self._follow(side, own.index(name)) for side, own in zip(sides, names, strict=True) if name in own])
-        return _join_sources([self._follow(side, index) for side in sides])
+            return _join_sources(
+                [self._follow(side, own.index(name), fields) for side, own in zip(sides, names, strict=True) if name in own]
+            )
+        return _join_sources([self._follow(side, index, fields) for side in sides])
 
-    def _follow_expression(self, scope: Scope, expression: Any) -> frozenset[SourceColumn] | None:
-        """Return the sources of an expression: those of its columns and subqueries."""
+    def _follow_expression(self, scope: Scope, expression: Any, fields: _Fields = ()) -> frozenset[SourceColumn] | None:
+        """Return the sources of an expression, or of a field of the struct that it returns: those of its columns and subqueries."""
         found: list[frozenset[SourceColumn] | None] = []
-        stack = [expression]
+        stack: list[tuple[Any, _Fields]] = [(expression, fields)]
         while stack:
-            node = stack.pop()
-            if isinstance(node, exp.Column):
-                found.append(self._follow_column(scope, node))
+            node, path = stack.pop()
+            if _is_row(node):
+                # COUNT(*) and COUNT(orders) read no columns.
+                if not isinstance(node.parent, exp.Count):
+                    found.append(None if isinstance(node, exp.Star) else self._follow_row(scope, node.text("table") or node.name, path))
+            elif isinstance(node, exp.Column):
+                found.append(self._follow_column(scope, node, path))
             elif isinstance(node, exp.Query):
-                found.append(self._follow_subquery(scope, node))
-            elif isinstance(node, (exp.Star, exp.Table)):
+                found.append(self._follow_subquery(scope, node, path))
+            elif _is_unresolved(node):
+                found.append(None)
+            elif isinstance(node, (exp.Table, exp.Exists)):
                 continue
+            elif isinstance(node, exp.Window) and node.alias:
+                windows = [w for w in scope.expression.args.get("windows") or () if w.name == node.alias]
+                stack.extend((part, ()) for part in (*node.iter_expressions(), *windows))
             else:
-                stack.extend(node.iter_expressions())
+                stack.extend(_list_parts(node, path))
         return _join_sources(found)
 
-    def _follow_subquery(self, scope: Scope, node: Any) -> frozenset[SourceColumn] | None:
+    def _follow_subquery(self, scope: Scope, node: Any, fields: _Fields) -> frozenset[SourceColumn] | None:
         inner = node.unnest()
         for sub in scope.subquery_scopes:
             expression: Any = sub.expression
             if expression is inner or expression is node:
-                return _join_sources([self._follow(sub, i) for i in range(len(expression.selects))])
+                names = self._list_names(sub)
+                if fields and expression.args.get("kind") == "STRUCT" and fields[0] in names:
+                    return self._follow(sub, names.index(fields[0]), fields[1:])
+                return _join_sources([self._follow(sub, i, fields if len(names) == 1 else ()) for i in range(len(expression.selects))])
         return None
 
-    def _follow_column(self, scope: Scope, column: Any) -> frozenset[SourceColumn] | None:
+    def _find_source(self, scope: Scope, name: str) -> tuple[Scope, Any] | None:
+        """Return the table or subquery with a name or alias, and the scope that it belongs to."""
         place: Scope | None = scope
-        source = scope.sources.get(column.table) if column.table else self._find_only_source(scope, column.name)
-        while source is None and place is not None:
+        while place is not None:
             # Correlated subqueries and functions in FROM refer to tables of the enclosing query.
+            source = place.sources.get(name)
+            if source is not None:
+                return place, source
             place = place.parent
-            source = place.sources.get(column.table) if place else None
-        if source is None or place is None:
+        return None
+
+    def _follow_column(self, scope: Scope, column: Any, fields: _Fields) -> frozenset[SourceColumn] | None:
+        if column.table:
+            found = self._find_source(scope, column.table)
+        else:
+            only = self._find_only_source(scope, column.name)
+            found = (scope, only) if only is not None else None
+        if found is None:
             return None
+        place, source = found
         if isinstance(source, exp.Table):
-            return self._build_leaf(source, column)
+            if column.meta.get(MAYBE_ROW) and not self._query.tables.get(source.name, ("", {}))[1]:
+                return None
+            return self._build_leaf(source, column.name, _find_fields(column))
         if source.is_udtf:
-            return self._follow_function(place, source, column.name)
+            return self._follow_function(place, source, column.name, fields)
         names = self._list_names_of(source)
-        return self._follow(source, names.index(column.name)) if column.name in names else None
+        return self._follow(source, names.index(column.name), fields) if column.name in names else None
+
+    def _follow_row(self, scope: Scope, name: str, fields: _Fields) -> frozenset[SourceColumn] | None:
+        """Return the sources of a whole row (``to_json(orders)``), or of one of its columns (``(orders).id``)."""
+        found = self._find_source(scope, name)
+        if found is None:
+            return None
+        place, source = found
+        if isinstance(source, exp.Table):
+            names = [fields[0]] if fields else [column.lower() for column in self._query.tables.get(source.name, ("", {}))[1]]
+            return _join_sources([self._build_leaf(source, column, fields[1:]) for column in names]) if names else None
+        if source.is_udtf:
+            return self._follow_function(place, source, name, fields)
+        names = list(self._list_names_of(source))
+        if fields:
+            return self._follow(source, names.index(fields[0]), fields[1:]) if fields[0] in names else None
+        return _join_sources([self._follow(source, index) for index in range(len(names))])
 
     def _find_only_source(self, scope: Scope, name: str) -> Any:
         """Return the source of a column without a table name: the only one with unknown columns, unless another one has the column."""
@@ -314,30 +245,32 @@ class _Tracer:
         outer = list(source.outer_columns)
         return [*outer, *names[len(outer) :]] if outer else names
 
-    def _follow_function(self, scope: Scope, source: Scope, name: str) -> frozenset[SourceColumn] | None:
+    def _follow_function(self, scope: Scope, source: Scope, name: str, fields: _Fields) -> frozenset[SourceColumn] | None:
         """Return the sources of a column of UNNEST, LATERAL, or a similar function: everything that the function reads."""
         expression = source.expression
         if isinstance(expression, exp.Lateral) and isinstance(expression.this, exp.Subquery):
             inner = expression.this.unnest()
+            renamed = expression.alias_column_names
             for one in source.traverse():
-                if one.expression is inner and name in (names := self._list_names_of(one)):
-                    return self._follow(one, names.index(name))
+                if one.expression is inner and name in (names := [*renamed, *self._list_names_of(one)[len(renamed) :]]):
+                    return self._follow(one, names.index(name), fields)
             return None
         if isinstance(expression, exp.Values):
             return self._follow_expression(scope, expression)
         parts = expression.args.get("expressions") or [expression.this]
-        return _join_sources([self._follow_expression(scope, part) for part in parts if part is not None])
+        return _join_sources([self._follow_expression(scope, part, fields) for part in parts if part is not None])
 
-    def _build_leaf(self, table: Any, column: Any) -> frozenset[SourceColumn] | None:
+    def _build_leaf(self, table: Any, column: str, fields: Sequence[str]) -> frozenset[SourceColumn] | None:
         known = self._query.tables.get(table.name)
         if known is None:
             return None
         identity, columns = known
         spelled = {name.lower(): name for name in columns}
-        if columns and column.name not in spelled:
+        if columns and column not in spelled:
             return None
-        name = spelled.get(column.name) or self._query.spelled.get(column.name, column.name)
-        return frozenset((SourceColumn(identity, ".".join((name, *_find_fields(column)))),))
+        name = spelled.get(column) or self._query.spelled.get(column, column)
+        name = self._query.renamed.get(table.name, {}).get(name, name)
+        return frozenset((SourceColumn(identity, ".".join((name, *fields))),))
 
 
 def _list_sides(scope: Scope) -> list[Any]:
@@ -354,6 +287,45 @@ def _find_fields(column: Any) -> list[str]:
         node = node.parent
         fields.append(node.expression.name)
     return fields
+
+
+def _list_parts(node: Any, fields: _Fields) -> list[tuple[Any, _Fields]]:
+    """Return the parts of an expression that a field of its result comes from, each with the rest of the path to follow in it."""
+    if isinstance(node, exp.Dot) and isinstance(node.expression, exp.Identifier):
+        return [(node.this, (node.expression.name, *fields))]
+    if isinstance(node, exp.Bracket) and len(node.expressions) == 1 and node.expressions[0].is_string:
+        return [(node.this, (node.expressions[0].name.lower(), *fields))]
+    if isinstance(node, exp.JSONExtract) and isinstance(node.expression, exp.JSONPath):
+        keys = list(takewhile(lambda step: isinstance(step, exp.JSONPathKey), node.expression.expressions[1:]))
+        return [(node.this, (*(str(key.this).lower() for key in keys), *fields))]
+    if fields and isinstance(node, exp.Struct):
+        named = [part for part in node.expressions if _find_field_name(part) == fields[0]]
+        return [(part.expression if isinstance(part, exp.PropertyEQ) else part, fields[1:]) for part in named] or [(exp.Star(), ())]
+    if isinstance(node, exp.Array):
+        return [(part, fields) for part in node.expressions]
+    rest = fields if isinstance(node, _SAME_FIELDS) else ()
+    return [(part, rest if part is node.this else ()) for part in node.iter_expressions()]
+
+
+def _find_field_name(part: Any) -> str:
+    """Return the name of the field that an argument of a struct's constructor makes, in lower case."""
+    return str(part.this.name if isinstance(part, exp.PropertyEQ) else part.alias_or_name).lower()
+
+
+def _is_unresolved(node: Any) -> bool:
+    """Return whether a node is a column by position: ``#1``, ``$1``."""
+    return isinstance(node, exp.PositionalColumn) or (isinstance(node, exp.Parameter) and node.this.is_number)
+
+
+def _is_row(node: Any) -> bool:
+    """Return whether a node stands for all columns of a row: ``*`` or ``orders`` as an argument of a function, or ``orders.*``."""
+    return isinstance(node, (exp.Star, exp.TableColumn)) or (isinstance(node, exp.Column) and isinstance(node.this, exp.Star))
+
+
+def _selects_by_pattern(select: Any) -> bool:
+    """Return whether an item of a SELECT stands for the columns whose names match a pattern: ``* LIKE 'a%'``."""
+    inner = select.unalias()
+    return isinstance(inner, exp.Binary) and isinstance(inner.this, exp.Star)
 
 
 def _join_sources(parts: Sequence[frozenset[SourceColumn] | None]) -> frozenset[SourceColumn] | None:

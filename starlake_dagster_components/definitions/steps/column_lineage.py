@@ -5,8 +5,8 @@ from typing import Any
 
 import dagster as dg
 
+from ...lineage.parsed_query import UnsupportedQuery
 from ...lineage.project import ProjectColumns
-from ...lineage.statement import UnsupportedQuery
 from ...project.model import Task
 from ..columns import build_inferred_schema
 from ..graph import AssetGraph

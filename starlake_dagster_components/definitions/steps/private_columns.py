@@ -1,15 +1,33 @@
 """Find the columns to hide: those with ``privacy``, and the columns of tasks that are derived from them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+from ...lineage.parsed_query import UnsupportedQuery
 from ...lineage.project import ColumnSource, ProjectColumns
-from ...lineage.statement import UnsupportedQuery
 from ...masking import is_secret_name
 from ...project.model import Attribute, Project, Table, Task
 
 MAX_DEPTH = 50
 """Maximum length of a chain of tasks."""
+
+
+@dataclass(frozen=True, slots=True)
+class HiddenColumns:
+    """The columns of a table to hide, with names in lower case.
+
+    Attributes:
+        private: the private columns, except those that are private because of their name.
+        public: the other columns, if the table may have columns that are not known; None if it has no such columns.
+    """
+
+    private: frozenset[str] = frozenset()
+    public: frozenset[str] | None = None
+
+    def is_hidden(self, name: str) -> bool:
+        """Return whether a column is to be hidden. A column that is not known may be derived from a private one."""
+        return name.lower() in self.private or (self.public is not None and name.lower() not in self.public)
 
 
 class PrivateColumns:
@@ -28,19 +46,30 @@ class PrivateColumns:
         """Return whether a column is private because of its name."""
         return is_secret_name(name) or any(fnmatchcase(name.lower(), pattern) for pattern in self._masked)
 
-    def find(self, node: Table | Task) -> frozenset[str] | None:
-        """Return the names, in lower case, of a node's private columns, except those that are private because of their name.
+    def find(self, node: Table | Task) -> HiddenColumns | None:
+        """Return a node's columns to hide, except those that are private because of their name.
 
         The result is None if they are unknown: the SQL of a task cannot be analyzed, and the project has private columns.
         """
         if isinstance(node, Table):
-            return _find_private(node.attributes)
+            return HiddenColumns(_find_private(node.attributes))
         if not self.declared:
-            return frozenset()
+            return HiddenColumns()
         try:
-            return self._find_of_task(node, 0)
+            private = self._find_of_task(node, 0)
+            # DuckDB, for example, adds columns for expressions without an alias, which have no name in the SQL.
+            return HiddenColumns(private, frozenset(c.name.lower() for c in self._columns.get_task_columns(node)) - private)
         except UnsupportedQuery:
             return None
+
+    def find_names(self, node: Table | Task) -> frozenset[str]:
+        """Return all names, in lower case, that the private columns of a node have in its files, its YAML, and its table."""
+        hidden = self.find(node)
+        own = {name for a in _iterate_attributes(node.attributes) if self._is_private(a) for name in (a.name.lower(), a.final_name.lower())}
+        return frozenset(own) | (hidden.private if hidden else frozenset())
+
+    def _is_private(self, attribute: Attribute) -> bool:
+        return bool(_find_private((attribute,))) or self.is_masked(attribute.name) or self.is_masked(attribute.final_name)
 
     def _find_of_task(self, task: Task, depth: int) -> frozenset[str]:
         if depth > MAX_DEPTH:
@@ -50,15 +79,22 @@ class PrivateColumns:
         return _find_private(task.attributes) | {c.name.lower() for c in derived}
 
     def _comes_from_private(self, source: ColumnSource, depth: int) -> bool:
-        name = source.column.lower()
-        if self.is_masked(name):
+        # A field of a struct, such as address.city, is as private as the struct.
+        names = {source.column.lower(), *source.column.lower().split(".")}
+        if any(map(self.is_masked, names)):
             return True
         if source.kind == "table" and source.name in self._tables:
-            return name in _find_private(self._tables[source.name].attributes)
+            return not names.isdisjoint(_find_private(self._tables[source.name].attributes))
         if source.kind == "task" and source.name in self._tasks:
-            return name in self._find_of_task(self._tasks[source.name], depth + 1)
+            return not names.isdisjoint(self._find_of_task(self._tasks[source.name], depth + 1))
         return False
 
 
 def _find_private(attributes: Iterable[Attribute]) -> frozenset[str]:
     return frozenset(a.final_name.lower() for a in attributes if (a.privacy or "NONE").upper() != "NONE" or _find_private(a.attributes))
+
+
+def _iterate_attributes(attributes: Iterable[Attribute]) -> Iterator[Attribute]:
+    for attribute in attributes:
+        yield attribute
+        yield from _iterate_attributes(attribute.attributes)

@@ -22,7 +22,7 @@ from ...settings.samples import Samples
 from ...warehouse.address import find_address, quote_name
 from ...warehouse.columns import read_columns as read_warehouse_columns
 from ...warehouse.query import QueryFailed, run_query
-from .private_columns import PrivateColumns
+from .private_columns import HiddenColumns, PrivateColumns
 
 HIDDEN = "\\*\\*\\*"
 """A hidden value, in Markdown."""
@@ -58,14 +58,14 @@ class TableRows:
         """Return the metadata ``starlake/sample`` and ``starlake/rejected_sample`` of a materialization, as far as rows can be shown."""
         metadata = {}
         is_view = isinstance(node, Task) and find_materialization(node) != "TABLE"
-        private = self._private.find(node)
-        if private is None:
+        hidden = self._private.find(node)
+        if hidden is None:
             log.info("no rows are shown: the SQL cannot be analyzed, so columns that are derived from columns with privacy are unknown")
         elif not is_view and (counters is None or counters.files):
             connection = self._project.find_connection(node)
             found = self._read_rows(log, connection, self._select_table(node, connection))
             if found is not None:
-                metadata["starlake/sample"] = dg.MetadataValue.md(self._format_masked_rows(found, private))
+                metadata["starlake/sample"] = dg.MetadataValue.md(self._format_masked_rows(found, hidden))
         if counters is not None and counters.rejected:
             rejected = self._read_rejected(log, node, command)
             if rejected:
@@ -74,18 +74,20 @@ class TableRows:
 
     def show_violations(self, log: dg.DagsterLogManager, node: Table | Task, result: ExpectationResult) -> str | None:
         """Return the first rows that violate an expectation, as a Markdown table; None if there are none, or they cannot be read."""
-        private = self._private.find(node)
-        if result.success or not result.sql or not result.violations or private is None:
+        columns = self._private.find(node)
+        if result.success or not result.sql or not result.violations or columns is None:
             return None
         connection = self._project.find_connection(node)
-        hidden = private | self._private.declared
+        hidden = columns.private | self._private.declared
         query = build_violations_query(result.sql, connection.engine if connection else "", hidden, VIOLATING)
         if query is None:
-            log.debug(f"the rows that violate {result.expect} are not shown: its query is not a plain count of rows")
+            log.debug(
+                f"the rows that violate {result.expect} are not shown: its query does not only count rows, or may show private columns"
+            )
             return None
         sql, derived = query
         found = self._read_rows(log, connection, sql)
-        return self._format_masked_rows(found, hidden | derived) if found and found.rows else None
+        return self._format_masked_rows(found, HiddenColumns(hidden | derived)) if found and found.rows else None
 
     def _select_table(self, node: Table | Task, connection: Connection | None) -> str:
         names = find_written_table(node)
@@ -106,13 +108,13 @@ class TableRows:
         found = self._read_rows(log, self._project.application.audit_connection, statement)
         if found is None or not found.rows:
             return None
-        private = self._private.find(node) or frozenset()
+        private = self._private.find_names(node)
         # Error messages contain values, so those that mention a private column are hidden.
         rows = [(HIDDEN if any(name in str(row[0]).lower() for name in private) else row[0], *row[1:]) for row in found.rows]
         return format_rows(("error", "path"), rows)
 
-    def _format_masked_rows(self, found: Rows, private: frozenset[str]) -> str:
-        masked = [name.lower() in private or self._private.is_masked(name) for name in found.columns]
+    def _format_masked_rows(self, found: Rows, hidden: HiddenColumns) -> str:
+        masked = [hidden.is_hidden(name) or self._private.is_masked(name) for name in found.columns]
         rows = [[HIDDEN if mask and value is not None else value for mask, value in zip(masked, row, strict=True)] for row in found.rows]
         return format_rows(found.columns, rows)
 
@@ -161,8 +163,8 @@ def read_columns(log: dg.DagsterLogManager, project: Project, node: Table | Task
 def build_violations_query(sql: str, engine: str, private: frozenset[str], limit: int) -> tuple[str, frozenset[str]] | None:
     """Return a query for at most ``limit`` rows that an expectation counts, and its columns that are derived from private ones.
 
-    The result is None if the expectation is not a plain count of rows. ``sql`` is its query, such as ``SELECT count(*) FROM ... WHERE
-    ...``. ``engine`` is that of the connection. The names of private columns are in lower case.
+    The result is None if the expectation is not a plain count of rows, or has columns that may be private. ``sql`` is its query, such as
+    ``SELECT count(*) FROM ... WHERE ...``. ``engine`` is that of the connection. The names of private columns are in lower case.
     """
     import sqlglot
     from sqlglot import exp
@@ -178,11 +180,19 @@ def build_violations_query(sql: str, engine: str, private: frozenset[str], limit
     is_count = isinstance(counted, exp.Count) and isinstance(counted.this, (exp.Star, exp.Literal)) and not counted.expressions
     if not is_count or any(tree.args.get(part) for part in ("group", "having", "distinct", "qualify", "limit")):
         return None
-    derived = {
-        alias.alias.lower()
-        for alias in tree.find_all(exp.Alias)
-        if any(column.name.lower() in private for column in alias.this.find_all(exp.Column))
-    }
+    tables = {t.alias_or_name.lower() for t in tree.find_all(exp.Table, exp.Subquery, exp.CTE)}
+
+    def is_private(part: Any) -> bool:
+        # A table's name as a value is a whole row.
+        return any(column.name.lower() in private or column.name.lower() in tables for column in part.find_all(exp.Column))
+
+    inner = [item for query in tree.find_all(exp.Select) if query is not tree for item in query.expressions]
+    unnamed = [item for item in inner if not isinstance(item, (exp.Alias, exp.Column, exp.Star))]
+    renamed = [alias for alias in tree.find_all(exp.TableAlias) if alias.columns]
+    if private and (any(map(is_private, unnamed)) or renamed):
+        # The databases name these columns in different ways.
+        return None
+    derived = {alias.alias.lower() for alias in tree.find_all(exp.Alias) if is_private(alias.this)}
     tree.set("expressions", [exp.Star()])
     return tree.limit(limit).sql(dialect=dialect), frozenset(derived)
 

@@ -1,5 +1,6 @@
 """Sample rows: the rows that are shown, the columns that are hidden, and failures, which do not fail the step."""
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,48 @@ def test_nothing_is_shown_if_private_columns_cannot_be_followed(people: ProjectF
     assert "ann@x.org" not in str(found)
 
 
+@pytest.mark.parametrize(
+    "query",
+    [
+        # DuckDB names these columns by itself.
+        "select id, upper(mail) from s.a",
+        "select mail as value, id as value, mail as value from s.a",
+        "select mail, id, mail from s.a",
+        # whole rows
+        "select id, a as person from s.a a",
+        "select any_value(p) as person from s.a p",
+        "select max(person.mail) as contact from (select p as person from s.a p)",
+        "select json_object('m', mail) as j from s.a",
+        # fields
+        "select person.contact as value from k.nested",
+        "select contact.address as value from k.deeper",
+        # names that an alias gives to columns
+        "select name as value from s.a as x(id, iban, name, mail)",
+        "select value from s.a as x(id, iban, value)",
+        "with x(value) as (select mail from s.a) select value from x",
+        "select sum(1) over w as n, first(mail) over w as value from s.a window w as (order by id)",
+        "select mail.upper() as value, id from s.a",
+        "select #3 as value from s.a",
+        "select * from s.a unpivot (value for name in (mail, name))",
+        "select id from s.a union all select mail from s.a",
+        "select (select max(mail) from s.a) as value",
+        "select id as value, mail as id from s.a qualify row_number() over (order by id) = 1",
+    ],
+)
+def test_no_query_shows_a_private_value(people: ProjectFolder, instance: dg.DagsterInstance, query: str) -> None:
+    people.write("datasets/stage/s/a1.csv", FILE)
+    run(people, instance, "loads_s")
+    people.write("metadata/transform/k/nested.sql", "select {'contact': mail, 'id': id} as person from s.a\n")
+    people.write("metadata/transform/k/deeper.sql", "select {'address': mail} as contact, id from s.a\n")
+    people.write("metadata/transform/k/n.sql", "select 1 as contact, 2 as n\n")
+    people.write("metadata/transform/q/last.sql", f"{query}\n")
+    run(people, instance, "tasks_k")
+    found = read_metadata(run(people, instance, "tasks_q", samples=3))["q_last"]
+    # The engine has hashed the addresses.
+    assert hashlib.sha1(b"ann@x.org").hexdigest() not in str(found).lower()
+    assert r"\*\*\*" in found.get("starlake/sample", r"\*\*\*")
+
+
 def test_violating_rows_are_shown_with_the_check(people: ProjectFolder, instance: dg.DagsterInstance) -> None:
     people.write("datasets/stage/s/a1.csv", FILE)
     result = run(people, instance, "loads_s", samples=1)
@@ -162,6 +205,23 @@ def test_rejected_rows_of_a_warehouse_have_their_reason(
 def test_only_counts_of_rows_become_queries_for_rows(sql: str, expected: str | None) -> None:
     query = build_violations_query(sql, "duckdb", frozenset(), 20)
     assert (query[0] if query else None) == expected
+
+
+@pytest.mark.parametrize(
+    ("sql", "derived"),
+    [
+        ("select count(*) from (select upper(mail) as m, id from s.t)", {"m"}),
+        ("select count(*) from (select t as m from s.t)", {"m"}),
+        ("select count(*) from (select upper(mail), id from s.t)", None),
+        ("select count(*) from (select any_value(t) from s.t)", None),
+        ("select count(*) from s.t as x(a, b)", None),
+        ("with x(a) as (select mail from s.t) select count(*) from x", None),
+        ("select count(*) from (select upper(id) from s.t)", set()),
+    ],
+)
+def test_violating_rows_hide_columns_that_are_derived_from_private_ones(sql: str, derived: set[str] | None) -> None:
+    query = build_violations_query(sql, "duckdb", frozenset({"mail"}), 20)
+    assert (query[1] if query else None) == derived
 
 
 def test_values_are_cut_and_escaped() -> None:

@@ -30,7 +30,8 @@ def test_deep_nesting_is_recognized(sql: str, deep: bool) -> None:
 SCRIPT = """
 import sys
 sys.setrecursionlimit(200_000)
-from starlake_dagster_components.lineage.statement import UnsupportedQuery, find_columns
+from starlake_dagster_components.lineage.parsed_query import UnsupportedQuery
+from starlake_dagster_components.lineage.statement import find_columns
 from starlake_dagster_components.project.sql.references import find_references
 
 for sql in ("{{ " * 50_000, "select " + "(" * 30_000 + "1" + ")" * 30_000, "select " + "not " * 30_000 + "true",
