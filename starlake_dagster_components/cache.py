@@ -119,7 +119,7 @@ def _describe_versions() -> tuple[str, ...]:
 
 def _compute_source_checksum() -> str:
     """Return a checksum of the code that computes entries, because the version does not change with every edit during development."""
-    checksum = blake2b(digest_size=16)
+    checksum = blake2b()
     for part in _PARTS:
         for path in sorted(Path(__file__).parent.glob(part)):
             with suppress(OSError):

@@ -298,9 +298,10 @@ class TestChoice:
     def test_the_cache_folder_may_be_relative_to_the_home_folder(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("HOME", str(tmp_path))
         default = tmp_path / ".cache/starlake-dagster-components"
-        blank = {"XDG_CACHE_HOME": "relative", "LOCALAPPDATA": "/x", "SL_DAGSTER_CACHE": " "}
-        folders = {str(cache and cache.folder) for cache in (open_cache(None, {}), open_cache(None, blank))}
-        assert folders == {str(default)}
+        for environ in ({}, {"XDG_CACHE_HOME": "relative", "SL_DAGSTER_CACHE": " "}, {"LOCALAPPDATA": str(tmp_path / "on_windows_only")}):
+            found = open_cache(None, environ)
+            assert found is not None
+            assert (found.folder, found.readable) == (default, False)
         chosen = open_cache(None, {"SL_DAGSTER_CACHE": " ~/plans "}, readable=True)
         assert chosen is not None
         assert (chosen.folder, chosen.readable) == (tmp_path / "plans", True)
