@@ -1,4 +1,4 @@
-"""Test the executor cloud_run with faults, against a Cloud Run API on loopback that really runs the commands.
+"""Test the cloud_run executor with faults, against a Cloud Run API on loopback that really runs the commands.
 
     python bench/cloud_run_faults.py [kills] [calls] [cancels] [many] [waiting] [dagster] [quota]
 

@@ -62,7 +62,7 @@ FOLDERS = ("runs", "runs2")
 _ZONE = re.compile(r"run with env TZ=(\S+?)\)")
 
 INCIDENTAL = frozenset({"work tables", "messages", "local times"})
-"""Reasons that do not affect tables, files and exit codes."""
+"""Reasons that do not affect tables, files, and exit codes."""
 
 # Reason -> (case, line) patterns. A line is "step N (command): difference".
 KNOWN: Mapping[str, Sequence[tuple[str, str]]] = {

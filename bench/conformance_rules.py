@@ -1,7 +1,7 @@
 """Check that deliberate differences are only of the kind that their reasons allow.
 
 Each reason has a rule. It says whether the engine accepts input that Starlake rejects, or the other way around (which determines how exit
-codes, files, tables and audit rows may differ), and how the rows and columns of tables may differ.
+codes, files, tables, and audit rows may differ), and how the rows and columns of tables may differ.
 """
 
 import json
@@ -80,12 +80,12 @@ def are_all_new(gone: Rows, come: Rows, table: Rows) -> bool:
     return sorted(come, key=str) == sorted(table, key=str)
 
 
-def are_gone(gone: Rows, come: Rows, table: Rows) -> bool:
+def are_only_missing(gone: Rows, come: Rows, table: Rows) -> bool:
     """Return whether rows are only missing."""
     return not come
 
 
-def have_come(gone: Rows, come: Rows, table: Rows) -> bool:
+def are_only_added(gone: Rows, come: Rows, table: Rows) -> bool:
     """Return whether rows are only added."""
     return not gone
 
@@ -166,7 +166,7 @@ RULES: Mapping[str, Rule] = {
     "messages": Rule(),
     "archive": Rule(files=r"file [+] datasets/archive/\S+~\d+"),
     "left files": Rule(rejects=True),
-    "no silent failure": Rule(rejects=True, rows=are_gone),
+    "no silent failure": Rule(rejects=True, rows=are_only_missing),
     "kept columns": Rule(rejects=True, rows=have_more_cells, wider=True),
     "by name": Rule(accepts=True, rows=are_all_new),
     "one row per key": Rule(rows=have_one_row_per_key),
@@ -174,12 +174,12 @@ RULES: Mapping[str, Rule] = {
     "privacy": Rule(rows=have_same_keys),
     "settings": Rule(accepts=True, rows=have_values_set, comments=True),
     "types": Rule(accepts=True, rejects=True, rows=have_values_set),
-    "expectations": Rule(accepts=True, rejects=True, rows=are_gone, checks=True),
+    "expectations": Rule(accepts=True, rejects=True, rows=are_only_missing, checks=True),
     "arrays": Rule(accepts=True),
     "bad cells": Rule(rejects=True),
     "stage": Rule(files=r"file [+] datasets/incoming/"),
     "sink connection": Rule(accepts=True),
-    "accepts more": Rule(accepts=True, rows=have_come),
+    "accepts more": Rule(accepts=True, rows=are_only_added),
     "exact numbers": Rule(rows=have_near_numbers),
     "structs": Rule(rows=keep_keys, wider=True),
     "Parquet": Rule(accepts=True, rejects=True, files=r"file - datasets/tmp/", tables=r"audit\.rejected$"),

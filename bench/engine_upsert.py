@@ -5,7 +5,7 @@
 Each run is a separate process with a fresh copy of the database, and runs of both programs alternate. ``load`` upserts a CSV file,
 ``transform`` a table of the database. The output has the medians of CPU seconds, wall seconds and peak memory, and the median of the
 ratios of each pair of runs. Both programs use all processors, and other work on the machine changes their CPU time by up to a half: the
-least figures say what the work itself costs.
+lowest figures show what the work itself costs.
 """
 
 import argparse

@@ -53,7 +53,7 @@ def run_fresh(*argv: str, environment: Mapping[str, str] | None = None, python: 
 
     Args:
         *argv: arguments of Python.
-        environment: variables to set. The others are those of this process, without those for Starlake, Dagster, dbt and Python. (With
+        environment: variables to set. The others are those of this process, without those for Starlake, Dagster, dbt, and Python. (With
             ``PYTHONDONTWRITEBYTECODE``, this package would be compiled in every process, but the installed ones would not.)
         python: the Python to run.
 

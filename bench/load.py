@@ -27,7 +27,7 @@ from bench.ways import FROM_CACHE
 
 WAYS: Mapping[str, str] = {
     "floor": "Dagster's floor",
-    "alike": "Dagster with the same metadata, schedules and sensors",
+    "alike": "Dagster with the same metadata, schedules, and sensors",
     "cold": "this package, cache off",
     "first": "this package, filling an empty cache",
     "warm": "this package, cache filled",
@@ -229,7 +229,7 @@ def _list_growth_goals(measured: Measured, growth: Sequence[int]) -> Iterator[Go
 def measure_sections(
     sizes: Sequence[int], growth: Sequence[int], dbt_sizes: Sequence[int], projects: Projects, repeat: int
 ) -> Iterator[Section]:
-    """Measure loading, and yield the results about time, growth and memory.
+    """Measure loading, and yield the results about time, growth, and memory.
 
     Args:
         sizes: numbers of objects.

@@ -33,7 +33,7 @@ class Mutant:
 
 
 def make_mutants(source: str) -> Iterator[Mutant]:
-    """Yield all mutants of a module. Comparisons, operators, conditions, constants, returned values and calls are changed."""
+    """Yield all mutants of a module. Comparisons, operators, conditions, constants, returned values, and calls are changed."""
     tree = ast.parse(source)
     ignored = _find_ignored(tree)
     places = [node for node in ast.walk(tree) if id(node) not in ignored]

@@ -1,4 +1,4 @@
-"""Show how the time of loading a project is distributed over stages, modules and functions.
+"""Show how the time of loading a project is distributed over stages, modules, and functions.
 
     python bench/profile_load.py [SIZE] [--cache off|filled] [--project FOLDER] [--top 25]
 

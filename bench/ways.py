@@ -26,7 +26,7 @@ FROM_CACHE = "from the cache"
 
 
 def build_floor(objects: int) -> "dg.Definitions":
-    """Return minimal definitions with Dagster alone: assets with keys, dependencies, groups and column schemas, and jobs."""
+    """Return minimal definitions with Dagster alone: assets with keys, dependencies, groups, and column schemas, and jobs."""
     import dagster as dg
 
     columns = [dg.TableColumn(name=f"column_{i}", type="string", description=f"Column {i}") for i in range(12)]
@@ -44,7 +44,7 @@ def build_floor(objects: int) -> "dg.Definitions":
 
 
 def build_alike(objects: int) -> "dg.Definitions":
-    """Return definitions with Dagster alone that have the same metadata, schedules and sensors as those of this package."""
+    """Return definitions with Dagster alone that have the same metadata, schedules, and sensors as those of this package."""
     import dagster as dg
 
     types = ("long", "string", "decimal", "date", "timestamp", "boolean")

@@ -77,7 +77,7 @@ class Problem:
 
 
 class ProblemList(list[Problem]):
-    """Problems of a project. Of a file that has a great many, the first ones are kept, and one says that there are more."""
+    """Problems of a project. If a file has too many, only the first ones are kept, and the last one says that there are more."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -89,7 +89,7 @@ class ProblemList(list[Problem]):
         if problem.location is None:
             super().append(problem)
             return
-        # A project is judged by these, so that there must be one of each kind.
+        # These fields determine how a project loads, so at least one problem of each kind is kept.
         kind = (problem.location.file, problem.severity, problem.rejected, problem.skips_file)
         self._counts[kind] += 1
         if self._counts[kind] <= MOST_OF_FILE:
@@ -198,7 +198,7 @@ class EngineError(StarlakeError):
 
 
 MOST_OF_FILE = 200
-"""Problems of a kind that are kept of one file."""
+"""Maximum number of problems of one kind to keep for a file."""
 _LONGEST_VALUE = 200
 _LONGEST_MESSAGE = 2_000
 _SHOWN = 100

@@ -46,7 +46,7 @@ class Planted:
 
 
 def list_forms(secret: str) -> list[str]:
-    """Return a secret as URLs, JSON, shells, SQL, Python and HTML write it."""
+    """Return a secret as URLs, JSON, shells, SQL, Python, and HTML write it."""
     url = quote(secret, safe="")
     return [
         secret,

@@ -95,10 +95,10 @@ def _find_user() -> list[str]:
 
 @contextmanager
 def run_postgres() -> Iterator[PostgresServer]:
-    """Start a server, and end it and remove its data afterwards.
+    """Start a server, and end it and remove its data afterward.
 
     Raises:
-        NotAvailable: no server can be had here.
+        NotAvailable: no server can be started here.
     """
     try:
         import psycopg

@@ -198,7 +198,7 @@ def read_rows(file: Path) -> tuple[list[str], list[list[str]]]:
 
 
 def list_recorded_lines(command: Mapping[str, Any]) -> list[Line]:
-    """Return the lines of both streams in one order: a file is announced before it is loaded, and its archiving said afterwards."""
+    """Return the lines of both streams in one order: a file is announced before it is loaded, and its archiving is reported afterward."""
     blocks: list[list[str]] = [[]]
     for line in command["stdout"]:
         if line.startswith(("Loading", "Archive duration", "Load summary", "Moving ")) and not (

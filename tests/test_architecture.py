@@ -90,7 +90,7 @@ def _list_imports(path: Path) -> set[str]:
     return found - {"__init__"}
 
 
-def test_nothing_imports_upwards() -> None:
+def test_nothing_imports_upward() -> None:
     wrong = []
     for path in sorted(PACKAGE.rglob("*.py")):
         relative = path.relative_to(PACKAGE)

@@ -150,7 +150,7 @@ def test_values_with_equals_signs_quotes_and_other_letters_pass() -> None:
     assert options(command) == {"x": "a=b='ç'"}
 
 
-def test_settings_of_the_process_that_cannot_pass_go_by_the_environment_alone() -> None:
+def test_variables_that_options_cannot_contain_are_passed_in_the_environment() -> None:
     of = pipeline(environment={"JAVA_OPTS": "-Xmx2g -Dx=y"})
     command = build_load_command(run(pipeline=of), SALES, [ORDERS])
     assert "--options" not in command.arguments
@@ -192,7 +192,7 @@ def test_the_job_id_variable_has_the_name_that_the_project_sets() -> None:
     assert "SL_JOB_ID" not in command.environment
 
 
-def test_spark_settings_go_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_spark_settings_are_passed_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SPARK_CONF_OPTIONS", "--conf a=b")
     of = pipeline(spark={"spark.executor.memory": "4g", "spark.executor.cores": "2"})
     command = build_load_command(run(pipeline=of), SALES, [ORDERS])
@@ -209,7 +209,7 @@ def test_the_program_is_the_dag_option_or_the_variable() -> None:
     assert build_load_command(run(with_variable, pipeline=pipeline(starlake_path="bin/sl")), SALES, [ORDERS]).program == "bin/sl"
 
 
-def test_the_options_of_the_dag_config_are_there_for_executors() -> None:
+def test_executors_get_the_options_of_the_dag_config() -> None:
     of = pipeline(options={"cloud_run_job_name": "sl"})
     assert build_load_command(run(pipeline=of), SALES, [ORDERS]).options == {"cloud_run_job_name": "sl"}
 

@@ -59,7 +59,7 @@ def test_unsupported_connections_are_reported_when_a_project_is_loaded(shared: P
     _, _, problems = prepare_graph(shared / "corpus" / "StarBake", Settings(executor=DuckDBExecutor(), orchestrators=BOTH))
     (error,) = [str(p) for p in problems if p.severity == "error"]
     assert error.startswith(
-        "metadata/application.sl.yml:18: connection 'localFileSystem' is spark; the executor duckdb works on DuckDB files only"
+        "metadata/application.sl.yml:18: connection 'localFileSystem' uses spark; the duckdb executor writes only to DuckDB files"
     )
 
 

@@ -35,7 +35,7 @@ def test_the_wheel_contains_only_the_package(wheel: Path) -> None:
 
 
 def test_the_wheel_imports_without_google_duckdb_and_java(wheel: Path, tmp_path: Path) -> None:
-    """Import the wheel's files without google, duckdb and dagster_shell, and with an empty PATH."""
+    """Import the wheel's files without google, duckdb, and dagster_shell, and with an empty PATH."""
     zipfile.ZipFile(wheel).extractall(tmp_path / "site")
     blocked = "google.cloud", "duckdb", "dagster_shell", "grpc_status"
     code = (

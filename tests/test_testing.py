@@ -38,7 +38,7 @@ def test_answers_arrive_one_after_another() -> None:
     assert executor.ran("load", "orders") == 4
 
 
-def test_rules_are_for_a_verb_and_a_name_and_the_last_one_holds() -> None:
+def test_rules_match_a_verb_and_a_name_and_the_last_one_applies() -> None:
     executor = (
         RecordingExecutor()
         .on("load", "sales", CommandResult(1))

@@ -1,7 +1,7 @@
 """Run a short suite with the lowest and the newest versions of the package's dependencies. ``make test-matrix`` runs this.
 
 Each combination of an interpreter and a set of versions gets a virtual environment in a temporary folder, with all extras. The lowest
-versions are the lower bounds in pyproject.toml, so that the bounds are those that pass.
+versions are the lower bounds in pyproject.toml, so these bounds are tested.
 """
 
 import argparse
@@ -25,7 +25,7 @@ SUITE = {
     "the component, and definitions": ("tests/component/test_component.py", "tests/definitions/test_build.py"),
     "loads and transforms, through the engine and a process": ("tests/definitions/steps/test_execution.py",),
     "the executor shell": ("tests/executors/local/test_executor_shell.py",),
-    "the executor cloud_run, with Google's clients": (
+    "the cloud_run executor, with Google's clients": (
         "tests/executors/cloud_run/test_cloud_run_contract.py",
         "tests/executors/cloud_run/test_cloud_run_dagster.py",
     ),
@@ -64,7 +64,7 @@ class Combination:
 
 
 def read_requirements(*, apart: bool = False) -> list[str]:
-    """Return the requirements of the package with its extras, as pyproject.toml has them; those of ``APART`` only if wanted."""
+    """Return the requirements of the package with its extras, as in pyproject.toml. The extras in ``APART`` are optional."""
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = [extra for name, extra in project["optional-dependencies"].items() if (name in APART) == apart]
     return list(dict.fromkeys([*([] if apart else project["dependencies"]), *(requirement for extra in extras for requirement in extra)]))

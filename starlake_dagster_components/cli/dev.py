@@ -374,6 +374,6 @@ def _follow_changes(services: Services, watcher: Watcher, report: Callable[[str]
     for location, reason in {**dict.fromkeys(requests, "the columns of its tasks were found"), **reasons}.items():
         began = time.monotonic()
         failure = services.reload(location)
-        report(f"{location.name}: {reason}: {failure or f'reloaded in {time.monotonic() - began:.1f} s'}")
+        report(f"{location.name}: {reason}; {failure or f'reloaded in {time.monotonic() - began:.1f} s'}")
         if location in changes:
             examine(location.root)

@@ -345,7 +345,7 @@ def dev(projects: tuple[Path, ...], port: int | None, host: str, reload: bool, l
     """
     folders = [choose_project(project) for project in projects] or [choose_project(None)]
     texts = get_given_texts(given)
-    echo(f"starting with {', '.join(map(str, folders))}", err=True)
+    echo(f"reading {', '.join(map(str, folders))}", err=True)
     # Checked here, so that errors appear in this terminal and not in the log of a code server.
     settings = build_settings(given)
     from ..project.reader import start_reading

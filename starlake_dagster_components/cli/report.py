@@ -32,7 +32,7 @@ def print_results(results: "Sequence[RunResult]", width: int | None = None, *, q
     if not quiet:
         console.print(_build_table(results))
         console.print()
-        notes = [f"{a.key}: no files: {a.no_files}" for result in results for a in result.assets if a.no_files]
+        notes = [f"{a.key}: {a.no_files}" for result in results for a in result.assets if a.no_files]
         if len(notes) > _MAX_NOTES:
             notes[_MAX_NOTES:] = [f"and {count(len(notes) - _MAX_NOTES, 'more load')} without files"]
         _print_lines(console, notes, "yellow")

@@ -172,7 +172,7 @@ class _Runner:
             made: dict[dg.AssetKey, bool] = {}
             for run in runs:
                 if keys == []:
-                    error = "nothing in it can run: " + "; ".join(blocked.values())
+                    error = "none of its assets can run: " + "; ".join(blocked.values())
                     result = RunResult(job, "", False, 0.0, (), error, run.partition)
                 else:
                     result = self.run_job(run, keys)

@@ -41,7 +41,7 @@ def warm_up(project: Path, **given: str | bool | None) -> None:
             seen.add(key)
             failed |= not _warm_up(executor, program, environment, loader)
     if not seen:
-        echo("nothing to do: no job of this project starts Starlake on this machine (executor shell or dagster_shell)")
+        echo("nothing to do: no job of this project starts Starlake on this machine (shell or dagster_shell executor)")
     sys.exit(1 if failed else 0)
 
 

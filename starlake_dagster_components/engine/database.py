@@ -97,7 +97,7 @@ class Database:
             raise CommandCanceled("the command was canceled") from error
 
     def fetch_count(self, sql: str) -> int:
-        """Run a statement whose result is one number (a count query, or an INSERT, UPDATE or DELETE), and return it."""
+        """Run a statement whose result is one number (a count query, or an INSERT, UPDATE, or DELETE), and return it."""
         row = self.fetch_rows(sql)
         return int(row[0][0]) if row and row[0] and row[0][0] is not None else 0
 

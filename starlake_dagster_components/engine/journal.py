@@ -36,7 +36,7 @@ class LoadedFile:
     identity: Identity
 
     def find(self) -> Path | None:
-        """Return where the file is that still has to be moved, under any name; None if it was moved.
+        """Return the current path of a file that still has to be moved; None if it was moved.
 
         Under the name from which it was loaded, or its original name, it is the same file even if it was written to since.
         """

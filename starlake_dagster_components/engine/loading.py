@@ -21,7 +21,7 @@ from .unsupported import check_areas, warn_about_unused_options
 from .writing import Group, Loads, Writer
 
 Selected = tuple[Domain, list[Table]]
-"""A domain and those of its tables that a command names."""
+"""A domain, and its tables that a command names."""
 
 
 def load_tables(session: Session, arguments: Arguments) -> Loads:

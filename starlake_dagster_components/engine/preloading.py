@@ -11,7 +11,7 @@ from .staging import list_incoming
 
 
 def check_readiness(session: Session, arguments: Arguments) -> EngineResult:
-    """Look for files according to the strategy of the command, and count them per table if it does so.
+    """Look for files according to the strategy of the command. With ``imported`` and ``pending``, count them per table.
 
     As in Starlake, ``pending`` without tables is always ready. A file (``--notReadySentinel``) may replace the exit code of "not ready".
     """

@@ -65,7 +65,7 @@ def parse_masking(table: Table, attribute: Attribute) -> Masking | None:
         wanted = " or ".join(map(str, _PARAMETERS[name]))
         raise _build_rejection(table, attribute, f"privacy {name} takes {wanted} parameters, not {len(parameters)}")
     if name == "EMAIL" and parameters[0].upper().replace("-", "") not in ("MD5", "SHA1", "SHA256"):
-        raise _build_rejection(table, attribute, f"privacy EMAIL takes MD5, SHA1 or SHA256, not '{parameters[0]}'")
+        raise _build_rejection(table, attribute, f"privacy EMAIL takes MD5, SHA1, or SHA256, not '{parameters[0]}'")
     for parameter in parameters[{"EMAIL": 1, "HIDE": 1, "MASK": 1}.get(name, 0) :]:
         if not re.fullmatch(r"-?\d+(\.\d+)?", parameter):
             raise _build_rejection(table, attribute, f"privacy {name}: '{parameter}' is not a number")
@@ -73,7 +73,7 @@ def parse_masking(table: Table, attribute: Attribute) -> Masking | None:
 
 
 def _build_rejection(table: Table, attribute: Attribute, reason: str) -> BadSetting:
-    """Return the exception for an attribute's masking. Only then is its place looked up, which is slow in a table of thousands."""
+    """Return the exception for an attribute's masking, with its location, which takes time to find among thousands of attributes."""
     index = next((i for i, a in enumerate(table.attributes) if a is attribute), None)
     place = table.origin.locate("attributes" if index is None else f"attributes[{index}].privacy")
     return BadSetting(place, f"attribute '{attribute.name}': {reason}")

@@ -16,7 +16,7 @@ class TableLoad:
         rejected: rows that were left out because the project allows it (``options: {ignore_errors: true}``).
         files: paths of the loaded files at the time when they were loaded.
         failed: paths of the files that were rejected. The next load finds them there.
-        row_count: rows of the table afterwards.
+        row_count: rows of the table afterward.
     """
 
     table: str

@@ -183,7 +183,7 @@ def _make_load_result(session: Session, loads: "Loads") -> EngineResult:
             "acceptedCount": total["accepted"],
             "rejectedCount": total["rejected"],
             "paths": loads.paths,
-            # Starlake: one id per file, the first behind a comma of its own.
+            # Starlake: one ID per file. A comma precedes the first one, too.
             "jobid": "".join(f",{job}" for job in loads.jobs),
         }
         session.out(f"IngestionCounters:{json.dumps(counters, separators=(',', ':'), ensure_ascii=False)}")

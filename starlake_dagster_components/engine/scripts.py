@@ -40,7 +40,7 @@ class Script:
     source: tuple[str, ...] = ()
 
     def locate(self, offset: int) -> tuple[Location, int]:
-        """Return file, line and column (from 1; 0 = unknown) of an offset in the text."""
+        """Return file, line, and column (from 1; 0 = unknown) of an offset in the text."""
         before = self.part.text[:offset]
         number = before.count("\n") + 1
         column = offset - (before.rfind("\n") + 1) + 1

@@ -104,7 +104,9 @@ class Session:
         path = connection.duckdb_path
         at = connection.origin.locate("options.url")
         if path is None:
-            raise NotSupported(at, f"connection '{connection.name}' is {connection.engine}; the embedded engine works on DuckDB files only")
+            raise NotSupported(
+                at, f"connection '{connection.name}' uses {connection.engine}; the embedded engine writes only to DuckDB files"
+            )
         if path in ("", ":memory:") or path.startswith((":memory:", "md:", "ducklake:")):
             reason = f"connection '{connection.name}' is not a file ('{path}'): its data would be lost at the end of the command"
             raise NotSupported(at, reason)

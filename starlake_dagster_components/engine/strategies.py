@@ -168,7 +168,7 @@ STAGED = "starlake_dagster_batch"
 """Name of the temporary table of a batch, and prefix of all other names that the engine uses in statements."""
 _TABLE = f"temp.main.{STAGED}"
 _MANY = 100_000
-"""Number of rows of a batch from which on an additional statement is cheap."""
+"""Number of rows in a batch above which an additional statement costs little in comparison."""
 _SMALLEST = -(2**63)
 _BITS_PER_ROW = 64
 

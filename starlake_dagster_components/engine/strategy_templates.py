@@ -38,7 +38,7 @@ class TemplateInput:
         columns: the columns of the query.
         exists: whether the target exists.
         truncate: ``--truncate``.
-        materialization: ``TABLE``, ``VIEW`` or ``HYBRID``.
+        materialization: ``TABLE``, ``VIEW``, or ``HYBRID``.
     """
 
     schema: str

@@ -131,7 +131,7 @@ def _explain_rejection(project: "Project", node: "Table | Task") -> Rejection | 
     """Return the reason why the engine cannot write a table, and the location of the cause."""
     python = getattr(node, "python_file", None)
     if python:
-        return node.origin.locate(), f"task {node.full_name} is Python ({python}): the executor duckdb runs SQL only"
+        return node.origin.locate(), f"task {node.full_name} is Python ({python}): the duckdb executor runs only SQL"
     name, known = project.find_connection_name(node), project.application.connections
     if name and name not in known:
         return None  # Reading the project reported the connection.
@@ -167,13 +167,13 @@ def _explain_rejected_connection(
         )
     path = connection.duckdb_path
     if path is None:
-        kind = connection.engine
+        kind = f"uses {connection.engine}"
     elif not _is_file(path):
-        kind = f"not a file ('{path}')"
+        kind = f"is not a file ('{path}')"
     else:
         return None
     return where or connection.origin.locate("options.url"), (
-        f"connection '{connection.name}' is {kind}{use}; the executor duckdb works on DuckDB files only: "
+        f"connection '{connection.name}' {kind}{use}; the duckdb executor writes only to DuckDB files: "
         f"{_propose_connection(project, in_sink=where is not None)}"
     )
 
@@ -192,11 +192,11 @@ def _propose_connection(project: "Project", *, in_sink: bool = False) -> str:
     stamps = tuple((file.name, file.stat().st_mtime_ns) for file in files if file.is_file())
     environments = _find_environments_with_duckdb(str(project.root), stamps)
     if environments:
-        return f"set env to {' or '.join(environments)}, which has one, or use another executor"
+        return f"set env to {' or '.join(environments)}, whose connection is a DuckDB file, or use another executor"
     if names:
-        return f"set application.connectionRef to {' or '.join(names)}, which is one, or use another executor"
+        return f"set application.connectionRef to {' or '.join(names)}, or use another executor"
     key = "connectionRef of this sink" if in_sink else "application.connectionRef"
-    return f"add one to application.connections and set {key} to it, or use another executor"
+    return f"add a DuckDB connection to application.connections, set {key} to it, or use another executor"
 
 
 @lru_cache(maxsize=8)
@@ -307,4 +307,4 @@ def _build_expectation_result(outcome: "ExpectationOutcome") -> ExpectationResul
 
 
 def _build_missing_dependency() -> MissingDependency:
-    return MissingDependency(package="duckdb", extra="duckdb", purpose="the executor duckdb")
+    return MissingDependency(package="duckdb", extra="duckdb", purpose="the duckdb executor")

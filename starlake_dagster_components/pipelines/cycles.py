@@ -8,7 +8,7 @@ from .pipeline import Dependency
 
 _SHOWN = 20
 _STARTS = 50
-"""Maximum number of tasks from which a cycle is searched, because the time is quadratic in groups of thousands of tasks."""
+"""Maximum number of tasks at which a search for a cycle starts. With all tasks of a large group, it would take quadratic time."""
 
 
 def find_cycles(direct: Mapping[str, Sequence[Dependency]]) -> list[Problem]:

@@ -121,7 +121,8 @@ def check_executor_options(config: DagConfig, executor: str) -> list[Problem]:
             idle.setdefault(option.executor, []).append(name)
     problems = []
     for other, names in idle.items():
-        message = f"option{'s' if len(names) > 1 else ''} {', '.join(names)} of the executor {other}: no effect with {executor}"
+        noun, verb = ("options", "have") if len(names) > 1 else ("option", "has")
+        message = f"{noun} {', '.join(names)} of the {other} executor {verb} no effect with {executor}"
         problems.append(Problem(config.origin.locate(f"options.{names[0]}"), "warning", message))
     return problems
 

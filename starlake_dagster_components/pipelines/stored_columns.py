@@ -17,7 +17,7 @@ class StoredColumns:
     have been inferred again.
 
     Attributes:
-        made_for: the inputs from which the entry that was read or written last was made.
+        made_for: the inputs of the entry that was last read or written.
     """
 
     def __init__(self, cache: Cache, plans: str) -> None:

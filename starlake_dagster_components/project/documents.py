@@ -207,7 +207,7 @@ def load_list_section(reading: Reading, path: str, kind: FileKind) -> Section | 
 
 
 def unwrap_table(reading: Reading, name: str, document: YamlDocument, kind: FileKind) -> YamlDocument | None:
-    """Rename old root keys of a table file to ``table``. Of a list ``tables``, only the first counts. Starlake: deserializeYamlTables."""
+    """Rename old root keys of a table file to ``table``. Only the first item of ``tables`` is used. Starlake: deserializeYamlTables."""
     data = document.data
     if not isinstance(data, dict):
         return document

@@ -49,7 +49,7 @@ def compile_pattern(java_regex: str) -> re.Pattern[str]:
 def compile_file_pattern(pattern: str) -> re.Pattern[str]:
     """Return the compiled pattern of a table's files.
 
-    An invalid pattern gives a pattern that matches nothing. It is reported when the project is read.
+    An invalid pattern becomes one that matches nothing. It is reported when the project is read.
     """
     try:
         return compile_pattern(pattern)

@@ -243,7 +243,7 @@ def _remove_marks(text: str) -> tuple[str, list[int]]:
     for line in text.split("\n"):
         marks = _MARK.findall(line)
         if marks:
-            # If several source lines were joined, the first that has text counts, else the first.
+            # If several source lines were joined, the first one with text is used, or else the first one.
             pieces = _MARK.split(line)
             filled = [int(pieces[index]) for index in range(1, len(pieces), 2) if pieces[index + 1].strip()]
             lines.append(filled[0] if filled and not pieces[0].strip() else current if pieces[0].strip() else int(marks[0]))

@@ -21,7 +21,7 @@ from ..errors import Location
 
 _MAX_DEPTH = 60
 _MAX_NODES = 200_000
-"""Keys and values of a document. More take longer than reading a project should, even in a file of the largest size."""
+"""Maximum number of keys and values in a document. Reading more takes too long, even if the file is not too large."""
 _TOO_LARGE = f"is too large: it has more than {_MAX_NODES:,} keys and values"
 _INT = re.compile(r"[-+]?[0-9]+")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")

@@ -133,7 +133,7 @@ def _count_one(audit: WarehouseAudit, select: str) -> int | None:
 
 _AUDIT = ("DOMAIN", "SCHEMA", "STEP", "SUCCESS", "MESSAGE", "PATHS", "COUNT", "COUNTACCEPTED", "COUNTREJECTED", "TIMESTAMP", "STEP")
 _EXPECTATIONS = ("DOMAIN", "SCHEMA", "PARAMS", "SUCCESS", "EXCEPTION", "SQL", "COUNT", "", "", "TIMESTAMP", "NAME")
-"""Columns of both tables whose types agree, for a union. Empty = 0 is selected. ``audit`` has no names, so its step is repeated."""
+"""Columns of both tables for a union, with matching types. Empty = 0. ``audit`` does not have a name, so its step is selected twice."""
 
 
 def _build_statement(audit: WarehouseAudit, *, expectations: bool) -> str:

@@ -100,7 +100,7 @@ def find_driver(address: Address) -> str:
     for driver in address.drivers:
         if all(map(_is_installed, _MODULES[driver])):
             return driver
-    raise QueryFailed(f"no driver for this database is installed: install starlake-dagster-components with the extra '{address.extra}'")
+    raise QueryFailed(f"no driver for this database is installed: install starlake-dagster-components with the '{address.extra}' extra")
 
 
 def _is_installed(module: str) -> bool:

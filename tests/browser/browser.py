@@ -55,7 +55,7 @@ class Browser:
         return shown
 
     def click(self, text: str) -> None:
-        """Click the element with a text."""
+        """Click the element that contains a string."""
         from selenium.webdriver.common.by import By
 
         self.wait_for(text)

@@ -133,19 +133,19 @@ def test_edits_appear_on_the_page_and_broken_ones_keep_the_last_good_graph(
         assert dev.list_timeline()[again] == (shop.root.name, "shop_tables")
 
         shop.write("metadata/transform/kpi/added.sql", "select amount from kpi.daily\n")
-        dev.wait_for(f"{shop.root.name}: metadata/transform/kpi/added.sql changed: reloaded in ")
+        dev.wait_for(f"{shop.root.name}: metadata/transform/kpi/added.sql changed; reloaded in ")
         assert "kpi_added" in dev.list_assets()[shop.root.name]
 
         orders = (shop.root / "metadata/load/shop/orders.sl.yml").read_text()
         shop.write("metadata/load/shop/orders.sl.yml", "version: 1\ntable: [\n")
-        dev.wait_for("orders.sl.yml changed: reloaded in ")
+        dev.wait_for("orders.sl.yml changed; reloaded in ")
         assert dev.wait_for(": error: ").startswith("metadata/load/shop/orders.sl.yml:")
         assets = dev.list_assets()
         assert {"kpi_added", "shop_orders"} <= assets[shop.root.name]
 
         shop.write("metadata/load/shop/orders.sl.yml", orders)
         (shop.root / "metadata/transform/kpi/added.sql").unlink()
-        dev.wait_for("metadata/transform/kpi/added.sql changed: reloaded in ")
+        dev.wait_for("metadata/transform/kpi/added.sql changed; reloaded in ")
         assert "kpi_added" not in dev.list_assets()[shop.root.name]
         started = dev.list_processes()
         assert len(started) >= 4
@@ -163,11 +163,11 @@ def test_inferred_columns_of_tasks_appear_on_the_page(
     other = two_projects[1]
     dev = Dev(tmp_path / "home", str(other.root))
     try:
-        dev.wait_for("other: the columns of its tasks were found: reloaded in ")
+        dev.wait_for("other: the columns of its tasks were found; reloaded in ")
         assert dev.list_columns("more_numbers") == ["n"]
         other.write("metadata/transform/more/numbers.sql", "select 1 as n, 2 as m\n")
-        dev.wait_for("other: metadata/transform/more/numbers.sql changed: reloaded in ")
-        dev.wait_for("other: the columns of its tasks were found: reloaded in ")
+        dev.wait_for("other: metadata/transform/more/numbers.sql changed; reloaded in ")
+        dev.wait_for("other: the columns of its tasks were found; reloaded in ")
         assert dev.list_columns("more_numbers") == ["n", "m"]
     finally:
         dev.end()

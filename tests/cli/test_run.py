@@ -215,8 +215,8 @@ def test_assets_downstream_of_a_failed_one_do_not_run_in_later_jobs_either(shop:
     }
     assert [c.shown.split()[2:] for c in executor.commands if c.verb == "transform"] == [["--name", "kpi.labels"]]
     errors = {r.job: r.error for r in results if r.error}
-    assert errors["kpi_daily"] == "nothing in it can run: kpi_daily needs shop_orders"
-    assert errors["kpi_top"] == "nothing in it can run: kpi_top needs kpi_daily"
+    assert errors["kpi_daily"] == "none of its assets can run: kpi_daily needs shop_orders"
+    assert errors["kpi_top"] == "none of its assets can run: kpi_top needs kpi_daily"
 
 
 class Listener(Progress):

@@ -1,4 +1,4 @@
-"""``sl-dagster run`` for dates, intervals and ranges of partitions."""
+"""``sl-dagster run`` for dates, intervals, and ranges of partitions."""
 
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -112,7 +112,7 @@ def test_a_failed_partition_stops_only_downstream_jobs(incremental: ProjectFolde
         ("daily_tasks 2026-03-29", True),
         ("none_tasks", False),
     ]
-    assert results[-1].error == "nothing in it can run: kpi_top needs kpi_daily"
+    assert results[-1].error == "none of its assets can run: kpi_top needs kpi_daily"
 
 
 def test_assets_with_different_partitions_cannot_be_selected_together(two_crons: ProjectFolder) -> None:

@@ -65,7 +65,7 @@ def test_keys_changed_by_a_translation_are_followed_by_dependencies(shop: Projec
 
 def test_a_subclass_may_change_the_specs(shop: ProjectFolder) -> None:
     class Ours(StarlakeProjectComponent):
-        """Ours."""
+        """Our project."""
 
         def get_asset_spec(self, node: Any) -> dg.AssetSpec:
             return super().get_asset_spec(node).replace_attributes(owners=["team:data"])

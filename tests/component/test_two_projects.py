@@ -117,7 +117,7 @@ def test_assets_of_both_are_materialized_together(location: dg.Definitions, nort
     assert (count_rows(north, "shop.orders"), count_rows(south, "shop.orders")) == (1, 2)
 
 
-def test_a_job_called_like_an_asset_of_the_other(north: ProjectFolder, south: ProjectFolder) -> None:
+def test_a_job_may_have_the_name_of_an_asset_of_the_other(north: ProjectFolder, south: ProjectFolder) -> None:
     config = (north.root / "metadata/dags/transforms.sl.yml").read_text().replace("{{domain}}_tasks.py", "shop.py")
     north.write("metadata/dags/transforms.sl.yml", config)
     others = load_definitions_from_starlake_project(south.root)

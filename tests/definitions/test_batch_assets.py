@@ -142,14 +142,14 @@ def test_a_table_without_a_known_result_is_not_a_success_even_if_no_file_is_left
     assert "exit code 137 (it was killed)" in result.failed["items"]
 
 
-def test_a_failure_that_cannot_pass_is_not_tried_table_by_table(shop: Shop) -> None:
+def test_a_permanent_failure_is_not_retried_table_by_table(shop: Shop) -> None:
     executor = RecordingExecutor().on("load", "shop", CommandResult(1, reason="permission denied", retry=False))
     result = run(shop, executor)
     assert list_loads(executor) == ["items,orders,prices"]
     assert set(result.failed.values()) == {"permission denied"}
 
 
-def test_a_command_that_may_still_run_is_followed_by_no_other(shop: Shop) -> None:
+def test_no_command_follows_one_that_may_still_run(shop: Shop) -> None:
     executor = RecordingExecutor().on("load", "shop", CommandError("it may still run", retry=False))
     result = run(shop, executor)
     assert list_loads(executor) == ["items,orders,prices"]

@@ -137,7 +137,7 @@ def test_asset_keys_path_is_recommended_if_it_helps(folder: ProjectFolder) -> No
 
 
 @pytest.mark.parametrize("style", ["flat", "flat_lower", "path"])
-def test_a_table_and_a_task_with_one_name_must_be_renamed(folder: ProjectFolder, style: str) -> None:
+def test_a_table_and_a_task_with_the_same_name_must_be_renamed(folder: ProjectFolder, style: str) -> None:
     folder.write("metadata/load/desk/branches.sl.yml", TABLE.format(name="branches"))
     folder.write("metadata/transform/desk/branches.sql", "select 1 as id\n")
     _, _, problems = prepare_graph(folder.root, Settings(asset_keys=style))  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""The code version of an asset changes with its behavior, but not with comments, formatting or its schedule."""
+"""The code version of an asset changes with its behavior, but not with comments, formatting, or its schedule."""
 
 from pathlib import Path
 

@@ -113,7 +113,7 @@ def test_reserved_tags_of_jobs_are_left_out(shared: Path, tmp_path: Path) -> Non
     load_definitions_from_starlake_project(root).get_repository_def().load_all_definitions()
 
 
-def test_two_domains_with_one_rename_have_pre_loads_of_their_own(shared: Path, tmp_path: Path) -> None:
+def test_two_domains_with_the_same_rename_have_separate_pre_loads(shared: Path, tmp_path: Path) -> None:
     root = tmp_path / "shop"
     shutil.copytree(shared / "cases" / "plans" / "c01_shared_schema", root)
     _, graph, found = prepare_graph(root, Settings())

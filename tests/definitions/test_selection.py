@@ -1,4 +1,4 @@
-"""Settings that apply to a part of a project: ``op`` rules, ``default_pool``, ``select`` and ``exclude``."""
+"""Settings that apply to a part of a project: ``op`` rules, ``default_pool``, ``select``, and ``exclude``."""
 
 from typing import Any
 
@@ -46,7 +46,7 @@ def test_op_rules_set_pools_retries_and_tags(shop: ProjectFolder) -> None:
     assert found["shop"].retry_policy == dg.RetryPolicy(1)
 
 
-def test_rules_override_the_dag_config_and_it_has_a_pool_of_its_own(shop: ProjectFolder) -> None:
+def test_rules_override_the_dag_config_which_can_have_its_own_pool(shop: ProjectFolder) -> None:
     dag = shop.root / "metadata/dags/loads.sl.yml"
     dag.write_text(dag.read_text() + "    default_pool: nightly\n    retries: 2\n")
     found = list_ops(load_definitions_from_starlake_project(shop.root))
@@ -132,7 +132,7 @@ def list_jobs(definitions: dg.Definitions) -> set[str]:
     return {job.name for job in definitions.jobs or ()}
 
 
-def test_a_part_of_a_project_is_selected(shop: ProjectFolder) -> None:
+def test_part_of_a_project_can_be_selected(shop: ProjectFolder) -> None:
     loads = load_definitions_from_starlake_project(shop.root, select=["shop.*"])
     assert list_keys(loads) == {"shop": True, "shop_orders": True, "shop_items": True}
     assert len(list_jobs(loads)) == 1
@@ -175,7 +175,7 @@ def test_patterns_that_match_nothing_are_errors(shop: ProjectFolder, settings: d
     assert said in str(raised.value)
 
 
-def test_selections_are_given_as_text_too(shop: ProjectFolder) -> None:
+def test_selections_can_be_strings(shop: ProjectFolder) -> None:
     settings = read_settings({"SL_DAGSTER_SELECT": "shop.*,kind:task", "SL_DAGSTER_EXCLUDE": '[{"task": "top"}]'})
     plan, graph, problems = prepare_graph(shop.root, settings)
     assert {key.to_user_string() for key in graph.by_key} == {"shop", "shop_orders", "shop_items", "kpi_daily"}

@@ -28,7 +28,7 @@ class Block:
     Attributes:
         page: its page, relative to the repository.
         line: the line of its fence, from 1.
-        language: the word behind the fence; empty without one.
+        language: the word after the fence; empty without one.
         title: the file that it is, or ``Output``; empty without a title.
         text: what is between the fences.
         reason: why it cannot run; empty for a block that runs.

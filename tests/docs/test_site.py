@@ -1,4 +1,4 @@
-"""The documentation as a site: it builds without warnings, every link leads somewhere, and readers' browsers stay at home."""
+"""The documentation as a site: it builds without warnings, every link leads somewhere, and pages load nothing from other hosts."""
 
 import re
 import subprocess
@@ -33,7 +33,7 @@ def test_the_site_builds_without_warnings_and_has_every_page(site: Path) -> None
 
 
 def test_pages_load_nothing_from_other_hosts(site: Path) -> None:
-    """Links may lead elsewhere. Scripts, styles, fonts and pictures may not."""
+    """Links may lead elsewhere. Scripts, styles, fonts, and pictures may not."""
     for page in site.rglob("*.html"):
         text = page.read_text(encoding="utf-8")
         loaded = re.findall(r'<(?:script|img|iframe)[^>]+src="([^"]+)"', text)

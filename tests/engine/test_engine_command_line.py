@@ -104,7 +104,7 @@ def test_a_broken_project_is_rejected_with_all_its_problems(box: Sandbox) -> Non
     ("url", "said"),
     [
         ("jdbc:duckdb::memory:", "its data would be lost"),
-        ("jdbc:postgresql://host/db", "connection 'duckdb' is postgres; the embedded engine works on DuckDB files only"),
+        ("jdbc:postgresql://host/db", "connection 'duckdb' uses postgres; the embedded engine writes only to DuckDB files"),
     ],
 )
 def test_connections_that_are_not_duckdb_files_are_rejected(box: Sandbox, url: str, said: str) -> None:

@@ -1,4 +1,4 @@
-"""Files that are odd, damaged, incomplete or in the way: each is loaded once or rejected with a reason, and the others are loaded."""
+"""Files that are odd, damaged, incomplete, or in the way: each is loaded once or rejected with a reason, and the others are loaded."""
 
 import contextlib
 import gzip
@@ -85,7 +85,7 @@ def test_output_after_the_load_is_reported(box: Sandbox, monkeypatch: pytest.Mon
     assert box.rows("select id from s.orders") == [(1,)]
 
 
-def test_a_loaded_file_that_was_written_to_before_it_could_be_archived_is_put_aside(box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_loaded_file_that_was_written_to_before_it_could_be_archived_is_set_aside(box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     def reject(file: object) -> None:
         raise PermissionError(13, "Permission denied", "archive")
 

@@ -1,4 +1,4 @@
-"""Loading files: the rows in the table, and the file afterwards."""
+"""Loading files: the rows in the table, and the file afterward."""
 
 import gzip
 import json
@@ -180,7 +180,7 @@ def test_a_corrected_file_takes_the_place_of_the_rejected_one(box: Sandbox) -> N
     assert box.load("sales").exit_code == 0
 
 
-def test_archived_files_of_one_name_are_all_kept(box: Sandbox) -> None:
+def test_archived_files_with_the_same_name_are_all_kept(box: Sandbox) -> None:
     box.table("sales", "orders", ID_NAME)
     for number in range(3):
         box.load("sales", {"orders.csv": f"id;name\n{number};a\n"})

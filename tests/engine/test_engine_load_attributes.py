@@ -1,4 +1,4 @@
-"""Loading files: the attributes of columns, such as types, scripts and privacy."""
+"""Loading files: the attributes of columns, such as types, scripts, and privacy."""
 
 from pathlib import Path
 

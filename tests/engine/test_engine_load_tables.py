@@ -1,4 +1,4 @@
-"""Loading files: changes of schemas, SQL before and after a load, strategies by file, expectations and audit."""
+"""Loading files: changes of schemas, SQL before and after a load, strategies by file, expectations, and audit."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Names of tables and columns that have another meaning in SQL, DuckDB or the engine."""
+"""Names of tables and columns that have another meaning in SQL, DuckDB, or the engine."""
 
 import importlib
 import json
@@ -16,7 +16,7 @@ import starlake_dagster_components.engine as engine
 from starlake_dagster_components.project.reader import read_project
 
 ODD = ('a"b', "a'b", "a.b", "a b", "é", "1st", "a-b", "a;b", "--x", "/*", "$1", "?", "%s", "{x}", "x" * 60)
-"""Names that only quotes make possible."""
+"""Names that must be quoted."""
 # Endings and names that DuckDB's replacement scans look at, and names of the engine within its statements.
 TAKEN = (
     *("current_timestamp", "rowid", "t", "i", "c0", "c1", "kept", "found", "temp", "main", "memory", "system", "duckdb", "database"),
@@ -58,7 +58,7 @@ def quote(name: str) -> str:
 
 
 PLAIN = {"SL_AUDIT_ACTIVE": "false", "SL_ARCHIVE": "false"}
-"""Only what has to do with names."""
+"""The parts of the engine that deal with names."""
 
 
 @pytest.fixture

@@ -38,7 +38,7 @@ def test_files_of_the_tables_are_moved(box: Sandbox) -> None:
     assert box.out[0] == f"Moving 1 file(s) from {box.root}/datasets/incoming/sales to file:{box.root}/datasets/stage/sales"
 
 
-def test_a_waiting_file_is_not_replaced_by_another_of_its_name(box: Sandbox) -> None:
+def test_a_waiting_file_is_not_replaced_by_another_with_its_name(box: Sandbox) -> None:
     bring(box, "orders-1.csv", content="id\n1\n")
     box.run("stage")
     bring(box, "orders-1.csv", content="id\n2\n")

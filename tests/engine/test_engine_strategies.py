@@ -262,7 +262,7 @@ def test_large_batches_with_keys_of_several_columns(lent: Any, monkeypatch: pyte
 
 
 class Version(NamedTuple):
-    """A row of an SCD2 table, with the batches in which it began and ended to be current."""
+    """A row of an SCD2 table, with the batches in which it became current and stopped being current."""
 
     row: Row
     began: int

@@ -1,4 +1,4 @@
-"""Invalid values are rejected for every type and at every place. Valid, missing and blank values are loaded unchanged."""
+"""Invalid values are rejected for every type and at every place. Valid, missing, and blank values are loaded unchanged."""
 
 import json
 from collections.abc import Mapping, Sequence

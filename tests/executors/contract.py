@@ -74,7 +74,7 @@ class Harness(Protocol):
         """Make an executor with this behavior, with an environment and a time limit in seconds."""
 
     def command(self, **changes: Any) -> Command:
-        """Make a command: :func:`a_command` with what the executor needs."""
+        """Make a command: :func:`build_command` with what the executor needs."""
 
     def seen(self) -> list[Seen]:
         """Return the arguments and environments of the commands that were started so far, oldest first."""
@@ -203,7 +203,7 @@ class ExecutorContract:
             assert seen["MINE"] == "1"
         assert dict(os.environ) == before
 
-    def test_each_attempt_has_a_job_id_of_its_own(self, harness: Harness, watched: Watched) -> None:
+    def test_each_attempt_has_its_own_job_id(self, harness: Harness, watched: Watched) -> None:
         command = harness.command(job_id="run-1.kpi_top").with_environment({"SL_JOB_ID": "run-1.kpi_top"})
         for attempt in (0, 2):
             harness.executor().run(command, watched.invocation(attempt=attempt))

@@ -275,7 +275,7 @@ def test_a_command_with_the_same_variables_uses_the_loaded_project(
 
 
 def build_project_with_connections(root: Path, **urls: str) -> Project:
-    """A project whose connections are called and typed like the keywords."""
+    """Return a project with a connection for each keyword, named after it. The value is the URL."""
     places = {"options.url": Location("metadata/application.sl.yml", 9)}
     connections = {
         name: Connection(
@@ -319,9 +319,9 @@ def test_connections_that_the_engine_rejects_are_rejected_when_the_project_is_lo
         return
     (problem,) = problems
     assert problem.severity == "error"
-    assert str(problem) == rejected.replace("; the embedded engine works on DuckDB files only", "").partition(": its data")[0] + (
-        "; the executor duckdb works on DuckDB files only: add one to application.connections and set application.connectionRef to "
-        "it, or use another executor"
+    assert str(problem) == rejected.replace("; the embedded engine writes only to DuckDB files", "").partition(": its data")[0] + (
+        "; the duckdb executor writes only to DuckDB files: add a DuckDB connection to application.connections, "
+        "set application.connectionRef to it, or use another executor"
     )
 
 
@@ -337,12 +337,12 @@ def test_a_rejected_connection_names_the_environment_that_has_a_duckdb_file(fold
     def propose() -> str:
         project = read_project(folder.root)
         (problem,) = DuckDBExecutor().find_unsupported(project, build_job(project.tables[0]))
-        return problem.message.partition("DuckDB files only: ")[2]
+        return problem.message.partition("to DuckDB files: ")[2]
 
-    assert propose() == "set application.connectionRef to duckdb, which is one, or use another executor"
+    assert propose() == "set application.connectionRef to duckdb, or use another executor"
     folder.write("metadata/env.PG.sl.yml", "version: 1\nenv:\n  target: warehouse\n")
     folder.write("metadata/env.LOCAL.sl.yml", "version: 1\nenv:\n  target: duckdb\n")
-    assert propose() == "set env to LOCAL, which has one, or use another executor"
+    assert propose() == "set env to LOCAL, whose connection is a DuckDB file, or use another executor"
 
 
 def find_rejection(project: Project, connection: str) -> str | None:
@@ -354,7 +354,7 @@ def find_rejection(project: Project, connection: str) -> str | None:
     return None
 
 
-def test_a_job_of_which_some_steps_can_run_gets_a_warning(tmp_path: Path) -> None:
+def test_a_job_with_some_steps_that_can_run_gets_a_warning(tmp_path: Path) -> None:
     project = build_project_with_connections(tmp_path, duckdb="jdbc:duckdb:/a/b.db", spark="")
     assert [p.severity for p in DuckDBExecutor().find_unsupported(project, build_job(build_table(), build_table("spark")))] == ["warning"]
     assert [p.severity for p in DuckDBExecutor().find_unsupported(project, build_job(build_table("spark")))] == ["error"]
@@ -374,7 +374,7 @@ def test_python_tasks_and_projects_without_a_connection_are_reported(tmp_path: P
     (problem,) = DuckDBExecutor().find_unsupported(project, build_job(python))
     assert str(problem) == (
         "metadata/transform/kpi/score.sl.yml:2: task kpi.score is Python (metadata/transform/kpi/score.py): "
-        "the executor duckdb runs SQL only"
+        "the duckdb executor runs only SQL"
     )
     (problem,) = DuckDBExecutor().find_unsupported(build_project_with_connections(tmp_path), build_job(build_table()))
     assert problem.message.startswith("no connection: set application.connectionRef")
@@ -386,7 +386,7 @@ def test_the_connection_of_a_sink_is_rejected_where_the_sink_names_it(tmp_path: 
     project = build_project_with_connections(tmp_path, duckdb="jdbc:duckdb:/a/b.db", spark="")
     (problem,) = DuckDBExecutor().find_unsupported(project, build_job(build_table("spark")))
     assert problem.message == (
-        "connection 'spark' is spark, and shop.of_spark is written to it; the executor duckdb works on DuckDB files only: "
+        "connection 'spark' uses spark, and shop.of_spark is written to it; the duckdb executor writes only to DuckDB files: "
         "set connectionRef of this sink to duckdb, or use another executor"
     )
 
@@ -395,4 +395,4 @@ def test_an_audit_elsewhere_fails_every_step(tmp_path: Path) -> None:
     project = build_project_with_connections(tmp_path, duckdb="jdbc:duckdb:/a/b.db", spark="")
     audited = replace(project, application=replace(project.application, audit_active=True, audit_connection_ref="spark"))
     (problem,) = DuckDBExecutor().find_unsupported(audited, build_job(build_table()))
-    assert (problem.severity, problem.message.partition(";")[0]) == ("error", "connection 'spark' is spark, and the audit is written to it")
+    assert (problem.severity, problem.message.partition(";")[0]) == ("error", "connection 'spark' uses spark, and the audit is written to it")

@@ -1,4 +1,4 @@
-"""Secrets as URLs, JSON, shells, SQL and XML write them."""
+"""Secrets as URLs, JSON, shells, SQL, and XML write them."""
 
 import base64
 import json
@@ -80,7 +80,7 @@ def test_bytes_that_are_not_text_in_the_environment() -> None:
         assert hide(secret, written) == "<<***>>", written
 
 
-def test_halves_of_characters_in_json() -> None:
+def test_halves_of_characters_in_json_are_hidden() -> None:
     mask = Mask({"SERVICE": '{"password": "p4ss\\ud83dword"}'})
     assert mask("<<p4ss\ud83dword>>") == "<<***>>"
 

@@ -1,4 +1,4 @@
-"""Values of variables, options and connections that are secrets."""
+"""Values of variables, options, and connections that are secrets."""
 
 import json
 from collections.abc import Sequence

@@ -47,7 +47,7 @@ class Variant:
 
     @property
     def edit(self) -> str:
-        """The edit: ``as-is``, ``dagster-templates`` or ``dagster-dagref``. The deps variants are the same projects."""
+        """The edit: ``as-is``, ``dagster-templates``, or ``dagster-dagref``. The deps variants are the same projects."""
         edit = self.name.removeprefix("patched.").split(".")[0].removesuffix("-no-env")
         return {"deps": "dagster-templates", "deps-dagref": "dagster-dagref"}.get(edit, edit)
 

@@ -114,7 +114,7 @@ def project(
     variables: Mapping[str, str] | None = None,
     **values: Any,
 ) -> Project:
-    """Return a project of tables, tasks and DAG configs; ``load`` and ``transform`` are the application's dagRefs."""
+    """Return a project of tables, tasks, and DAG configs; ``load`` and ``transform`` are the application's dagRefs."""
     tables = sorted((n for n in nodes if isinstance(n, Table)), key=lambda t: t.full_name)
     application = Application(
         dag_ref_load=load,

@@ -20,7 +20,7 @@ def test_an_unknown_option_is_a_warning_with_the_closest_known() -> None:
     ]
 
 
-def test_of_thousands_of_unknown_options_the_first_are_reported() -> None:
+def test_only_the_first_of_thousands_of_unknown_options_are_reported() -> None:
     found = load(**{f"option{number}": "x" for number in range(3000)})
     assert len(found) == 201
     assert any(message.endswith("the file has more than 200 warnings; the rest are not shown") for message in found)
@@ -95,8 +95,8 @@ def test_options_of_another_executor_have_no_effect() -> None:
     made = plan(table("a.x"), dag("load", "l.py", cpu="2", memory="512", cloud_run_job_name="j", dataproc_name="d", retries="1"))
     config = made.pipelines[0].dag_config
     assert [str(p) for p in check_executor_options(config, "cloud_run")] == [
-        "metadata/dags/load.sl.yml:5: warning: options cpu, memory of the executor fargate: no effect with cloud_run",
-        "metadata/dags/load.sl.yml:8: warning: option dataproc_name of the executor dataproc: no effect with cloud_run",
+        "metadata/dags/load.sl.yml:5: warning: options cpu, memory of the fargate executor have no effect with cloud_run",
+        "metadata/dags/load.sl.yml:8: warning: option dataproc_name of the dataproc executor has no effect with cloud_run",
     ]
     assert len(check_executor_options(config, "shell")) == 3
 

@@ -138,7 +138,7 @@ def test_only_templates_of_the_chosen_orchestrators_create_jobs() -> None:
     assert list_jobs(plan(table("a.x"), airflow, orchestrators=("dagster", "airflow"))) == {"a": ["a.x"]}
 
 
-def test_a_template_of_another_orchestrator_that_could_not_make_jobs_either_is_to_be_replaced() -> None:
+def test_a_template_of_another_orchestrator_that_cannot_make_jobs_must_be_replaced() -> None:
     made = plan(table("a.x"), dag("load", "l.py", "load/airflow__scheduled_table__kubernetes.py.j2"))
     (message,) = list_messages(made)
     assert message.endswith("is for Airflow; use one of Starlake's Dagster templates, such as 'load/dagster__scheduled_table__shell.py.j2'")

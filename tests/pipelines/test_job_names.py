@@ -28,7 +28,7 @@ def test_a_name_that_dagster_reserves_is_avoided_with_a_prefix_too() -> None:
     assert set(list_jobs(plan(task("k.t"), dag("transform", "put.py", TRANSFORM), name_prefix="in"))) == {"input_job"}
 
 
-def test_two_jobs_of_one_name_are_reported_under_the_name_they_would_have() -> None:
+def test_two_jobs_with_the_same_name_are_reported_under_that_name() -> None:
     (message,) = list_messages(
         plan(table("a.x"), task("k.t"), dag("load", "same.py"), dag("transform", "same.py", TRANSFORM), name_prefix="n_")
     )
@@ -46,7 +46,7 @@ def test_an_orchestrator_that_does_not_exist_is_rejected(wrong: str) -> None:
         plan(*PARTS, orchestrators=("airflow", wrong))
 
 
-def test_a_template_of_the_project_may_be_for_an_orchestrator_of_its_own() -> None:
+def test_a_template_of_the_project_may_be_for_its_own_orchestrator() -> None:
     own = replace(dag("transform", "{{domain}}.py", "ours__scheduled_task__shell.py.j2"), template_text="")
     assert list_jobs(plan(task("k.t"), own, orchestrators=("dagster", "ours"))) == {"k": ["k.t"]}
     assert list_jobs(plan(task("k.t"), own)) == {}

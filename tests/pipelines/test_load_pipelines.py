@@ -172,7 +172,7 @@ def test_the_launcher_of_sl_script_dir() -> None:
     assert path(SL_STARLAKE_PATH="other") == "other"
 
 
-def test_two_jobs_of_one_name_are_an_error_that_names_both() -> None:
+def test_two_jobs_with_the_same_name_are_an_error_that_names_both() -> None:
     made = plan(table("a.x"), table("b.x"), dag("load", "{{table}}.py"))
     assert list_jobs(made) == {"x": ["a.x"]}
     assert list_messages(made) == [

@@ -168,7 +168,7 @@ def compare_context(variant: Variant, pipelines: list[Pipeline], made: dict[str,
 
 
 NO_TABLES = {"kpi.q7_volume_shipping_query": "l_shipdate", "kpi.q9_product_type_profit_measure": "o_orderdate"}
-"""Tasks whose first reference is none: Starlake takes the column of ``extract(year FROM l_shipdate)`` for a table."""
+"""Tasks whose first reference is not a table: Starlake takes the column of ``extract(year FROM l_shipdate)`` for a table."""
 
 
 def compare_tree(plan: Plan, pipelines: list[Pipeline], made: list[dict[str, Any]]) -> Counter[str]:

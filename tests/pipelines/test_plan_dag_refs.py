@@ -8,7 +8,7 @@ from starlake_dagster_components.errors import Location, Problem
 from starlake_dagster_components.pipelines.plan import plan_project
 
 
-def test_the_own_dag_ref_overrides_that_of_the_application() -> None:
+def test_a_dag_ref_overrides_that_of_the_application() -> None:
     made = plan(
         table("a.x"), table("a.y", dag_ref="own"), task("k.t"), dag("load", "l.py"), dag("own", "o.py"), dag("transform", "t.py", TRANSFORM)
     )

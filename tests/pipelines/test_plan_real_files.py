@@ -1,4 +1,4 @@
-"""Projects on disk: the project and its plan agree on names, values and locations."""
+"""Projects on disk: the project and its plan agree on names, values, and locations."""
 
 import json
 from typing import Any

@@ -106,6 +106,6 @@ def test_an_unknown_time_zone() -> None:
         plan(timezone="Europe/Pari")
 
 
-def test_a_preset_called_like_a_number_does_not_capture_an_inline_cron() -> None:
+def test_a_preset_named_like_a_number_does_not_capture_an_inline_cron() -> None:
     made = plan(table("a.x", "0 7 * * *"), dag("load", "l.py"), presets={"cron1": "0 0 1 1 *"})
     assert list_crons(made) == {"l": "0 7 * * *"}

@@ -19,7 +19,7 @@ def test_any_and_all_are_keywords() -> None:
     assert not parse_trigger("all").holds(lambda _: True, ())
 
 
-def test_and_binds_tighter_than_or() -> None:
+def test_and_takes_precedence_over_or() -> None:
     assert holds("a or b and c", "a")
     assert not holds("(a or b) and c", "a")
     assert holds("(a | b) && c", "b", "c")

@@ -49,7 +49,7 @@ def test_a_group_may_span_dag_configs_and_the_first_task_decides() -> None:
     ]
 
 
-def test_a_load_and_a_transform_of_one_name() -> None:
+def test_a_load_and_a_transform_with_the_same_name() -> None:
     made = plan(table("a.x"), task("k.t"), dag("load", "same.py"), build_config("same.py"))
     (message,) = list_messages(made, "error")
     assert "two jobs would be named 'same': the table a.x in 'same.py' (metadata/dags/load.sl.yml:3) and the task k.t" in message

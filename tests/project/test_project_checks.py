@@ -1,4 +1,4 @@
-"""Problems with the files, folders, names, attributes and patterns of a project."""
+"""Problems with the files, folders, names, attributes, and patterns of a project."""
 
 import os
 import socket

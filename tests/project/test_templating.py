@@ -147,7 +147,7 @@ def test_includes_are_read_only_from_the_metadata_folder(tmp_path: Path) -> None
     assert included == [str(tmp_path / "project/beside.txt")]
 
 
-def test_messages_of_jinja_have_no_full_stop_in_the_middle_of_a_sentence() -> None:
+def test_messages_of_jinja_have_no_period_in_the_middle_of_a_sentence() -> None:
     with pytest.raises(TemplateError) as caught:
         render("{{ }}", {})
     assert str(caught.value) == "is not a Jinja template: Expected an expression, got 'end of print statement'"

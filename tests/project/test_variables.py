@@ -153,7 +153,7 @@ def test_jinja_in_an_env_file_is_a_problem_with_advice(folder: ProjectFolder) ->
     assert "an env file supports only {{NAME}} and ${NAME}, no other Jinja" in list_errors(read_project(folder.root, environ={}))[0]
 
 
-def test_broken_env_files_are_errors_also_of_other_profiles(folder: ProjectFolder) -> None:
+def test_broken_env_files_of_other_profiles_are_errors_too(folder: ProjectFolder) -> None:
     folder.write("metadata/env.sl.yml", "version: 1\nA: 1\n")
     folder.write("metadata/env.a.sl.yml", "env:\n  A: [1]\n  B: 1\n  B: 2\n")
     folder.write("metadata/env.b.sl.yml", "env: {")

@@ -150,7 +150,7 @@ def test_any_string_is_parsed_or_raises_a_yaml_error(text: str) -> None:
     assert 1 <= line <= text.count("\n") + 2
 
 
-def test_positions_of_inherited_keys_stay_behind_own_ones() -> None:
+def test_positions_of_own_keys_override_inherited_ones() -> None:
     positions = Positions("t.yml", {"a": 1, "b.c": 2}).inherit({"b.c": Location("d.yml", 9), "b.d": Location("d.yml", 10)})
     assert positions["b.c"] == Location("t.yml", 2)
     assert positions["b.d"] == Location("d.yml", 10)

@@ -66,11 +66,11 @@ def write_tables(
     """Write a project with one load job ``all_tables`` and return the folder.
 
     Args:
-        root: where to.
+        root: the folder.
         tables: tables ``table_00`` ... of the domain ``busy``; with a file of two rows each.
         quiet: tables ``quiet_00`` ... of the domain ``quiet``, for which nothing arrives.
         tasks: tasks ``task_00`` ... of the domain ``marts``, in a job ``all_tasks``; they read nothing.
-        connection: ``duckdb`` or ``warehouse``, which is no file.
+        connection: ``duckdb`` or ``warehouse``, which is not a file.
         pre_load: strategy of both domains.
         options: more options of the load job's DAG config, as YAML.
     """
@@ -115,7 +115,7 @@ def _write(path: Path, text: str) -> None:
 
 
 def list_commands(root: Path) -> list[tuple[str, str, str, str]]:
-    """Return what the commands said: ``begin`` or ``end``, verb, name, run id; oldest first."""
+    """Return the records of the commands: ``begin`` or ``end``, verb, name, run id; oldest first."""
     path = root / "program/told"
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     return [(line[0], line[1], line[2], line[3]) for line in (text.split() for text in lines)]

@@ -197,6 +197,6 @@ def nesting() -> dg.JobDefinition:
     return resolve([starts_runs, *[noisy(i) for i in range(16)]], step_jobs.starlake_step_executor(max_concurrent=5))
 
 
-def test_a_step_may_start_runs_of_its_own(instance: dg.DagsterInstance) -> None:
+def test_a_step_may_start_other_runs(instance: dg.DagsterInstance) -> None:
     """Beginning a run configures Python's logging, which takes the locks of all handlers while other steps store events."""
     assert dg.execute_job(dg.reconstructable(nesting), instance).success

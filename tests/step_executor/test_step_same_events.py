@@ -26,7 +26,7 @@ OF_PROCESSES = {
 OF_COMMANDS = ("starlake/seconds", "dagster/row_count", "starlake/cloud_run_", "starlake/waiting_files", "starlake/staged_files")
 """Prefixes of the names of metadata that may differ between executors: durations, row counts (only some executors can read the table),
 names and links of remote executions, and the files that preload and stage found (only the embedded engine reports them). All other
-metadata must be equal in name, type and value."""
+metadata must be equal in name, type, and value."""
 
 QUIETLY = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 

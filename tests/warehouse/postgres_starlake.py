@@ -27,9 +27,9 @@ def write_program(folder: Path, **settings: Any) -> Path:
     """Write the executable; return its path.
 
     Args:
-        folder: for the files.
+        folder: the folder of its files.
         settings: ``dsn``; ``expectations``: table -> call, whose violations are rows with an empty name; ``tasks``: task -> SELECT;
-            ``rejected``: whether rejected rows are noted.
+            ``rejected``: whether rejected rows are recorded.
     """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "settings.json").write_text(json.dumps(settings))

@@ -142,7 +142,7 @@ def test_a_missing_driver_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setitem(sys.modules, "snowflake.sqlalchemy", None)
     address = find_address(Connection("sf", "jdbc", {"url": "jdbc:snowflake://acme.snowflakecomputing.com/", "user": "u", "password": "p"}))
     assert address is not None
-    with pytest.raises(QueryFailed, match="install starlake-dagster-components with the extra 'snowflake'"):
+    with pytest.raises(QueryFailed, match="install starlake-dagster-components with the 'snowflake' extra"):
         run_query(address, "select 1")
 
 

@@ -110,7 +110,7 @@ def test_counts_agree_with_the_database_after_each_of_fifty_runs(setting: Settin
 
 
 def deliver(choose: random.Random, setting: Setting, number: int) -> dict[str, list[list[str]]]:
-    """Write files with valid, invalid and no rows. Return the rows of the files of each table."""
+    """Write files with valid, invalid, and no rows. Return the rows of the files of each table."""
     given: dict[str, list[list[str]]] = {}
     for table in ("a", "b"):
         given[table] = []

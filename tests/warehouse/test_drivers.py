@@ -34,7 +34,7 @@ def find_warehouse(name: str, **replaced: object) -> Address:
 
 
 @pytest.mark.parametrize("name", ["postgres", "redshift", "mysql"])
-def test_a_database_that_does_not_answer_is_one_sentence(name: str) -> None:
+def test_a_database_that_does_not_answer_is_reported_in_one_sentence(name: str) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         address = find_warehouse(name, port=closed.getsockname()[1])

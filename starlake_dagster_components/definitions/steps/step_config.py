@@ -69,7 +69,7 @@ class StepConfig:
     def find_task_options(self, *names: str) -> dict[str, str]:
         """Return the options of a task like ``get_sl_options`` of starlake-dagster: those of the ``all`` section, overridden by its own.
 
-        Of several names of sections, later ones override earlier ones.
+        If there are several section names, later ones override earlier ones.
         """
         return {name: str(value) for section in ("all", *names) for name, value in self.sl_options.get(section, {}).items()}
 

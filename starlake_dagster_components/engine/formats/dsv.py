@@ -136,7 +136,7 @@ def _has_zone(typed: TypedAttribute) -> bool:
 
 
 def _parse_moment(raw: str, layout: str, lenient: bool) -> str:
-    """Return the SQL of a string that a time with a zone can be cast from. read_csv applies its option only to times without a zone."""
+    """Return the SQL of a string that can be cast to a time with a zone. read_csv applies its option only to times without a zone."""
     return f"CAST({'try_strptime' if lenient else 'strptime'}({raw}, {layout}) AS VARCHAR)"
 
 

@@ -76,15 +76,15 @@ def explain_failure(error: BaseException, *, doing: str, resource: str) -> Starl
         return explain_missing_credentials(detail)
     if name == "PERMISSION_DENIED":
         return CommandError(
-            f"not allowed to {doing} {resource}: {detail}. Check that the account has run.jobs.run, run.jobs.runWithOverrides and "
-            "run.executions.get, .list, and .cancel on the job (role roles/run.developer), that the Cloud Run Admin API is enabled in "
+            f"not allowed to {doing} {resource}: {detail}. Check that the account has run.jobs.run, run.jobs.runWithOverrides, "
+            "and run.executions.get, .list, and .cancel on the job (role roles/run.developer), that the Cloud Run Admin API is enabled in "
             f"project {project}, and that cloud_run_service_account, if set, may be impersonated (roles/iam.serviceAccountTokenCreator)",
             retry=False,
         )
     if name == "NOT_FOUND":
         return CommandError(
-            f"cannot {doing} {resource}: {detail}. Check cloud_run_job_name ('{job}'), cloud_run_job_region ('{region}') and "
-            f"cloud_run_project_id ('{project}'): `gcloud run jobs list --project {project}` shows the jobs with their regions",
+            f"cannot {doing} {resource}: {detail}. Check cloud_run_job_name ('{job}'), cloud_run_job_region ('{region}'), "
+            f"and cloud_run_project_id ('{project}'): `gcloud run jobs list --project {project}` shows the jobs with their regions",
             retry=False,
         )
     return CommandError(f"cannot {doing} {resource}: {name or type(error).__name__}: {detail}", retry=is_transient(error))

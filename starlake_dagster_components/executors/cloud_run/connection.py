@@ -168,7 +168,7 @@ def _require_sdk() -> None:
     try:
         import google.cloud.run_v2  # noqa: F401
     except ImportError:
-        raise MissingDependency(package="google-cloud-run", extra="cloud-run", purpose="The executor cloud_run") from None
+        raise MissingDependency(package="google-cloud-run", extra="cloud-run", purpose="The cloud_run executor") from None
 
 
 def _import_client(service: str) -> Any:

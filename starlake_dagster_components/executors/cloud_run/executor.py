@@ -24,16 +24,16 @@ class CloudRunExecutor(StarlakeExecutor):
 
     type: Literal["cloud_run"] = Field(default="cloud_run", description="Run every command as an execution of a Cloud Run job.")
     job_name: str | None = Field(
-        default=None, description="The Cloud Run job, or projects/P/locations/R/jobs/NAME. Default: the option cloud_run_job_name."
+        default=None, description="The Cloud Run job, or projects/P/locations/R/jobs/NAME. Default: the cloud_run_job_name option."
     )
     project_id: str | None = Field(
-        default=None, description="Project of the job. Default: the option cloud_run_project_id, else the project of the credentials."
+        default=None, description="Project of the job. Default: the cloud_run_project_id option, else the project of the credentials."
     )
     region: str | None = Field(
-        default=None, description="Region of the job. Default: the option cloud_run_job_region or cloud_run_region, else europe-west1."
+        default=None, description="Region of the job. Default: the cloud_run_job_region or cloud_run_region option, else europe-west1."
     )
     service_account: str | None = Field(
-        default=None, description="Service account to act as (impersonation). Default: the option cloud_run_service_account, else none."
+        default=None, description="Service account to act as (impersonation). Default: the cloud_run_service_account option, else none."
     )
     container_name: str | None = Field(default=None, description="Container of the job that runs Starlake, if it has several.")
     root: str | None = Field(
@@ -57,13 +57,13 @@ class CloudRunExecutor(StarlakeExecutor):
     )
     poll_interval: Seconds | None = Field(
         default=None,
-        description="Seconds between two polls of the executions of a job. Default: the option cloud_run_async_poke_interval, else 10.",
+        description="Seconds between two polls of the executions of a job. Default: the cloud_run_async_poke_interval option, else 10.",
     )
     retry_on_failure: bool | None = Field(
-        default=None, description="Retry a failed step once if the DAG config does not set retries. Default: the option retry_on_failure."
+        default=None, description="Retry a failed step once if the DAG config does not set retries. Default: the retry_on_failure option."
     )
     retry_delay_in_seconds: float | None = Field(
-        default=None, ge=0, description="Delay of that retry. Default: the option retry_delay_in_seconds, else 10."
+        default=None, ge=0, description="Delay of that retry. Default: the retry_delay_in_seconds option, else 10."
     )
     allow_task_retries: bool = Field(
         default=False,

@@ -14,7 +14,7 @@ from .log_reader import find_reader
 LATE_LINES = (0.0, 2.0, 4.0)
 """Seconds to wait before each query for the last lines of a finished execution."""
 ALL_LINES = 50_000
-"""Maximum number of lines that are read of one execution."""
+"""Maximum number of lines of one execution to read."""
 
 
 def fetch_last_lines(

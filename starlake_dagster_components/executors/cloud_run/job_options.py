@@ -115,7 +115,7 @@ def check_options(executor: "CloudRunExecutor", options: Mapping[str, str], wher
         hint = f" (is '{similar[0]}' a misspelling of it?)" if similar else ""
         report(
             JOB_NAME,
-            f"the executor cloud_run needs the name of the Cloud Run job: set {JOB_NAME} in the options of this DAG config, "
+            f"the cloud_run executor needs the name of the Cloud Run job: set {JOB_NAME} in the options of this DAG config, "
             f"or job_name in the component's executor{hint}",
         )
     elif not _JOB.match(name) and not _FULL_JOB.match(name):

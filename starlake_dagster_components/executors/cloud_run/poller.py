@@ -186,7 +186,7 @@ class Group:
                 watch.log("warning", f"Cloud Run does not report the state of {watch.name}: {summarize_error(error)}; retrying")
 
     def _may_pass(self, error: BaseException) -> bool:
-        """Return whether a rejected query was allowed before, or may be allowed soon. Then executions are not given up immediately."""
+        """Return whether a rejected query was allowed before, or may be allowed soon. If so, the executions are not given up yet."""
         if read_status(error) != "PERMISSION_DENIED":
             return False
         self._denied_since = self._denied_since or time.monotonic()

@@ -72,7 +72,7 @@ def _check_absent(uri: str, connection: Connection) -> None:
     if allowed is not None and "storage.objects.get" not in allowed:
         raise CommandError(
             f"the sentinel {uri} cannot be read (HTTP 403): the account lacks storage.objects.get on the bucket (and should have "
-            ".list, and .delete: roles/storage.objectUser)",
+            ".list and .delete: roles/storage.objectUser)",
             retry=False,
         )
     raise CommandError(

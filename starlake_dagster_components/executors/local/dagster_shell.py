@@ -29,7 +29,7 @@ _LAST_LINE = re.compile(r"Command exited with return code -?\d+")
 
 
 class DagsterShellExecutor(ShellExecutor):
-    """Runs the ``starlake`` command through the package ``dagster-shell``.
+    """Runs the ``starlake`` command through the ``dagster-shell`` package.
 
     For a project it does the same as ``shell``, with the limits of that package:
 
@@ -42,7 +42,7 @@ class DagsterShellExecutor(ShellExecutor):
     """
 
     type: Literal["dagster_shell"] = Field(  # type: ignore[assignment]
-        default="dagster_shell", description="Run the starlake command through the package dagster-shell, as generated DAGs do."
+        default="dagster_shell", description="Run the starlake command through the dagster-shell package, as generated DAGs do."
     )
 
     def find_problems(self, pipeline: Pipeline) -> Sequence[Problem]:
@@ -149,7 +149,7 @@ class _Watch(threading.Thread):
 
 
 def _explain_missing() -> MissingDependency:
-    return MissingDependency(package="dagster-shell", extra=None, purpose="the executor dagster_shell")
+    return MissingDependency(package="dagster-shell", extra=None, purpose="the dagster_shell executor")
 
 
 def _import_execute() -> Callable[..., tuple[str, int]]:

@@ -87,7 +87,7 @@ class _Guarded:
     def _count_rows(self, *, missing: int | None) -> Mapping[str, int]:
         """Return how many rows the tables have, in DuckDB files and in a warehouse."""
         counts = count_rows_of_tables(self._command, self._log)
-        # Without a file nothing is loaded, and a query costs something.
+        # Without files, nothing is loaded, so the query is not needed.
         return {**count_appended_rows(self._command, self._log, missing=missing), **counts} if self._before else counts
 
     def _find_places(self, left: Sequence[str]) -> Places | None:
@@ -133,7 +133,7 @@ class _Guarded:
             self._log(
                 "info",
                 "the results of expectations are not known: they can be read only from Starlake's audit tables, "
-                "or from its log at the level info (SL_LOG_LEVEL)",
+                "or from its log if its level is info (SL_LOG_LEVEL)",
             )
         failure = findings.failure if result.exit_code == 0 else None
         if command.verb == "load":

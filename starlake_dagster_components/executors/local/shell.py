@@ -121,7 +121,9 @@ class ShellExecutor(StarlakeExecutor):
                 return result
             self._without_sentinel.add(version)
             output.report(
-                "info", "this Starlake does not know --notReadySentinel: from now on exit code 1 of preload means that nothing is ready"
+                "info",
+                "this version of Starlake does not support --notReadySentinel; "
+                "from now on, exit code 1 of preload means that nothing is ready",
             )
         result, output = self._run(program, command, invocation)
         return replace(result, not_ready=True) if result.exit_code == 1 and not output.has_exception else result

@@ -1,6 +1,6 @@
 """Read the rows that Starlake writes to its audit tables from its log.
 
-At the level info, Starlake logs each statement that it runs by JDBC, including ``INSERT INTO audit.audit`` and
+At level info, Starlake logs each statement that it runs by JDBC, including ``INSERT INTO audit.audit`` and
 ``INSERT INTO audit.expectations``. So the result of a load is known wherever the audit is. Starlake: JdbcDbUtils.executeUpdate,
 AuditLog.asSelect, ExpectationReport.asSelect, reference-engines.conf.
 """

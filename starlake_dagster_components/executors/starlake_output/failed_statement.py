@@ -11,7 +11,7 @@ _WRAPPER = re.compile(r"Invalid Input Error: Attempting to execute an unsuccessf
 _EXCERPT = re.compile(r"\s+LINE \d+: .*$", re.DOTALL)
 
 LONGEST = 2_000
-"""Maximum number of lines to keep of a statement, and of a message."""
+"""Maximum number of lines of a statement, or of a message, to keep."""
 
 
 def shorten_message(text: str) -> str:

@@ -25,7 +25,7 @@ PATTERN = "|".join(("^File.s.: ", "^Table: ", "^Archive duration takes ", _RESOL
 
 _FAILED_JOB = re.compile(r"\bERROR\b.*\bIngestionWorkflow: (?!Some tables failed|Error during ingestion)")
 _LONGEST_FAILURE = 200
-"""Maximum number of lines that are read of an exception."""
+"""Maximum number of lines of an exception to read."""
 
 
 @dataclass(slots=True)
@@ -166,7 +166,7 @@ class LoadLines:
     def is_untouched(self, logical: str) -> bool:
         """Return whether a load certainly ended before it started on the files of a table.
 
-        At the level info, the log has a line before the files are moved.
+        At level info, the log has a line before the files are moved.
         """
         return (
             not self._lacks_lines

@@ -22,13 +22,13 @@ TAIL = 100
 """Number of lines that are kept for the message of a failure."""
 
 LONGEST_SHOWN = 8_000
-"""Maximum number of characters that are logged of a line."""
+"""Maximum number of characters of a line to log."""
 
 LONGEST_READ = 4 * 1024 * 1024
-"""Maximum number of bytes that are read of a line. The line with the row counts names every file of a load."""
+"""Maximum number of bytes of a line to read. The line with the row counts names every file of a load."""
 
 _LONGEST_BINARY = 200
-"""Maximum number of characters that are logged of a line with many bytes that are not text. Each such byte takes four characters."""
+"""Maximum number of characters to log of a line with many bytes that are not text. Each such byte takes four characters."""
 
 _STACK = re.compile(r"^\s+at |^\s*\.\.\. \d+ more|^Caused by: ")
 _NOTE = "NOTE: Picked up JDK_JAVA_OPTIONS:"
@@ -44,7 +44,7 @@ class Output:
     r"""Takes the bytes of a process, logs them line by line, and keeps the relevant information.
 
     A line ends with LF, CR, or both, so that progress shown by CR appears while it happens; blank lines are left out. Bytes that are not
-    UTF-8 are shown as ``\xe9``. Of a very long line the beginning is shown. Memory is bounded for any output.
+    UTF-8 are shown as ``\xe9``. Only the beginning of a very long line is shown. Memory is bounded for any output.
     """
 
     def __init__(self, log: Log, mask: Mask, report: Log | None = None) -> None:

@@ -35,10 +35,10 @@ def read_warehouse_rows(command: Command, warehouse: WarehouseAudit, log: Log) -
 
 
 def count_appended_rows(command: Command, log: Log, *, missing: int | None) -> Mapping[str, int]:
-    """Return how many rows the tables in a warehouse have that a load only appends to, by logical name (of a load of one table: an empty
-    name); nothing of those that cannot be counted.
+    """Return the row counts of tables in a warehouse to which a load only appends, without those that cannot be counted.
 
-    ``missing`` are the rows of a table that the warehouse rejects: 0 before a load, when it may not exist yet; None (unknown) afterward.
+    They are by logical name, which is empty for a load of one table. ``missing`` are the rows of a table that the warehouse rejects: 0
+    before a load, when it may not exist yet; None (unknown) afterward.
     """
     if command.warehouse is None:
         return {}

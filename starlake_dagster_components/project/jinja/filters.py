@@ -49,7 +49,7 @@ def build_filters(get_attribute: GetAttribute) -> Mapping[str, Callable[..., Any
 
 
 def build_range(first: Any, *more: Any) -> list[int]:
-    """Return the first 1,000 numbers of a range: of its end, or of its start, end, and step. Jinjava: Functions.range.
+    """Return the first 1,000 numbers of a range. The arguments are the end, or the start, end, and step. Jinjava: Functions.range.
 
     Raise ExpressionError if the first argument is null.
     """

@@ -73,7 +73,7 @@ def strip_comments(part: SqlPart) -> SqlPart:
     """Return SQL without comments, blank lines, and a trailing semicolon. Starlake: SqlCommentStripper."""
     text = part.text
     if "--" in text or "/*" in text:
-        # Line breaks in comments stay, so that lines keep their numbers. Blank lines are dropped afterwards.
+        # Line breaks in comments stay, so that lines keep their numbers. Blank lines are dropped afterward.
         tokens = tokenize_sql(text, STARLAKE)
         text = "".join("\n" * token.text.count("\n") if token.kind == "comment" else token.text for token in tokens)
     kept = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip(_JAVA_BLANKS)]

@@ -56,7 +56,7 @@ def test_options_that_contradict_each_other_start_nothing(instance: dg.DagsterIn
     assert read(ticking.started()) == {"all": {"country": "FR"}}
 
 
-def test_sets_are_united_also_those_of_earlier_materializations(instance: dg.DagsterInstance) -> None:
+def test_sets_are_merged_with_those_of_earlier_materializations(instance: dg.DagsterInstance) -> None:
     ticking = Ticking(instance, build_reports_sensor())
     materialize(instance, ORDERS, **carry({"all": {"days": "1"}}))
     materialize(instance, LINES)

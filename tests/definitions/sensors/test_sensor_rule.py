@@ -74,7 +74,7 @@ class TestAll:
             "Observed materializations for ['sales_lines'], but not for ['sales_orders', 'ref_country']"
         )
 
-    def test_an_asset_that_is_watched_since_now_counts_when_it_was_materialized_before(self) -> None:
+    def test_a_newly_watched_asset_counts_if_it_was_materialized_before(self) -> None:
         consumption = Consumption().record({ORDERS: build_materialization(1), LINES: build_materialization(3)}, NOW)
         decision = decide(
             {ORDERS: build_materialization(4), LINES: build_materialization(5), COUNTRY: build_materialization(2)}, consumption=consumption
@@ -114,7 +114,7 @@ class TestAny:
     def test_one_new_asset_starts_a_run(self) -> None:
         assert decide({LINES: build_materialization(1)}, strategy="any") == Start({LINES: build_materialization(1)})
 
-    def test_all_new_ones_are_consumed(self) -> None:
+    def test_all_new_materializations_are_consumed(self) -> None:
         latest = {LINES: build_materialization(1), ORDERS: build_materialization(2)}
         assert decide(latest, strategy=" ANY ") == Start(latest)
 
@@ -202,7 +202,7 @@ class TestDataCycle:
         }
         return Consumption().record(monday, NOW)
 
-    def test_a_dataset_that_is_renewed_less_often_counts_until_its_own_schedule_renews_it(self) -> None:
+    def test_a_dataset_that_is_updated_less_often_counts_until_its_next_tick(self) -> None:
         latest = {
             ORDERS: build_materialization(4, "2026-01-06"),
             LINES: build_materialization(5, "2026-01-06"),
@@ -232,7 +232,7 @@ class TestDataCycle:
         assert isinstance(decide(apart, **options), Wait)
         assert isinstance(decide({**apart, ORDERS: build_materialization(6, "2026-01-08")}, **options), Start)
 
-    def test_the_cycle_before_counts_while_the_next_one_is_not_complete(self) -> None:
+    def test_the_previous_cycle_counts_until_the_next_one_is_complete(self) -> None:
         options = {**self.CYCLE, "consumption": self.after_monday()}
         unscheduled = {
             ORDERS: build_materialization(4, "2026-01-07T09:00"),
@@ -276,7 +276,7 @@ class TestDataCycle:
         assert isinstance(decision, Start) == starts
 
     def test_a_dataset_is_slower_if_its_period_exceeds_the_cycle_by_half(self) -> None:
-        """The hours 0, 4, 8 and so on are the cycle. Five hours exceed four by a quarter, six by a half."""
+        """The hours 0, 4, 8, and so on are the cycle. Five hours exceed four by a quarter, six by a half."""
         latest = {ORDERS: build_materialization(4, "2026-01-06T12:00"), LINES: build_materialization(5, "2026-01-06T12:00")}
         for hours, starts in ((5, False), (6, True)):
             timings = {"ref.country": DatasetTiming(f"0 */{hours} * * *")}
@@ -295,7 +295,7 @@ class TestDataCycle:
         assert isinstance(decision, Wait)
         assert "but not for ['sales_lines'] (data cycle" in decision.reason
 
-    def test_optional_by_freshness(self) -> None:
+    def test_freshness_makes_a_dataset_optional(self) -> None:
         """Without a schedule, the period of a dataset is its freshness."""
         latest = {ORDERS: build_materialization(4, "2026-01-06"), LINES: build_materialization(5, "2026-01-06")}
         for days, starts in ((2, True), (1, False)):
@@ -434,7 +434,7 @@ class TestFilteredDatasets:
         assert isinstance(decide(latest), Wait)
         assert decide({**latest, COUNTRY: build_materialization(3)}, filtered_datasets=frozenset({"REF.country"})) == Start(latest)
 
-    def test_filtered_datasets_may_be_named_like_assets(self) -> None:
+    def test_filtered_datasets_may_have_the_names_of_assets(self) -> None:
         latest = {ORDERS: build_materialization(1), LINES: build_materialization(2)}
         assert decide(latest, filtered_datasets=frozenset({"Ref_Country"})) == Start(latest)
 

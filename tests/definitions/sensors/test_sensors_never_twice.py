@@ -95,7 +95,7 @@ class Daemon:
 
 @dataclass
 class Model:
-    """The model, without ids, cursors and deaths."""
+    """The model, without ids, cursors, and deaths."""
 
     jobs: tuple[Job, ...]
     made: Counter[int] = field(default_factory=Counter)

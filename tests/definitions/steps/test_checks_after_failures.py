@@ -213,7 +213,7 @@ def test_checks_block_where_expectation_and_application_fail_on_error(folder: Pr
     assert len(list_blocking(folder, expectation_checks={"blocking": True})) == 6
 
 
-def test_severity_may_be_chosen_and_checks_be_off(folder: ProjectFolder, instance: dg.DagsterInstance) -> None:
+def test_checks_have_a_severity_and_can_be_turned_off(folder: ProjectFolder, instance: dg.DagsterInstance) -> None:
     result = run(folder, instance, "tasks_kpi", expectation_checks={"severity": "warn"})
     assert list_checks(result) == {"kpi_k.nulls_id": (PASSED, "WARN"), "kpi_k.nulls_v": (FAILED, "WARN")}
     assert list_checks(run(folder, instance, "tasks_kpi", expectation_checks={"enabled": False})) == {}

@@ -65,7 +65,7 @@ def run(root: Path, executor: StarlakeExecutor | None, tmp_path: Path, job: str,
 
 
 @pytest.mark.parametrize("batch", [False, True])
-def test_the_task_runs_where_one_domain_has_nothing_new(folder: ProjectFolder, tmp_path: Path, batch: bool) -> None:
+def test_the_task_runs_if_one_domain_has_nothing_new(folder: ProjectFolder, tmp_path: Path, batch: bool) -> None:
     executor = RecordingExecutor().on("preload", "countries", NOTHING)
     made = run(folder.root, executor, tmp_path, "tasks_kpi", batch)
     assert executor.ran("transform", "kpi.k") == 1

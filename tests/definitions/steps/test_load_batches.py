@@ -264,7 +264,7 @@ if arguments[0] == "load" and tables() == ["orders"]:
     text = open(root).read()
     open(root, "w").write(text.replace("bad", "9"))
 """
-"""Mends the file before the second attempt."""
+"""Corrects the file before the second attempt."""
 
 
 def test_a_retry_loads_only_what_has_failed(shop: Shop) -> None:

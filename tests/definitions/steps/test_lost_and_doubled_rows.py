@@ -1,4 +1,4 @@
-"""Loads that fail like those of the real Starlake, run through Dagster: retries, re-execution, checks and batches."""
+"""Loads that fail like those of the real Starlake, run through Dagster: retries, re-execution, checks, and batches."""
 
 import re
 import shutil
@@ -121,7 +121,9 @@ def test_a_failed_second_step_with_exit_code_0_loses_no_rows(
 @pytest.mark.parametrize("audit", [True, False], ids=["duckdb", "elsewhere"])
 @pytest.mark.parametrize("batch", [False, True], ids=["alone", "batch"])
 @pytest.mark.parametrize("loader", ["native", "spark"])
-def test_a_failed_expectation_neither_loses_nor_doubles_rows(shared: Path, tmp_path: Path, loader: Any, audit: bool, batch: bool) -> None:
+def test_a_failed_expectation_neither_loses_nor_duplicates_rows(
+    shared: Path, tmp_path: Path, loader: Any, audit: bool, batch: bool
+) -> None:
     case = Case(shared / "cases/real/sp0", tmp_path, audit=audit, batch=batch)
     for other in ("ups", "ovr"):
         if not batch:

@@ -148,7 +148,7 @@ def test_a_bad_value_is_in_the_failure_with_the_embedded_engine(folder: ProjectF
 
 
 @pytest.mark.parametrize("kind", STARLAKE)
-def test_a_failure_that_may_pass_is_tried_again(tmp_path: Path, folder: ProjectFolder, server: CloudRunServer, kind: str) -> None:
+def test_a_temporary_failure_is_retried(tmp_path: Path, folder: ProjectFolder, server: CloudRunServer, kind: str) -> None:
     program = make_program(folder, tmp_path, kind)
     lines = ['Exception in thread "main" java.sql.SQLException: IO Error: Could not set lock on file "x.db"']
     program.play({"arguments": ["transform"], "exit_code": 1, "stdout": [], "stderr": lines})

@@ -1,4 +1,4 @@
-"""Loads of the real Starlake, played back through Dagster as single tables and as batches: rows, files, checks, failures and retries."""
+"""Loads of the real Starlake, played back through Dagster as single tables and as batches: rows, files, checks, failures, and retries."""
 
 import json
 import re

@@ -47,7 +47,7 @@ def test_secrets_are_hidden(shop: ProjectFolder) -> None:
     assert run(shop, variables={"api_token": "s3cr3t-99"})["starlake/sql"].value == "```sql\nselect '***' as a\n```"
 
 
-def test_nothing_is_shown_where_the_setting_is_off(shop: ProjectFolder) -> None:
+def test_nothing_is_shown_if_the_setting_is_off(shop: ProjectFolder) -> None:
     shop.write("metadata/transform/solo/t.sql", "select 1 as a")
     assert "starlake/sql" not in run(shop, show_sql=False)
 

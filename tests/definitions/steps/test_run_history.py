@@ -22,7 +22,7 @@ def test_all_runs_in_which_the_step_did_not_succeed_are_continued() -> None:
     assert build_history({"items"}, set(), {"items"}).list_continued_runs("orders") == ("run_0", "run_1", "run_2")
 
 
-def test_a_run_in_which_the_step_succeeded_is_not_nor_what_was_before_it() -> None:
+def test_a_run_in_which_the_step_succeeded_and_those_before_it_are_not_continued() -> None:
     assert build_history({"orders"}).list_continued_runs("orders") == ()
     assert build_history(set(), {"orders"}, set()).list_continued_runs("orders") == ("run_0",)
 
@@ -74,7 +74,7 @@ def test_a_chain_of_real_runs_is_continued(tmp_path: Path, monkeypatch: pytest.M
         assert found.since.timestamp() == created.create_timestamp.timestamp()
 
 
-def test_the_usual_seconds_of_a_step_are_the_most_of_its_latest_materializations(tmp_path: Path) -> None:
+def test_the_usual_seconds_of_a_step_are_the_maximum_of_its_latest_materializations(tmp_path: Path) -> None:
     found: list[float | None] = []
     seconds = [3.5, 40.0, 2.0]
 

@@ -261,7 +261,7 @@ def test_a_database_that_another_process_writes_is_not_a_failure(people: Project
         table_rows._read_duckdb(str(people.root / "x.db"), "select 1")
 
 
-def test_rows_are_read_however_busy_the_machine_is(
+def test_rows_are_read_even_if_the_machine_is_busy(
     people: ProjectFolder, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The wait for another command is over before this process gets to its first attempt."""

@@ -1,4 +1,4 @@
-"""Helpers of the tests of the executor cloud_run: a server with a job, and an executor that uses it with short intervals."""
+"""Helpers of the tests of the cloud_run executor: a server with a job, and an executor that uses it with short intervals."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path

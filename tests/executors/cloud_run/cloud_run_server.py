@@ -1,4 +1,4 @@
-"""Serve a Cloud Run API on loopback: Jobs, Executions, Tasks, long-running operations and Cloud Logging, with the SDK's messages.
+"""Serve a Cloud Run API on loopback: Jobs, Executions, Tasks, long-running operations, and Cloud Logging, with the SDK's messages.
 
 An execution really runs its command as a process. Faults (delays, lost answers, rejected calls) are injected per call.
 """

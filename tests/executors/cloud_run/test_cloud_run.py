@@ -1,4 +1,4 @@
-"""The executor cloud_run and its executions: state, failures, retries of calls, cancellation, links, exit codes."""
+"""The cloud_run executor and its executions: state, failures, retries of calls, cancellation, links, exit codes."""
 
 import json
 import signal

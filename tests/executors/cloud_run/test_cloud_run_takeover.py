@@ -218,7 +218,7 @@ def test_an_attempt_after_one_that_ended_here_runs_the_command_again(server: Clo
     assert list_effects(effects) == ["orders", "orders"]
 
 
-def test_equal_commands_of_one_attempt_are_executions_of_their_own(server: CloudRunServer, effects: Path) -> None:
+def test_equal_commands_of_one_attempt_are_separate_executions(server: CloudRunServer, effects: Path) -> None:
     """A preload is repeated until files arrive."""
     executor = connect_executor(server)
     for _ in range(3):

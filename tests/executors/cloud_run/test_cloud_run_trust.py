@@ -221,7 +221,7 @@ def test_endpoints_follow_the_domain_and_the_settings(monkeypatch: pytest.Monkey
     assert Access().storage_address == "storage.googleapis.com"
 
 
-def test_logs_may_have_an_endpoint_of_their_own(server: CloudRunServer) -> None:
+def test_logs_may_have_a_separate_endpoint(server: CloudRunServer) -> None:
     with CloudRunServer() as empty:
         server.add_job(command=[*SHELL, f"echo '{SUMMARY}'", "sh"])
         (result,), _ = run_together(server, 1, logs="tail", logging_endpoint=empty.address)

@@ -163,7 +163,7 @@ def test_a_load_that_leaves_a_file_fails_with_any_exit_code(shop: Shop) -> None:
     assert shop.names("stage") == ["orders-1.csv"]
 
 
-def test_rows_that_were_lost_with_exit_code_0_are_a_failure_and_the_file_comes_back(shop: Shop) -> None:
+def test_rows_that_were_lost_with_exit_code_0_are_a_failure_and_the_file_is_restored(shop: Shop) -> None:
     shop.put("orders-1.csv", "1")
     shop.put("orders-2.csv", "lost")
     result = shop.load()
@@ -237,7 +237,7 @@ def test_files_are_moved_between_file_systems_too(shop: Shop, monkeypatch: pytes
     assert (shop.folder("stage") / "orders-1.csv").stat().st_mtime == 1_000_000_000, "Starlake loads in the order of these times"
 
 
-def test_a_file_of_the_same_name_size_and_time_is_another_one_if_its_content_is(shop: Shop) -> None:
+def test_a_file_of_the_same_name_size_and_time_is_different_if_its_content_is(shop: Shop) -> None:
     for area, content in (("ingesting", "1"), ("stage", "2")):
         shop.put("orders-1.csv", content, area=area)
         os.utime(shop.folder(area) / "orders-1.csv", (1_000_000_000, 1_000_000_000))

@@ -86,7 +86,7 @@ def test_a_relative_path_is_relative_to_the_project(tmp_path: Path, watched: Wat
     assert "here" in run("bin/starlake", watched, tmp_path).tail
 
 
-def test_the_program_is_searched_in_the_path_of_the_command(tmp_path: Path, watched: Watched) -> None:
+def test_the_program_is_looked_up_on_the_path_of_the_command(tmp_path: Path, watched: Watched) -> None:
     write_script(tmp_path, "print('found')", name="starlake-test-name")
     executor = ShellExecutor(env={"PATH": f"{tmp_path}:{os.environ['PATH']}"})
     assert "found" in run("starlake-test-name", watched, tmp_path, executor=executor).tail

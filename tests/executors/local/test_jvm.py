@@ -263,7 +263,7 @@ def test_creating_an_archive_writes_no_logs_and_takes_no_ports(given: str, kept_
     assert drop_files_and_ports({"JAVA_OPTS": given, "OTHER": given}) == {"JAVA_OPTS": kept_options, "OTHER": given}
 
 
-def test_a_launcher_with_a_collector_of_its_own_starts(java: JavaProgram, watched: Watched, kept: Path) -> None:
+def test_a_launcher_with_its_own_collector_starts(java: JavaProgram, watched: Watched, kept: Path) -> None:
     java.write_launcher("-XX:+UseG1GC")
     executor = ShellExecutor.model_validate({"type": "shell", "jvm": {"compiler": "fast"}})
     assert run(java, watched, executor).exit_code == 0

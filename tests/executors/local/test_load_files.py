@@ -136,7 +136,7 @@ def test_a_file_that_cannot_be_moved_is_named(load: FilesOfLoad) -> None:
         load.set_aside(["orders-1.csv"])
 
 
-def test_the_same_file_in_both_folders_stays_once(files: LoadFiles, load: FilesOfLoad) -> None:
+def test_a_file_in_both_folders_is_kept_once(files: LoadFiles, load: FilesOfLoad) -> None:
     for folder in (files.stage, files.ingesting):
         put(folder, "orders-1.csv")
         Path(folder, "orders-1.csv").write_text("the same")

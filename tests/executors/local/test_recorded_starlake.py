@@ -1,4 +1,4 @@
-"""Recorded behavior of the real Starlake, played back: rows are not lost or loaded twice, and failures, counts and checks are right."""
+"""Recorded behavior of the real Starlake, played back: rows are not lost or loaded twice, and failures, counts, and checks are right."""
 
 import json
 import os
@@ -118,7 +118,7 @@ def test_the_playback_prints_the_recorded_output(shared: Path, tmp_path: Path, n
 @pytest.mark.parametrize("kind", EXECUTORS)
 @pytest.mark.parametrize("audit", [True, False], ids=["duckdb", "elsewhere"])
 @pytest.mark.parametrize("name", LOADS)
-def test_recorded_loads_lose_nothing_and_double_nothing(
+def test_recorded_loads_neither_lose_nor_duplicate_rows(
     shared: Path, tmp_path: Path, name: str, kind: str, audit: bool, mode: Mode
 ) -> None:
     if name.endswith(".spark") and (kind, mode) != ("shell", "main"):
@@ -311,7 +311,7 @@ SEEN = ["duckdb", "elsewhere"]
 
 @pytest.mark.parametrize("audit", SEEN)
 @pytest.mark.parametrize("files", [["second"], ["fine", "second"], ["second", "fine"], ["fine", "second", "fine", "second"]])
-def test_the_file_whose_second_step_failed_comes_back_and_no_other(tmp_path: Path, audit: str, files: list[str]) -> None:
+def test_only_the_file_whose_second_step_failed_is_restored(tmp_path: Path, audit: str, files: list[str]) -> None:
     shop = Shop(tmp_path, "native", audit)
     for number, words in enumerate(files):
         shop.put(f"a{number}.csv", words)
@@ -387,7 +387,7 @@ def test_a_load_killed_before_its_audit_row_loses_no_file(tmp_path: Path, audit:
 
 @pytest.mark.parametrize("kind", EXECUTORS)
 def test_a_file_name_may_contain_a_quote(tmp_path: Path, audit: str, kind: str) -> None:
-    """The audit notes another name: Starlake replaces quotes."""
+    """The audit has another name: Starlake replaces quotes."""
     shop = Shop(tmp_path, "native", audit, kind)
     shop.put("a o'brien.csv", "boom")
     assert not shop.load().retry

@@ -61,7 +61,7 @@ def test_audit_rows_of_other_jobs_are_ignored(book: Book) -> None:
     assert book.look().failure is None
 
 
-def test_a_false_row_is_a_failure_with_its_message(book: Book) -> None:
+def test_an_unsuccessful_row_is_a_failure_with_its_message(book: Book) -> None:
     book.note("TRANSFORM", False, message="Binder Error: no column x", table="top")
     assert book.look().failure == "Binder Error: no column x (according to Starlake's audit, step TRANSFORM of sales.top failed)"
 

@@ -125,7 +125,7 @@ def parse(sql: str, dialect: str) -> list[tuple[str, ...]]:
 
 
 def compare_searches(sql: str, dialect: str) -> str:
-    """Return how the results of both searches compare: ``unsure``, ``invalid`` or ``same``. Fail if they differ."""
+    """Return how the results of both searches compare: ``unsure``, ``invalid``, or ``same``. Fail if they differ."""
     try:
         quick = find_tables_quickly(sql, dialect)
     except Unparsable:

@@ -1,4 +1,4 @@
-"""Sections, comments, Jinja and lines of a task's SQL."""
+"""Sections, comments, Jinja, and lines of a task's SQL."""
 
 import pytest
 from project_folder import ProjectFolder

@@ -126,7 +126,7 @@ _started_lock = threading.Lock()
 
 
 def _reserve_start(archive: Archive) -> bool:
-    """Let one caller start the process that makes an archive; all others within the time that it takes to begin get False."""
+    """Return True for the caller that starts making an archive, and False for all others until its process has begun to work."""
     now = time.monotonic()
     with _started_lock:
         if now - _started.get(archive.path, -_START) < _START:

@@ -96,7 +96,7 @@ class JvmStart:
             yield from choose_fast_options(collect_user_options(self._base_environment, java.arguments if java else ""))
 
     def _find_archive(self, folder: Path, java: Java) -> Archive | None:
-        """Return the archive to use. If there is no usable one, start to make it."""
+        """Return the archive to use. If there is no usable one, start making it."""
         if self._settings.archive == "off" or not allows_archive(collect_user_options(self._base_environment, java.arguments)):
             return None
         archive = find_archive(folder, java, self._loader)
