@@ -1,4 +1,4 @@
-"""Check the spelling, vocabulary and length of prose: documentation, comments, docstrings and messages. Part of ``make lint``.
+"""Check the spelling, vocabulary, and length of prose: documentation, comments, docstrings, and messages. Part of ``make lint``.
 
 codespell checks the spelling (American English), and the tables below the wording. Code is not checked: fenced blocks and `code` in
 Markdown, names in Python. Lines of Markdown have a limit, because a diff shows whole lines.

@@ -2,7 +2,7 @@
 
 - Links to files outside of ``docs/`` lead to the repository.
 - Bars in the code of tables are shown without a backslash.
-- Long names in code break after ``_``, ``.`` and ``/``.
+- Long names in code break after ``_``, ``.``, and ``/``.
 """
 
 import posixpath
@@ -46,5 +46,5 @@ def on_page_content(html: str, **_: Any) -> str:
 
 
 def break_names(html: str) -> str:
-    """Return a page in which browsers may break long names after ``_``, ``.`` and ``/``."""
+    """Return a page in which browsers may break long names after ``_``, ``.``, and ``/``."""
     return _CODE.sub(lambda code: f"<code>{re.sub(r'(?<=[a-zA-Z0-9][_./])(?=[a-zA-Z0-9*<])', '<wbr>', code[1])}</code>", html)

@@ -80,7 +80,7 @@ def test_assets_have_the_kinds_of_their_pipelines_connection(project: ProjectFol
 def test_an_unsupported_connection_names_the_dag_config_that_set_the_environment(project: ProjectFolder) -> None:
     _, _, problems = prepare_graph(project.root, Settings(executor="duckdb"))
     (error,) = (str(p) for p in problems if p.severity == "error")
-    assert "connection 'postgres' is postgres" in error
+    assert "connection 'postgres' uses postgres" in error
     assert error.endswith("the DAG config 'transforms' sets the environment 'PG' (metadata/dags/transforms.sl.yml:7)")
     project.write("metadata/env.DUCK.sl.yml", "env:\n  connection: duckdb\n")
     _, _, problems = prepare_graph(project.root, Settings(executor="duckdb", env="DUCK"))
