@@ -114,6 +114,8 @@ class TestEntries:
                     seen.append(bytes(found))
             stop.set()
 
+        # The reader may be the first to run.
+        cache.put("a", min(bodies))
         threads = [threading.Thread(target=write, args=(body,)) for body in bodies] + [threading.Thread(target=read)]
         for thread in threads:
             thread.start()

@@ -42,7 +42,9 @@ def test_the_whole_chain_is_for_the_last_complete_partition(chain: ProjectFolder
         reconstructable_kwargs={"root": str(chain.root), "step_executor": step_executor},
         reconstructor_working_directory=str(Path(__file__).parent),
     )
-    logical = datetime(2026, 3, 2, 9, tzinfo=timezone.utc)
+    # By default, partitions start with the last year.
+    logical = datetime.now(timezone.utc) - timedelta(days=30)
+    earlier = (logical - timedelta(days=1)).date().isoformat()
     with dg.execute_job(job, instance, tags={"starlake/scheduled_date": logical.isoformat()}) as result:
         assert result.success
     with dg.execute_job(job, instance) as result:
@@ -53,7 +55,7 @@ def test_the_whole_chain_is_for_the_last_complete_partition(chain: ProjectFolder
     last = run.tags["dagster/partition"]
     assert [line for line in lines if f"dagster/partition: {last}" in line]
     for key in (DAILY, TOP):
-        assert instance.get_materialized_partitions(key) == {"2026-03-01", last}
+        assert instance.get_materialized_partitions(key) == {earlier, last}
     with duckdb.connect(str(chain.root / "datasets/duckdb.db"), read_only=True) as connection:
         rows = connection.execute("select distinct * from kpi.top order by all").fetchall()
     following = (datetime.fromisoformat(last) + timedelta(days=1)).date().isoformat()

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from engine_help import APPLICATION, Sandbox, make
+from waiting import wait_until
 
 from starlake_dagster_components.cancellation_event import Canceled
 from starlake_dagster_components.engine import batch_select, formats, journal, run_command, writing
@@ -52,7 +53,7 @@ def test_a_file_that_is_still_being_written_is_loaded_once(box: Sandbox) -> None
     writer = threading.Thread(target=keep_writing)
     writer.start()
     try:
-        time.sleep(0.2)
+        wait_until(lambda: written >= 1000, "some rows")
         results = [box.run("load", check=False) for _ in range(3)]
     finally:
         stop.set()

@@ -262,11 +262,11 @@ class TestTags:
     @pytest.mark.parametrize(
         "arguments",
         [
-            {"metadata": {"starlake/scheduled_date": dg.MetadataValue.timestamp(datetime(2030, 1, 5, tzinfo=timezone.utc))}},
-            {"metadata": {"sl_scheduled_date": dg.MetadataValue.timestamp(datetime(2030, 1, 5, tzinfo=timezone.utc))}},
-            {"tags": {"sl_data_interval_end": "2030-01-05T00.00.00_0000"}},
-            {"partition": "2030-01-05T00:00:00+0000"},
-            {"partition": "2030-01-05", "metadata": {"starlake/scheduled_date": "nonsense"}},
+            {"metadata": {"starlake/scheduled_date": dg.MetadataValue.timestamp(datetime(2130, 1, 5, tzinfo=timezone.utc))}},
+            {"metadata": {"sl_scheduled_date": dg.MetadataValue.timestamp(datetime(2130, 1, 5, tzinfo=timezone.utc))}},
+            {"tags": {"sl_data_interval_end": "2130-01-05T00.00.00_0000"}},
+            {"partition": "2130-01-05T00:00:00+0000"},
+            {"partition": "2130-01-05", "metadata": {"starlake/scheduled_date": "nonsense"}},
         ],
     )
     def test_the_logical_time_is_read_as_starlake_dagster_writes_it(
@@ -274,7 +274,7 @@ class TestTags:
     ) -> None:
         materialize(instance, ORDERS, **arguments)
         materialize(instance, LINES)
-        assert Ticking(instance, build_reports_sensor()).started().tags["starlake/scheduled_date"] == "2030-01-05T00:00:00+00:00"
+        assert Ticking(instance, build_reports_sensor()).started().tags["starlake/scheduled_date"] == "2130-01-05T00:00:00+00:00"
 
     def test_without_a_logical_time_the_time_of_the_event_is_used(self, instance: dg.DagsterInstance) -> None:
         before = datetime.now(timezone.utc)
