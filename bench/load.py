@@ -194,9 +194,13 @@ def _make_table(measured: Measured, sizes: Sequence[int], what: str, digits: int
 
 
 def _make_growth_table(measured: Measured, growth: Sequence[int]) -> Table:
-    ways = dict.fromkeys(way for way, _ in measured)
-    rows = [[WAYS[way], *(spread(getattr(m, JUDGED) for m in measured[way, size]).text() for size in growth)] for way in ways]
-    return Table(["", *(f"{size:,} objects" for size in growth)], rows)
+    less, more = growth
+    rows = []
+    for way in dict.fromkeys(way for way, _ in measured):
+        ratio = _form_ratio(measured, (way, more), (way, less))
+        figures = (spread(getattr(m, JUDGED) for m in measured[way, size]).text() for size in growth)
+        rows.append([WAYS[way], *figures, ratio.text() if ratio else ""])
+    return Table(["", f"{less:,} objects", f"{more:,} objects", f"relative to {less:,}"], rows)
 
 
 def _measure_reading(sizes: Sequence[int], projects: Projects, repeat: int) -> Table:
@@ -254,7 +258,7 @@ def measure_sections(
     tables = [_make_table(measured, sizes, JUDGED, 2), _make_table(measured, sizes, "cpu", 2), _measure_reading(sizes, projects, repeat)]
     yield Section("Loading", tables, list(_list_goals(measured, sizes)), notes)
     if growth:
-        more = measure([(way, size) for way in ("cold", "warm") for size in growth], projects, repeat)
+        more = measure([(way, size) for way in ("floor", "cold", "warm") for size in growth], projects, repeat)
         yield Section("Growth", [_make_growth_table(more, growth)], list(_list_growth_goals(more, growth)))
     goals = [
         Goal(
