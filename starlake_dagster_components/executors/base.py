@@ -243,8 +243,15 @@ class StarlakeExecutor(dg.Model, ABC):
         return ()
 
     def find_unsupported(self, project: "Project", pipeline: Pipeline) -> Sequence[Problem]:
-        """Return problems for the tables and tasks of a pipeline that this executor cannot run, regardless of the options."""
-        return ()
+        """Return problems for the tables and tasks of a pipeline that this executor cannot run, regardless of the options.
+
+        By default, these are warnings about those that a fault of Starlake keeps from running.
+        """
+        if not self.runs_starlake:
+            return ()
+        from .known_faults import find_known_faults
+
+        return list(find_known_faults(project, pipeline))
 
     def find_missing_program(self, project: "Project", pipeline: Pipeline) -> str | None:
         """Return a message about a program that commands need and this machine lacks; None if nothing is missing.

@@ -13,7 +13,6 @@ from ..base import CommandResult, Environment, Invocation, Seconds, StarlakeExec
 # Every component imports this class for its fields. Other modules are imported only if a pipeline uses this executor.
 if TYPE_CHECKING:
     from ...commands import Command
-    from ...project.model import Project
 
 
 class CloudRunExecutor(StarlakeExecutor):
@@ -106,12 +105,6 @@ class CloudRunExecutor(StarlakeExecutor):
         examples=["apis-example.goog"],
     )
     insecure: bool = Field(default=False, description="Connect to api_endpoint, an emulator, without TLS and credentials.")
-
-    def find_unsupported(self, project: "Project", pipeline: Pipeline) -> Sequence[Problem]:
-        """Return warnings about tables and tasks that a fault of Starlake keeps from running."""
-        from ..known_faults import find_known_faults
-
-        return list(find_known_faults(project, pipeline))
 
     def run(self, command: "Command", invocation: Invocation) -> CommandResult:
         """Run one command as one execution and wait for its end; see the base class.

@@ -5,7 +5,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,6 @@ from .jvm.settings import Jvm, JvmSettings
 # The modules that run commands are imported by the first command, because a code location only needs the fields.
 if TYPE_CHECKING:
     from ...commands import Command
-    from ...errors import Problem
     from ...pipelines.pipeline import Pipeline
     from ...project.model import Project
     from ..starlake_output.process_output import Output
@@ -69,12 +68,6 @@ class ShellExecutor(StarlakeExecutor):
     )
 
     _without_sentinel: set[tuple[str, float]] = PrivateAttr(default_factory=set)
-
-    def find_unsupported(self, project: "Project", pipeline: "Pipeline") -> "Sequence[Problem]":
-        """Return warnings about tables and tasks that a fault of Starlake keeps from running."""
-        from ..known_faults import find_known_faults
-
-        return list(find_known_faults(project, pipeline))
 
     def find_missing_program(self, project: "Project", pipeline: "Pipeline") -> str | None:
         """Return a message if the Starlake command cannot be found."""
