@@ -98,6 +98,15 @@ def test_the_table_of_contributing_names_at_most_three_files_that_exist() -> Non
         assert (REPOSITORY / file).exists() or (REPOSITORY / "starlake_dagster_components" / file).exists(), file
 
 
+def test_every_test_that_the_documents_name_exists() -> None:
+    sources = {path.name: path.read_text(encoding="utf-8") for path in (REPOSITORY / "tests").rglob("test_*.py")}
+    defined = {name for text in sources.values() for name in re.findall(r"def (test_\w+)", text)}
+    documents = [REPOSITORY / "CONTRIBUTING.md", *(REPOSITORY / "docs").rglob("*.md"), *(REPOSITORY / "bench").glob("*.md")]
+    named = {name for document in documents for name in re.findall(r"(?<!def )\btest_\w+(?:\.py)?", document.read_text(encoding="utf-8"))}
+    assert named
+    assert named - defined - sources.keys() == set()
+
+
 def test_every_command_of_the_documents_is_understood(tmp_path: Path) -> None:
     pages = [REPOSITORY / "README.md", *(REPOSITORY / "docs").rglob("*.md")]
     texts = [page.read_text(encoding="utf-8") for page in pages]

@@ -125,11 +125,13 @@ def _print_tables(summary: dict[str, Any]) -> None:
     jobs = Table("job", "kind", "executor", "assets", "starts", title="Jobs", title_justify="left")
     for job in summary["jobs"]:
         schedule, sensor = job["schedule"], job["sensor"]
-        starts = f"{schedule['cron']} ({schedule['timezone']})" if schedule else "manually"
+        starts = [f"{schedule['cron']} ({schedule['timezone']})"] if schedule else []
         if sensor:
             count = len(sensor["assets"])
-            starts = "when 1 asset is materialized" if count == 1 else f"when {sensor['strategy']} of {count} assets are materialized"
-        jobs.add_row(job["name"], job["kind"], job["executor"], str(len(job["assets"])), starts)
+            starts.append("when 1 asset is materialized" if count == 1 else f"when {sensor['strategy']} of {count} assets are materialized")
+        if job["file_sensor"]:
+            starts.append("when files arrive")
+        jobs.add_row(job["name"], job["kind"], job["executor"], str(len(job["assets"])), ", ".join(starts) or "manually")
     assets = Table("asset", "kind", "after", "source", title="Assets", title_justify="left")
     for asset in summary["assets"]:
         assets.add_row(asset["key"], asset["kind"], ", ".join(asset["deps"]), asset["source"] or "")

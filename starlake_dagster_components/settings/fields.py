@@ -137,7 +137,7 @@ class SharedSettings(BaseModel):
         "off",
         "Whether a sensor starts a load job when its files arrive. The sensor lists folders, without starting Starlake. The DAG config "
         "option pre_load_sensor overrides this setting.",
-        options="serve",
+        options="read",
         more="See [Files that start a load](triggers.md#files-that-start-a-load)",
     )
     partitions: Literal["incremental", "scheduled", "off"] = describe_setting(

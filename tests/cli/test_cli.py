@@ -124,6 +124,7 @@ def test_list_as_json_has_the_documented_shape(shop: ProjectFolder) -> None:
                 "minimum_interval_seconds": 60,
                 "strategy": listed["jobs"][0]["sensor"]["strategy"],
             },
+            "file_sensor": None,
         },
         {
             "name": "shop_tables",
@@ -133,6 +134,7 @@ def test_list_as_json_has_the_documented_shape(shop: ProjectFolder) -> None:
             "assets": ["shop", "shop_items", "shop_orders"],
             "schedule": {"name": "shop_tables_schedule", "cron": "0 0 * * *", "timezone": "UTC"},
             "sensor": None,
+            "file_sensor": None,
         },
     ]
     assert [a["key"] for a in listed["assets"]] == ["elsewhere_rates", "kpi_daily", "kpi_top", "shop", "shop_items", "shop_orders"]
@@ -147,6 +149,17 @@ def test_list_as_json_has_the_documented_shape(shop: ProjectFolder) -> None:
     }
     assert listed["assets"][0]["executable"] is False
     assert listed["problems"] == []
+
+
+def test_list_shows_that_files_start_a_job(shop: ProjectFolder) -> None:
+    result = run("list", shop.root, "--file-sensors", "on", "--format", "json")
+    assert json.loads(result.output)["jobs"][1]["file_sensor"] == {
+        "name": "shop_tables_files_sensor",
+        "folders": [f"{shop.root}/datasets/incoming/shop"],
+        "minimum_interval_seconds": 30,
+    }
+    assert "0 0 * * * (UTC), when files arrive" in run("list", shop.root, "--file-sensors", "on").output
+    assert "when files arrive" not in run("list", shop.root).output
 
 
 def test_list_as_a_table_names_everything(shop: ProjectFolder) -> None:

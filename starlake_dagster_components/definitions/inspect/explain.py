@@ -1,16 +1,19 @@
 """Explain why a job, asset, schedule, or sensor exists, with the file and line behind each fact."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import dagster as dg
 
 from ...errors import Location, UnknownName
 from ...pipelines.pipeline import Pipeline
+from ...pipelines.waiting_files import WaitingFolder
 from ...pipelines.without_job import explain_missing_job
 from ...settings import Settings
 from ..graph import AssetGraph, NodeId
 from ..jobs import select_job_keys
 from ..nodes import StarlakeNode
+from ..sensors.file_sensor import describe_folder
+from ..sensors.incoming import find_file_sensors, name_file_sensor
 from ..sensors.watched import find_watched_assets, name_sensor
 from .summary import get_executor_name
 
@@ -20,8 +23,8 @@ _STRATEGY = "options.pre_load_strategy"
 def explain_name(graph: AssetGraph, settings: Settings, name: str) -> list[str]:
     """Return lines that explain the objects called ``name``.
 
-    The name may be that of a job, ``<job>_schedule``, ``<job>_sensor``, an asset key as shown in Dagster, or a Starlake name
-    (``domain.table``).
+    The name may be that of a job, ``<job>_schedule``, ``<job>_sensor``, ``<job>_files_sensor``, an asset key as shown in Dagster, or a
+    Starlake name (``domain.table``).
 
     Raises:
         UnknownName: there is no such object.
@@ -29,6 +32,7 @@ def explain_name(graph: AssetGraph, settings: Settings, name: str) -> list[str]:
     jobs = {p.name: p for p in graph.plan.pipelines}
     schedules = {f"{p.name}_schedule": p for p in jobs.values() if p.schedule}
     sensors = {f"{p.name}_sensor": p for p in jobs.values() if find_watched_assets(graph, p, settings)}
+    file_sensors = {name_file_sensor(p): (p, folders) for p, folders in find_file_sensors(graph.plan, settings).folders}
     nodes: dict[str, NodeId] = {}
     for node_id, spec in graph.specs.items():
         for known_as in (spec.key.to_user_string(), node_id[1], graph.nodes[node_id].name):
@@ -37,10 +41,11 @@ def explain_name(graph: AssetGraph, settings: Settings, name: str) -> list[str]:
         *(_explain_job(graph, settings, jobs[name]) if name in jobs else ()),
         *(_explain_schedule(settings, schedules[name]) if name in schedules else ()),
         *(_explain_sensor(graph, settings, sensors[name]) if name in sensors else ()),
+        *(_explain_file_sensor(*file_sensors[name]) if name in file_sensors else ()),
         *(_explain_asset(graph, nodes[name]) if name in nodes else ()),
     ]
     if not found:
-        raise UnknownName(kind="job, asset, schedule, or sensor", name=name, known=[*jobs, *schedules, *sensors, *nodes])
+        raise UnknownName(kind="job, asset, schedule, or sensor", name=name, known=[*jobs, *schedules, *sensors, *file_sensors, *nodes])
     return found
 
 
@@ -66,6 +71,9 @@ def _explain_job(graph: AssetGraph, settings: Settings, pipeline: Pipeline) -> I
     for domain, pre_load in pipeline.pre_load.items():
         yield f"  pre-load of {domain}: {pre_load.strategy}{_show_key(pipeline, _STRATEGY)}"
     yield from (f"  {line}" for line in _explain_schedule(settings, pipeline))
+    for watching, folders in find_file_sensors(graph.plan, settings).folders:
+        if watching is pipeline:
+            yield from (f"  {line}" for line in _explain_file_sensor(pipeline, folders))
     for name in (*(t.full_name for t in pipeline.tables), *(t.full_name for t in pipeline.tasks)):
         yield f"  runs {name}: dagRef{_show_location(pipeline.dag_refs.get(name))}"
     own = set(graph.get_pipeline_keys(pipeline))
@@ -100,6 +108,13 @@ def _explain_sensor(graph: AssetGraph, settings: Settings, pipeline: Pipeline) -
             readers.setdefault(dependency.name, []).append(f"{task.full_name}{_show_location(dependency.location)}")
     for name, key in find_watched_assets(graph, pipeline, settings).items():
         yield f"  watches {key.to_user_string()}: upstream of {', '.join(readers[name])}"
+
+
+def _explain_file_sensor(pipeline: Pipeline, folders: Sequence[WaitingFolder]) -> Iterator[str]:
+    option = "options.pre_load_sensor"
+    why = "the file_sensors setting" if pipeline.file_sensor is None else f"pre_load_sensor{_show_key(pipeline, option)}"
+    yield f"sensor {name_file_sensor(pipeline)}: {why}"
+    yield from (f"  waits for {describe_folder(folder)}" for folder in folders)
 
 
 def _explain_asset(graph: AssetGraph, node_id: NodeId) -> Iterator[str]:

@@ -9,6 +9,7 @@ from ...settings import Settings
 from ..graph import AssetGraph
 from ..jobs import select_job_keys
 from ..sensors.definition import MINIMUM_INTERVAL_SECONDS
+from ..sensors.incoming import find_file_sensors, get_interval, name_file_sensor
 from ..sensors.watched import find_watched_assets, name_sensor
 
 
@@ -17,8 +18,19 @@ def summarize_project(graph: AssetGraph, settings: Settings, problems: Sequence[
 
     The format is stable, and documented in docs/command_line.md.
     """
+    file_sensors = {
+        pipeline.name: {
+            "name": name_file_sensor(pipeline),
+            "folders": sorted({folder.path for folder in folders}),
+            "minimum_interval_seconds": get_interval(pipeline),
+        }
+        for pipeline, folders in find_file_sensors(graph.plan, settings).folders
+    }
     return {
-        "jobs": [_summarize_job(graph, settings, p) for p in sorted(graph.plan.pipelines, key=lambda p: p.name)],
+        "jobs": [
+            {**_summarize_job(graph, settings, p), "file_sensor": file_sensors.get(p.name)}
+            for p in sorted(graph.plan.pipelines, key=lambda p: p.name)
+        ],
         "assets": sorted((_summarize_asset(graph, node_id) for node_id in graph.specs), key=lambda a: (a["key"], a["kind"])),
         "problems": [
             {

@@ -40,6 +40,16 @@ def find_file_sensors(plan: Plan, settings: Settings) -> FileSensors:
     return FileSensors(tuple((pipeline, folders) for pipeline, folders in watching if folders), domains)
 
 
+def name_file_sensor(pipeline: Pipeline) -> str:
+    """Return the name of the file sensor of a pipeline's job."""
+    return f"{pipeline.name}_files_sensor"
+
+
+def get_interval(pipeline: Pipeline) -> int:
+    """Return the seconds between two ticks of the file sensor of a pipeline's job."""
+    return int(pipeline.file_sensor_interval.total_seconds()) if pipeline.file_sensor_interval else MINIMUM_INTERVAL_SECONDS
+
+
 def add_incoming_assets(graph: AssetGraph, found: FileSensors) -> AssetGraph:
     """Return the graph with the asset ``<domain>/incoming`` upstream of the pre-load of each domain that a file sensor watches."""
     if not found.domains:
@@ -55,16 +65,15 @@ def build_file_sensors(graph: AssetGraph, found: FileSensors, settings: Settings
     """Yield the file sensors of load jobs."""
     keys = {domain: _make_incoming_key(graph.keys["domain", domain]) for domain in found.domains}
     for pipeline, folders in found.folders:
-        interval = pipeline.file_sensor_interval
         yield build_file_sensor(
-            name=f"{pipeline.name}_files_sensor",
+            name=name_file_sensor(pipeline),
             job_name=pipeline.name,
             folders=folders,
             incoming=keys,
             default_status=dg.DefaultSensorStatus[settings.default_status],
             description=f"Starts {pipeline.name} when its files have arrived: {'; '.join(map(describe_folder, folders))}",
             tags=build_job_tags(pipeline),
-            minimum_interval_seconds=int(interval.total_seconds()) if interval else MINIMUM_INTERVAL_SECONDS,
+            minimum_interval_seconds=get_interval(pipeline),
         )
 
 

@@ -36,6 +36,23 @@ def test_explain_shows_the_strategy_of_a_pre_load_and_its_source(shop: ProjectFo
     ]
 
 
+def test_explain_shows_the_file_sensor_of_a_job_and_its_cause(shop: ProjectFolder) -> None:
+    waits = f"  waits for items.*.csv, orders.*.csv in {shop.root}/datasets/incoming/shop"
+    by_setting = ["sensor shop_tables_files_sensor: the file_sensors setting", waits]
+    assert list_lines(shop, "shop_tables_files_sensor", Settings(file_sensors="on")) == by_setting
+    shown = list_lines(shop, "shop_tables", Settings(file_sensors="on"))
+    assert [line for line in shown if "files_sensor" in line or "waits" in line] == [f"  {line}" for line in by_setting]
+    loads = (shop.root / "metadata/dags/loads.sl.yml").read_text()
+    shop.write("metadata/dags/loads.sl.yml", f'{loads}    pre_load_sensor: "true"\n')
+    line = len(loads.splitlines()) + 1
+    assert list_lines(shop, "shop_tables_files_sensor") == [
+        f"sensor shop_tables_files_sensor: pre_load_sensor  [metadata/dags/loads.sl.yml:{line}]",
+        waits,
+    ]
+    shop.write("metadata/dags/loads.sl.yml", f'{loads}    pre_load_sensor: "false"\n')
+    assert not [line for line in list_lines(shop, "shop_tables", Settings(file_sensors="on")) if "files_sensor" in line]
+
+
 def test_jobs_with_different_strategies_are_distinguished(shop: ProjectFolder) -> None:
     loads = (shop.root / "metadata/dags/loads.sl.yml").read_text()
     shop.write("metadata/dags/others.sl.yml", loads.replace("imported", "pending").replace("_tables", "_others"))
