@@ -17,7 +17,7 @@ from typing import Any
 from dagster_home import make_home
 from free_port import find_free_port
 
-WAIT = 120.0
+WAIT = 600.0
 """Seconds after which something that must happen counts as not happening."""
 
 ASSETS = "{ repositoriesOrError { ...on RepositoryConnection { nodes { location { name } assetNodes { assetKey { path } } } } } }"

@@ -99,7 +99,7 @@ def test_the_command_line_has_no_traceback_when_the_folder_of_runs_is_full(
         capture_output=True,
         text=True,
         check=False,
-        timeout=180,
+        timeout=600,
     )
     assert done.returncode == 1
     assert "Traceback" not in done.stderr, done.stderr[-3000:]

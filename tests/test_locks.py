@@ -76,7 +76,7 @@ def test_a_released_lock_is_passed_to_a_waiting_thread(tmp_path: Path) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(300)
     assert not any(thread.is_alive() for thread in threads)
 
 
@@ -168,14 +168,14 @@ def test_locks_taken_in_opposite_orders_do_not_deadlock(tmp_path: Path) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(300)
     assert not any(thread.is_alive() for thread in threads)
 
 
 def test_a_process_that_was_started_under_a_lock_may_take_it(tmp_path: Path) -> None:
     with lock_database(tmp_path / "a.db"):
         environment = {**os.environ, **locks.build_inherited_environment()}
-        subprocess.run([sys.executable, "-c", HOLD, str(tmp_path / "a.db")], env=environment, input=b"", timeout=60, check=True)
+        subprocess.run([sys.executable, "-c", HOLD, str(tmp_path / "a.db")], env=environment, input=b"", timeout=300, check=True)
         assert _is_locked(tmp_path / "a.db"), "its end does not give the lock away"
     assert not _is_locked(tmp_path / "a.db")
 
@@ -296,7 +296,7 @@ def run_as(user: int, path: Path, temporary: Path) -> list[str]:
     # Modules are imported as root, because another user may not have access to the repository.
     imports = "import fcntl, starlake_dagster_components.locks\n"
     done = subprocess.run(
-        [sys.executable, "-c", imports + code + TAKE, str(path)], env=environment, capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", imports + code + TAKE, str(path)], env=environment, capture_output=True, text=True, timeout=300
     )
     assert done.stderr == ""
     return done.stdout.splitlines()

@@ -161,7 +161,7 @@ def test_no_secret_is_shown_by_the_command_line(project: PlantedProject, tmp_pat
             env=environment,
             capture_output=True,
             check=False,
-            timeout=120,
+            timeout=300,
         )
         assert project.secrets.find_leaks(done.stdout + done.stderr) == [], arguments
         assert b"Traceback" not in done.stderr, done.stderr.decode()

@@ -14,7 +14,7 @@ import pytest
 from starlake_dagster_components.cli import warm_start
 
 pytestmark = pytest.mark.skipif(not warm_start.can_serve(), reason="needs fork and files that are passed through sockets")
-WAIT = 120
+WAIT = 600
 
 
 @pytest.fixture

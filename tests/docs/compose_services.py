@@ -23,7 +23,7 @@ from markdown_blocks import REPOSITORY
 
 COMPOSE = REPOSITORY / "deploy/docker-compose.yaml"
 PROGRAMS = [Path(found) for found in sorted(map(str, Path("/usr/lib/postgresql").glob("*/bin")))]
-WAIT = 180
+WAIT = 600
 
 
 class Postgres:

@@ -76,12 +76,12 @@ def test_wrong_arguments_are_rejected(argv: list[str], said: str) -> None:
 def test_a_command_runs_as_a_process_with_exit_code_and_messages(box: Sandbox) -> None:
     box.table("sales", "orders", "{ name: id, type: long }").stage("sales", {"orders-1.csv": "id\n1\n", "orders-2.csv": "id\nx\n"})
     process = start(box, "load", "--domains", "sales")
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=300)
     assert process.returncode == 1
     assert out.splitlines()[:2] == ["Loading", "Format: DSV"]
     assert "line 2: column 'id': 'x' is not of type long" in err
     process = start(box, "load", "--nosuch")
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=300)
     assert process.returncode == 1
     assert "Error: Unknown option --nosuch" in err
 
@@ -149,7 +149,7 @@ def test_commands_of_several_processes_wait_for_each_other(box: Sandbox) -> None
     processes = [start(box, "load", "--domains", "sales") for _ in range(2)] + [
         start(box, "transform", "--name", "kpi.out") for _ in range(3)
     ]
-    ended = [(p.communicate(timeout=120), p.returncode) for p in processes]
+    ended = [(p.communicate(timeout=300), p.returncode) for p in processes]
     assert [code for _, code in ended] == [0] * 5, ended
     assert box.rows("select id from sales.orders order by id") == [(n,) for n in range(20)]
     assert box.rows("select count(*) from kpi.out") == [(3,)]
@@ -208,7 +208,7 @@ def test_a_terminated_process_has_exit_code_128_plus_the_signal(box: Sandbox) ->
         time.sleep(0.01)
     time.sleep(0.3)
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=30)
+    process.communicate(timeout=300)
     assert process.returncode == 128 + signal.SIGTERM
 
 

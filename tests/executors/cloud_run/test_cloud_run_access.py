@@ -38,7 +38,7 @@ def run_python(code: str, *rejected: str, **environment: str) -> str:
         capture_output=True,
         text=True,
         env={**os.environ, "NO_GCE_CHECK": "true", **environment},
-        timeout=120,
+        timeout=300,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -191,12 +191,12 @@ def test_a_run_whose_process_died_is_continued_without_running_a_command_twice(t
             "GRPC_VERBOSITY": "NONE",
         }
         process = subprocess.Popen([sys.executable, str(script)], env=environment, stderr=subprocess.DEVNULL, start_new_session=True)
-        wait_until(lambda: len(list_effects(effects)) >= 3, seconds=120)
+        wait_until(lambda: len(list_effects(effects)) >= 3)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         with dg.DagsterInstance.from_config(str(home)) as instance:
             (lost,) = instance.get_run_ids()
         arguments = [sys.executable, str(script), lost]
-        done = subprocess.run(arguments, env=environment, capture_output=True, text=True, timeout=180, check=False)
+        done = subprocess.run(arguments, env=environment, capture_output=True, text=True, timeout=600, check=False)
         assert done.stdout == "success\n", done.stderr[-3000:]
     assert sorted(list_effects(effects)) == [f"kpi.{name}" for name in names]

@@ -82,7 +82,7 @@ class Process:
         return True
 
     def wait(self) -> None:
-        wait_until(lambda: not self.runs(), seconds=60)
+        wait_until(lambda: not self.runs())
 
     def kill(self) -> None:
         with contextlib.suppress(ProcessLookupError):

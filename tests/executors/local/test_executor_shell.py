@@ -403,7 +403,7 @@ ShellExecutor().run(command, Invocation(log=lambda level, line: None, canceled=C
     runner = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE)
     wait_until(lambda: len(list_pids(tmp_path)) == 2)
     runner.send_signal(signal.SIGINT)
-    _, errors = runner.communicate(timeout=60)
+    _, errors = runner.communicate(timeout=300)
     assert b"KeyboardInterrupt" in errors
     assert [is_alive(pid) for pid in list_pids(tmp_path)] == [False, False]
 
