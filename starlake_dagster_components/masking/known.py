@@ -6,7 +6,7 @@ Objects that contain secrets are registered when they are read, which takes no t
 import logging
 import os
 from collections.abc import Iterable, Mapping
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Any
 
 from .forms import encode_secret
@@ -15,6 +15,8 @@ from .values import find_secrets
 
 _sources: dict[tuple[str, str], tuple[Any, ...]] = {}
 _names: dict[str, tuple[str, ...]] = {}
+_revision = object()
+"""Replaced whenever something is registered."""
 
 
 def register_secrets(owner: str, kind: str, *sources: Any) -> None:
@@ -26,25 +28,35 @@ def register_secrets(owner: str, kind: str, *sources: Any) -> None:
         sources: mappings or objects with fields, which are searched later.
     """
     _sources[owner, kind] = sources
-    list_known_secrets.cache_clear()
+    _replace_revision()
 
 
 def register_secret_names(owner: str, names: Iterable[str]) -> None:
     """Register the names in the ``secrets`` setting of a project, in addition to those that are always secret."""
     _names[owner] = tuple(names)
-    list_known_secrets.cache_clear()
+    _replace_revision()
 
 
 def forget_secrets() -> None:
     """Forget all registered objects."""
     _sources.clear()
     _names.clear()
-    list_known_secrets.cache_clear()
+    _replace_revision()
 
 
-@cache
+def _replace_revision() -> None:
+    global _revision
+    _revision = object()
+
+
 def list_known_secrets() -> frozenset[str]:
     """Return all known secrets."""
+    return _collect_secrets(_revision)
+
+
+@lru_cache(maxsize=1)
+def _collect_secrets(_of_revision: object) -> frozenset[str]:
+    """Search all registered objects, once for each revision: what another thread registers during a search begins another revision."""
     # Copied first, because other threads may register more in the meantime.
     sources = [source for group in list(_sources.values()) for source in group]
     return frozenset(find_secrets((os.environ, *sources), _list_names()))

@@ -1,6 +1,7 @@
 """The replacement of secrets in strings and exceptions."""
 
 import logging
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,7 @@ from starlake_dagster_components.masking import (
 from starlake_dagster_components.masking.exceptions import Masked
 from starlake_dagster_components.masking.known import build_mask, holds_secrets
 from starlake_dagster_components.masking.mask import is_word
+from starlake_dagster_components.masking.values import find_secrets
 
 
 @pytest.fixture
@@ -79,6 +81,21 @@ def test_forgotten_names_are_no_longer_secret() -> None:
     register_secret_names("/project", ["pin"])
     forget_secrets()
     assert build_mask({"PIN": "55-66"})("55-66") == "55-66"
+
+
+def test_secrets_that_are_registered_during_a_search_are_known_to_the_next(known: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another thread may load a project while this one masks a message."""
+
+    def search_slowly(*arguments: Any) -> Any:
+        found = find_secrets(*arguments)
+        monkeypatch.undo()
+        register_secrets("/later", "variables", {"API_TOKEN": "late-456"})
+        return found
+
+    monkeypatch.setattr("starlake_dagster_components.masking.known.find_secrets", search_slowly)
+    register_secret_names("/project", ())
+    mask_text("anything")
+    assert mask_text(f"{known} late-456") == "*** ***"
 
 
 def test_secrets_are_found_in_bytes(known: str) -> None:
