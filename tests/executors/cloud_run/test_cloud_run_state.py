@@ -54,7 +54,7 @@ def test_the_state_of_an_execution_is_read() -> None:
     counts: Any = {"running_count": 1, "retried_count": 2, "create_time": created}
     state = read(State.CONDITION_RECONCILING, template=template, log_uri="https://logs", **counts)
     assert state == ExecutionState(NAME, created=created.timestamp(), running=1, retried=2, max_retries=3, log_uri="https://logs")
-    assert read() == ExecutionState(NAME, "", 0.0, False, False, False, 0, 0, 0, "", "", "")
+    assert read() == ExecutionState(NAME) == ExecutionState(NAME, "", 0.0, False, False, False, 0, 0, 0, "", "", "")
     assert state.short_name == "starlake-x1"
     assert state.console == "https://console.cloud.google.com/run/jobs/executions/details/europe-west1/starlake-x1/tasks?project=shop"
 
