@@ -62,6 +62,7 @@ TARGETS: Mapping[str, Sequence[str]] = {
     "engine/values.py": ("tests/engine/test_engine_value_settings.py", "tests/engine/test_engine_values.py"),
     "pipelines/crons.py": ("tests/pipelines/test_plan_crons.py", "tests/pipelines/test_plan_schedules.py"),
     "cache.py": ("tests/test_cache.py",),
+    "trusted_files.py": ("tests/test_trusted_files.py", "tests/test_cache.py"),
     "masking/names.py": ("tests/masking",),
     "masking/values.py": ("tests/masking",),
     "masking/forms.py": ("tests/masking",),
