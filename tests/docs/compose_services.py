@@ -94,7 +94,7 @@ class Services:
         for name in ("code", "webserver", "daemon"):
             service = self._services[name]
             command = [self._locate(word) for word in service["command"]]
-            environment = {key: self._locate(str(value)) for key, value in service["environment"].items()}
+            environment = {key: self._locate(str(value)) for key, value in service["environment"].items() if value is not None}
             environment["DAGSTER_POSTGRES_HOST"] = "127.0.0.1"
             environment = {k: v for k, v in environment.items() if v}
             image = {

@@ -63,8 +63,9 @@ class Image:
         return re.sub(r"\$\{?(\w+)\}?", lambda found: self.environment.get(found[1], ""), text)
 
     def _take_arg(self, text: str, _: object) -> None:
-        name, _sign, default = text.partition("=")
-        self.environment[name] = self.arguments.get(name, default)
+        name, sign, default = text.partition("=")
+        if sign or name in self.arguments:
+            self.environment[name] = self.arguments.get(name, default)
 
     def _take_env(self, text: str, _: object) -> None:
         for name, value in re.findall(r"(\w+)=(\S+)", text):

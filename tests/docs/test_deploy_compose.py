@@ -9,6 +9,9 @@ import yaml
 from compose_services import COMPOSE, Services
 from markdown_blocks import REPOSITORY, read_blocks
 
+from starlake_dagster_components.cache import open_cache
+from starlake_dagster_components.pipelines.plan_loading import Loaded, load_plan
+
 RUNS = "{ runsOrError { ... on Runs { results { jobName status tags { key value } } } } }"
 
 
@@ -50,3 +53,18 @@ def test_every_path_of_a_volume_exists_in_the_image() -> None:
     mounted = {volume.split(":")[1] for name, service in services.items() if name != "postgres" for volume in service.get("volumes", ())}
     assert mounted
     assert {path for path in mounted if path not in image} == set()
+
+
+def test_the_code_location_uses_the_plan_in_the_image(tmp_path: Path) -> None:
+    """The plan depends on the variables of Starlake. An empty one differs from one that is not set."""
+    code = yaml.safe_load(COMPOSE.read_text(encoding="utf-8"))["services"]["code"]
+    given = {name: value for name, value in code["environment"].items() if value is not None}
+
+    def load(environ: dict[str, str]) -> Loaded:
+        return load_plan(REPOSITORY / "examples/tallow_lane", environ=environ, cache=open_cache(str(tmp_path), environ))
+
+    load({}).keep()
+    assert load(given).from_cache
+    assert not load({**given, "SL_ENV": ""}).from_cache
+    taken_from_shell = {name for name, value in code["environment"].items() if value is None}
+    assert taken_from_shell == {name for name, value in code["build"]["args"].items() if value is None} == {"SL_ENV"}
