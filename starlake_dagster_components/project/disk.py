@@ -118,7 +118,7 @@ def _read_regular_file(path: str, limit: int = MAX_FILE_SIZE) -> bytes:
             parts.append(part)
             size += len(part)
             if size > limit:
-                raise OSError(errno.EFBIG, f"it is larger than {limit // 1_000_000} MB")
+                raise OSError(errno.EOVERFLOW, f"it is larger than {limit // 1_000_000} MB")
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
 

@@ -1,7 +1,7 @@
 """Read a YAML file: render its Jinja, parse it, migrate old formats, and return the content of its root key. Starlake: YamlSerde."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +103,9 @@ def load_document(reading: Reading, path: str, kind: FileKind) -> YamlDocument |
     try:
         text = reading.files.read(path)
     except UnreadableFile as error:
-        reject_file(reading, kind, error.problem.location or Location(name), error.problem.message)
+        # Not what its author wrote, so an error even where Starlake skips the file.
+        asked = kind if kind.lenient else replace(kind, severity="error")
+        reject_file(reading, asked, error.problem.location or Location(name), error.problem.message)
         return None
     if kind.rendered:
         try:
@@ -142,7 +144,7 @@ def reject_file(reading: Reading, kind: FileKind, location: Location, message: s
         full = f"{message}{kind.effect and '; ' + kind.effect}"
         reading.problems.append(Problem(location, "warning", full, skips_file=not kind.lenient))
     else:
-        reading.add_problem(location, "error", message)
+        reading.add_problem(location, "error", f"{message}{kind.effect and '; ' + kind.effect}")
 
 
 def find_root_section(

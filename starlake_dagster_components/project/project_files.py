@@ -19,7 +19,8 @@ class UnreadableFile(Exception):
 MAX_SIZE = 2_000_000
 """Size of the largest project file (YAML, SQL, Jinja, or Python), in bytes."""
 _MAX_NESTED_FILES = 20_000
-_SUFFIXES = (".sl.yml", ".sql", ".sql.j2", ".j2", ".py", ".json")
+_FILE_SUFFIXES = (".sl.yml", ".sql", ".j2")
+_SUFFIXES = (*_FILE_SUFFIXES, ".py", ".json")
 
 _OUTSIDE = "is a link to {}, which is outside the project, so it is not read; copy it, or set SL_METADATA to the folder"
 
@@ -109,8 +110,13 @@ class ProjectFiles:
         return [entry.path for entry in self._list_entries(folder) if entry.kind == "folder"]
 
     def list_files(self, folder: Path | str) -> list[tuple[str, str]]:
-        """Return (name, path) of the files directly in a folder, sorted by name, without hidden ones."""
-        return [(entry.name, entry.path) for entry in self._list_entries(folder) if entry.kind == "file"]
+        """Return (name, path) of the files directly in a folder, sorted by name, without hidden ones. Report folders with a file's name."""
+        entries = self._list_entries(folder)
+        for entry in entries:
+            # Docker, for example, creates a folder in place of a file to mount that does not exist.
+            if entry.kind == "folder" and entry.name.endswith(_FILE_SUFFIXES):
+                self._add_error(entry.path, "is a folder; it must be a file")
+        return [(entry.name, entry.path) for entry in entries if entry.kind == "file"]
 
     def walk_files(self, folder: Path | str) -> Iterator[tuple[str, str]]:
         """Yield (name, path) of the files in all subfolders, but not in the folder itself, sorted by path. Each folder is visited once."""

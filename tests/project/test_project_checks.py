@@ -63,6 +63,30 @@ def test_a_file_in_place_of_a_folder_is_an_error(folder: ProjectFolder) -> None:
     assert _read(folder) == [f"metadata/load: the folder cannot be read: {os.strerror(20)}"]
 
 
+def test_a_folder_in_place_of_a_file_is_an_error(shop: ProjectFolder) -> None:
+    names = ("metadata/env.sl.yml", "metadata/load/sales/returns.sl.yml", "metadata/transform/kpi/returns.sql")
+    for name in names:
+        Path(shop.root, name).mkdir()
+    project = read_project(shop.root, environ={})
+    assert [str(problem) for problem in project.problems] == [f"{name}: is a folder; it must be a file" for name in names]
+    assert {problem.severity for problem in project.problems} == {"error"}
+
+
+@pytest.mark.parametrize(
+    ("name", "effect"),
+    [
+        ("metadata/load/sales/_config.sl.yml", "Starlake skips the whole domain"),
+        ("metadata/transform/kpi/_config.sl.yml", "Starlake skips all tasks of the folder"),
+        ("metadata/transform/kpi/totals.sl.yml", "Starlake skips the task, including its SQL file"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_an_error_even_if_starlake_skips_it(shop: ProjectFolder, name: str, effect: str) -> None:
+    """A file that Starlake skips because of its content is only a warning."""
+    shop.write(name, "# " + "x" * 2_000_000)
+    (problem,) = read_project(shop.root, environ={}).problems
+    assert (problem.severity, str(problem)) == ("error", f"{name}: cannot be read: it is larger than 2 MB; {effect}")
+
+
 def test_only_regular_files_are_read(shop: ProjectFolder) -> None:
     for name in ("metadata/load/sales/pipe.sl.yml", "metadata/transform/kpi/pipe.sql", "metadata/env.sl.yml", "metadata/dags/pipe.sl.yml"):
         path = Path(shop.root, name)
