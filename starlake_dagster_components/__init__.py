@@ -9,6 +9,7 @@ Public names are imported on first use, so that reading a project or running the
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from .garbage_collection import pause_garbage_collection
 from .version import __version__ as __version__
 
 if TYPE_CHECKING:
@@ -64,7 +65,9 @@ def __getattr__(name: str) -> Any:
     """Import a public name on its first use."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    # Modules stay in memory. With Dagster's among them, a collection during an import would take longer than the imports themselves.
+    with pause_garbage_collection():
+        value = getattr(import_module(f".{_HOMES[name]}", __name__), name)
     globals()[name] = value
     return value
 

@@ -4,14 +4,13 @@ A truncated or modified file, or one written by another user or version, counts 
 processes can write at the same time.
 """
 
-import gc
 import io
 import os
 import pickle
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from functools import lru_cache
 from hashlib import blake2b
 from importlib.metadata import PackageNotFoundError, version
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import InvalidSetting
+from .garbage_collection import pause_garbage_collection
 from .trusted_files import mark_used, read_trusted, write_whole
 
 OFF = "off"
@@ -156,18 +156,6 @@ class _Loader(pickle.Unpickler):
             return self._allowed[module, name]
         except KeyError:
             raise pickle.UnpicklingError(f"{module}.{name} is not expected here") from None
-
-
-@contextmanager
-def pause_garbage_collection() -> Iterator[None]:
-    """Pause the garbage collector while many long-lived objects are created, which it would scan repeatedly without freeing any."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 def _compute_checksum(body: bytes | memoryview) -> bytes:

@@ -1,6 +1,5 @@
 """The cache: whatever happens to its folder, entries are never wrong, and no exception is raised."""
 
-import gc
 import os
 import pickle
 import stat
@@ -15,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import starlake_dagster_components.cache as module
-from starlake_dagster_components.cache import Cache, build_entry_name, deserialize, open_cache, pause_garbage_collection, serialize
+from starlake_dagster_components.cache import Cache, build_entry_name, deserialize, open_cache, serialize
 from starlake_dagster_components.errors import InvalidSetting, Location
 
 
@@ -179,18 +178,6 @@ class TestEntries:
         os.utime(path, (1000, 1000))
         assert cache.get("a") is None
         assert path.stat().st_mtime == 1000
-
-
-def test_the_garbage_collector_pauses_only_for_the_block() -> None:
-    with pause_garbage_collection():
-        assert not gc.isenabled()
-        with pause_garbage_collection():
-            assert not gc.isenabled()
-        assert not gc.isenabled()
-    assert gc.isenabled()
-    with pytest.raises(ValueError, match="x"), pause_garbage_collection():
-        raise ValueError("x")
-    assert gc.isenabled()
 
 
 def _call(module: str, name: str, argument: str) -> bytes:

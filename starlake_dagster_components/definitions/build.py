@@ -14,8 +14,9 @@ import dagster as dg
 from dagster_shared.libraries import DagsterLibraryRegistry
 
 from .._dagster_load import find_passed_value, is_code_server, pass_to_runs
-from ..cache import open_cache, pause_garbage_collection
+from ..cache import open_cache
 from ..errors import InvalidProject, Problem, join_names
+from ..garbage_collection import pause_garbage_collection
 from ..masking import mask_text, register_secret_names, register_secrets
 from ..pipelines.pipeline import Pipeline, Plan
 from ..pipelines.plan_loading import Loaded, load_plan
