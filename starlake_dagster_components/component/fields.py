@@ -21,7 +21,7 @@ from .templates import render_value, render_variables
 class StepExecutorFields(BaseModel):
     """The mapping form of ``step_executor``."""
 
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, defer_build=True)
 
     type: str = Field(
         default="threads",
@@ -162,7 +162,7 @@ def describe_fields(component: type[BaseModel]) -> str:
 class OpFields(BaseModel):
     """A rule of ``op:`` in YAML."""
 
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, defer_build=True)
 
     match: str | dict[str, Any] | list[str | dict[str, Any]] | None = Field(
         default=None,

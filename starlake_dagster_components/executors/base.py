@@ -218,8 +218,8 @@ class StarlakeExecutor(dg.Model, ABC):
     The ``find_`` methods are called when definitions are built. They may use neither the network nor processes.
     """
 
-    # An invalid field may contain a secret.
-    model_config = ConfigDict(hide_input_in_errors=True)
+    # An invalid field may contain a secret. Most executors are not used by a project, so their validators are built on first use.
+    model_config = ConfigDict(hide_input_in_errors=True, defer_build=True)
 
     @abstractmethod
     def run(self, command: "Command", invocation: Invocation) -> CommandResult:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import dagster as dg
-from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic import BeforeValidator, ConfigDict, Field, GetJsonSchemaHandler
 
 Compiler = Literal["auto", "full", "fast"]
 
@@ -30,6 +30,8 @@ def _read_jvm(value: Any) -> Any:
 class JvmSettings(dg.Model):
     """Settings of the Java virtual machine that runs commands."""
 
+    model_config = ConfigDict(defer_build=True)
+
     archive: Annotated[str, BeforeValidator(_read_switch)] = Field(
         default="auto",
         description="Folder for archives of loaded classes, which are made once and save most of the start; off = none. "
@@ -54,9 +56,12 @@ class JvmSettings(dg.Model):
         return self.archive == "off" and self.compiler == "full" and not self.options
 
 
-Jvm = Annotated[
-    JvmSettings,
-    BeforeValidator(_read_jvm),
-    WithJsonSchema({"anyOf": [{"enum": ["auto", "off", True, False]}, JvmSettings.model_json_schema()]}),
-]
+class _AddSwitch:
+    """Adds ``auto`` and ``off`` to a JSON schema, when it is needed."""
+
+    def __get_pydantic_json_schema__(self, core_schema: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"anyOf": [{"enum": ["auto", "off", True, False]}, handler(core_schema)]}
+
+
+Jvm = Annotated[JvmSettings, BeforeValidator(_read_jvm), _AddSwitch()]
 """``auto``, ``off``, or a mapping."""
