@@ -152,7 +152,7 @@ def fail_calls(commands: int = 60, share: float = 0.3, seed: int = 2) -> dict[st
         runner = make_executor(server.address)
         begun = time.monotonic()
 
-        def one(number: int) -> None:
+        def run_one(number: int) -> None:
             step, code = f"step{number}", 3 if number % 10 == 9 else 0
             try:
                 result: CommandResult | CommandError = runner.run(make_command(effects, step, lasts=0.2, code=code), make_invocation(step))
@@ -162,7 +162,7 @@ def fail_calls(commands: int = 60, share: float = 0.3, seed: int = 2) -> dict[st
                 wrong.append(f"{step}: {result}")
 
         with ThreadPoolExecutor(20) as pool:
-            list(pool.map(one, range(commands)))
+            list(pool.map(run_one, range(commands)))
         ran = count_effects(effects)
         wrong += [f"step{n}: ran {ran[f'step{n}']} times" for n in range(commands) if ran[f"step{n}"] != 1]
         made = dict(server.calls)
@@ -219,12 +219,12 @@ def run_many(commands: int = 200, at_a_time: int = 25) -> dict[str, object]:
         effects = Path(folder, "effects")
         runner = make_executor(server.address, poll_interval=0.5)
 
-        def one(number: int) -> int:
+        def run_one(number: int) -> int:
             return runner.run(make_command(effects, f"step{number}", lasts=1.0), make_invocation(f"step{number}")).exit_code
 
         begun = time.monotonic()
         with ThreadPoolExecutor(at_a_time) as pool:
-            codes = Counter(pool.map(one, range(commands)))
+            codes = Counter(pool.map(run_one, range(commands)))
         ran = count_effects(effects)
         once = sum(1 for n in range(commands) if ran[f"step{n}"] == 1)
         most, made = server.most_running, dict(server.calls)
@@ -264,7 +264,7 @@ def limit_queries(loads: int = 100, a_minute: int = 60) -> dict[str, object]:
         server.add_job(command=["/bin/sh", "-c", f"echo '{counts}'", "sh"])
         runner = make_executor(server.address, poll_interval=0.5, logs="tail")
 
-        def one(number: int) -> tuple[bool, bool]:
+        def run_one(number: int) -> tuple[bool, bool]:
             lines: list[str] = []
             ran = Invocation(lambda level, line: lines.append(line), canceled=Canceled(), run_id="run", step_key=f"load{number}")
             result = runner.run(Command("load", ("--tables", f"t{number}"), "/project"), ran)
@@ -272,7 +272,7 @@ def limit_queries(loads: int = 100, a_minute: int = 60) -> dict[str, object]:
 
         begun = time.monotonic()
         with ThreadPoolExecutor(loads) as pool:
-            found = list(pool.map(one, range(loads)))
+            found = list(pool.map(run_one, range(loads)))
         calls = server.calls["ListLogEntries"]
     return {
         "loads": loads,

@@ -291,23 +291,23 @@ def load_with_dg(python: str, attempt: Attempt) -> str:
     own = {name: value for name, value in os.environ.items() if not name.startswith(("SL_", "DAGSTER_", "PYTHON"))}
     environment = {**own, **attempt.environment, "PYTHONPATH": str(folder), "SL_DAGSTER_CACHE": str(attempt.project.parent / "cache")}
 
-    def dg(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    def run_dg(*arguments: str) -> "subprocess.CompletedProcess[str]":
         program = "import sys; from dagster_dg_cli.cli import main; sys.argv[0] = 'dg'; main()"
         command = [python, "-c", program, *arguments]
         return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=LIMIT, check=False)
 
     executor = ["--executor", options["--executor"]] if "--executor" in options else []
     project = os.path.relpath(attempt.project, folder)
-    made = dg("scaffold", "defs", "starlake_dagster_components.StarlakeProjectComponent", "starlake", "--project", project, *executor)
+    made = run_dg("scaffold", "defs", "starlake_dagster_components.StarlakeProjectComponent", "starlake", "--project", project, *executor)
     if made.returncode:
         return f"scaffold failed: {(made.stderr or made.stdout)[-300:]}"
     if "--env" in options:
         file = folder / "shop" / "defs" / "starlake" / "defs.yaml"
         file.write_text(file.read_text() + f"  env: {options['--env']}\n")
-    listed = dg("list", "defs", "--json")
+    listed = run_dg("list", "defs", "--json")
     if listed.returncode:
         return f"list failed: {(listed.stderr or listed.stdout)[-300:]}"
-    checked = dg("check", "defs")
+    checked = run_dg("check", "defs")
     if checked.returncode:
         return f"check failed: {(checked.stderr or checked.stdout)[-300:]}"
     found = json.loads(listed.stdout[listed.stdout.find("{") if listed.stdout.lstrip().startswith("{") else listed.stdout.find("[") :])

@@ -126,11 +126,11 @@ def _find_line(file: str, name: str) -> str:
 
 
 def _describe_commit() -> str:
-    def git(*arguments: str) -> str:
+    def run_git(*arguments: str) -> str:
         return subprocess.run(["git", *arguments], cwd=REPOSITORY, capture_output=True, text=True, check=False).stdout.strip()
 
-    changed = git("status", "--porcelain", "--untracked-files=no", "--", "starlake_dagster_components", "bench")
-    return git("rev-parse", "--short", "HEAD") + (", with changes" if changed else "") or "unknown"
+    changed = run_git("status", "--porcelain", "--untracked-files=no", "--", "starlake_dagster_components", "bench")
+    return run_git("rev-parse", "--short", "HEAD") + (", with changes" if changed else "") or "unknown"
 
 
 def measure(names: Sequence[str], options: argparse.Namespace) -> Iterator[Section]:

@@ -392,7 +392,7 @@ def waiting_job() -> dg.JobDefinition:
     steps = int(os.environ["BENCH_STEPS"])
     everybody, released = threading.Barrier(steps), threading.Event()
 
-    def waits(number: int) -> dg.AssetsDefinition:
+    def build_waiting_asset(number: int) -> dg.AssetsDefinition:
         @dg.asset(name=f"waits_{number}")
         def body() -> None:
             if everybody.wait() == 0:
@@ -406,7 +406,7 @@ def waiting_job() -> dg.JobDefinition:
         return body
 
     job_ = dg.define_asset_job("job", executor_def=starlake_step_executor(max_concurrent=steps))
-    return dg.Definitions(assets=[waits(i) for i in range(steps)], jobs=[job_]).resolve_job_def("job")
+    return dg.Definitions(assets=[build_waiting_asset(i) for i in range(steps)], jobs=[job_]).resolve_job_def("job")
 
 
 # ---------------------------------------------------------------------------------------------- the table

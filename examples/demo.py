@@ -31,14 +31,14 @@ def main() -> int:
         console.print(f"\nBatch {number}: {files} files delivered. Running all load jobs, then all transform jobs.\n")
         results = run_headless(workspace.project, settings, progress=choose_progress(quiet=False, json=False))
         print_results(results)
-        complaints += [f"batch {number}: {c}" for c in _complaints(results)]
+        complaints += [f"batch {number}: {c}" for c in _list_problems(results)]
     console.print(f"\n{time.monotonic() - began:.0f} s. To see the example in Dagster, run make dev.")
     for complaint in complaints:
         console.print(complaint, style="red")
     return 1 if complaints else 0
 
 
-def _complaints(results: list[RunResult]) -> list[str]:
+def _list_problems(results: list[RunResult]) -> list[str]:
     found = [f"{r.job} failed: {r.error or ''}" for r in results if not r.success]
     found += [f"{r.job} ran nothing" for r in results if not r.assets]
     found += [f"{a.key} was skipped" for r in results for a in r.assets if a.status == "skipped"]

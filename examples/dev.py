@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from examples.workspace import REPOSITORY, Workspace
 
 
-def environment_of(given: Mapping[str, str], workspace: Workspace) -> dict[str, str]:
+def build_environment(given: Mapping[str, str], workspace: Workspace) -> dict[str, str]:
     """Return the environment for ``sl-dagster dev``.
 
     Args:
@@ -29,7 +29,7 @@ def environment_of(given: Mapping[str, str], workspace: Workspace) -> dict[str, 
 
 def main() -> None:
     """Replace this process with ``sl-dagster dev``."""
-    environment = environment_of(os.environ, Workspace())
+    environment = build_environment(os.environ, Workspace())
     os.chdir(REPOSITORY)
     program = [sys.executable, "-m", "starlake_dagster_components.cli", "dev", environment["SL_ROOT"], *sys.argv[1:]]
     os.execve(sys.executable, program, environment)

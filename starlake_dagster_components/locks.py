@@ -224,7 +224,7 @@ class _Waiting:
         while True:
             if self._canceled is not None and self._canceled.is_set():
                 raise CommandCanceled(f"canceled while waiting for {self._name}")
-            # Looked up before the attempt: on a busy machine, this process may get to its first attempt only when the time is over.
+            # Looked up before the attempt: on a busy machine, this process may get to its first attempt only after the time is up.
             is_over = self._end is not None and time.monotonic() >= self._end
             taken = take(pause)
             # 0 is a valid descriptor.

@@ -58,9 +58,9 @@ class Double:
     def load(self, domain: str, tables: Sequence[str]) -> int:
         """Load the files of tables; return the exit code."""
         stage = self.player.root / "datasets/stage" / domain
-        self._out("- JAVA_HOME=")
-        self._err("INFO IngestionWorkflow: Loading domains : " + domain)
-        self._err(f"INFO IngestionWorkflow: Watch Domain: {domain}")
+        self._print_out("- JAVA_HOME=")
+        self._print_err("INFO IngestionWorkflow: Loading domains : " + domain)
+        self._print_err(f"INFO IngestionWorkflow: Watch Domain: {domain}")
         names = sorted(os.listdir(stage)) if stage.is_dir() else []
         by_table = {table: [name for name in names if name.startswith(table)] for table in tables}
         for table, files in by_table.items():
@@ -69,28 +69,28 @@ class Double:
         return self._end(f"load --domains {domain} --tables {','.join(tables)}")
 
     def _ingest(self, domain: str, table: str, files: Sequence[str]) -> None:
-        self._err(f"INFO IngestionWorkflow: Ingest resolved file : {','.join(files)} as table {domain}.{table}")
+        self._print_err(f"INFO IngestionWorkflow: Ingest resolved file : {','.join(files)} as table {domain}.{table}")
         if self.level != "info":
             for name in files:
                 self.player._move(
                     self.player.root / "datasets/stage" / domain / name, self.player.root / "datasets/ingesting" / domain / name
                 )
         for name in files:
-            self._job(domain, table, self.player.root / "datasets/ingesting" / domain / name)
+            self._run_job(domain, table, self.player.root / "datasets/ingesting" / domain / name)
 
-    def _job(self, domain: str, table: str, file: Path) -> None:
+    def _run_job(self, domain: str, table: str, file: Path) -> None:
         self.jobs += 1
         for text in ("Loading", "Format: DSV", f"File(s): file:{file}", f"Table: {domain}.{table}"):
-            self._out(text)
-        self._err(f"INFO IngestionJob$: Native candidate: {str(self.loader == 'native').lower()}")
+            self._print_out(text)
+        self._print_err(f"INFO IngestionJob$: Native candidate: {str(self.loader == 'native').lower()}")
         words = file.read_text(encoding="utf-8")
         header, rows = read_rows(file)
         rejected = sum("reject" in row for row in rows) if self.loader == "spark" else -1
         good = len(rows) - max(rejected, 0)
         if "first" in words or "busy" in words:
             reason = "IO Error: Could not set lock on file" if "busy" in words else "Conversion Error: CSV Error on Line: 2"
-            self._row("LOAD", domain, table, False, f"file:{file}", (0, 0, 0), f"java.sql.SQLException: {reason}")
-            self._err(f"ERROR DsvIngestionJob: java.sql.SQLException: {reason}", "Original Line: first", _build_frame())
+            self._write_row("LOAD", domain, table, False, f"file:{file}", (0, 0, 0), f"java.sql.SQLException: {reason}")
+            self._print_err(f"ERROR DsvIngestionJob: java.sql.SQLException: {reason}", "Original Line: first", _build_frame())
             self._fail(f"java.sql.SQLException: {reason}", "Original Line: first", _build_frame())
             return
         # Before the second step. Starlake: JdbcAutoTask.updateJdbcTableSchema.
@@ -98,10 +98,10 @@ class Double:
         failure: list[str] = []
         counts = (good + max(rejected, 0), good, rejected)
         if self.loader == "native":
-            failure, counts = self._second_step(domain, table, words, good)
+            failure, counts = self._run_second_step(domain, table, words, good)
         else:
             self._insert(domain, table, words)
-        self._row("LOAD", domain, table, True, f"file:{file}", counts, "success", moment="load", words=words)
+        self._write_row("LOAD", domain, table, True, f"file:{file}", counts, "success", moment="load", words=words)
         failure = failure or self._expect(domain, table)
         if failure and (self.fail_on_error or "macro" in words):
             self._fail(*failure)
@@ -111,12 +111,12 @@ class Double:
         self.loaded.append(f"file:{file}")
         self.counts = [a + b for a, b in zip(self.counts, counts, strict=True)]
 
-    def _second_step(self, domain: str, table: str, words: str, good: int) -> tuple[list[str], tuple[int, int, int]]:
+    def _run_second_step(self, domain: str, table: str, words: str, good: int) -> tuple[list[str], tuple[int, int, int]]:
         """Return the failure of the second step, and the counts, which are the growth of the table."""
         if "second" in words:
             message = f"java.sql.SQLException: Conversion Error: Could not convert string {_build_frame()}"
-            self._err("ERROR JdbcDbUtils$: Error running sql", "java.sql.SQLException: Conversion Error", _build_frame())
-            self._row("TRANSFORM", domain, table, False, table, (-1, -1, -1), message)
+            self._print_err("ERROR JdbcDbUtils$: Error running sql", "java.sql.SQLException: Conversion Error", _build_frame())
+            self._write_row("TRANSFORM", domain, table, False, table, (-1, -1, -1), message)
             return [], (0, 0, -1)
         self._insert(domain, table, words)
         failure: list[str] = []
@@ -125,15 +125,15 @@ class Double:
                 "com.hubspot.jinjava.interpret.FatalTemplateErrorsException: Could not resolve function 'nosuch'",
                 "\tat ai.starlake.job.metrics.ExpectationJob.$anonfun$runExpectations$1(ExpectationJob.scala:169)",
             ]
-            self._row("TRANSFORM", domain, table, False, table, (-1, -1, -1), " ".join(failure).replace("'", "-"))
+            self._write_row("TRANSFORM", domain, table, False, table, (-1, -1, -1), " ".join(failure).replace("'", "-"))
         else:
             self._expect(domain, table)
-            self._row("TRANSFORM", domain, table, True, table, (-1, -1, -1), "success", moment="transform", words=words)
+            self._write_row("TRANSFORM", domain, table, True, table, (-1, -1, -1), "success", moment="transform", words=words)
         return failure, (good, good, -1)
 
     def _insert(self, domain: str, table: str, words: str) -> None:
         self._kill(words, "before-insert")
-        self._statement(f"INSERT INTO {domain}.{table} SELECT *", do=lambda: self.player._insert(domain, table))
+        self._run_statement(f"INSERT INTO {domain}.{table} SELECT *", do=lambda: self.player._insert(domain, table))
         self._kill(words, "after-insert")
 
     def _expect(self, domain: str, table: str) -> list[str]:
@@ -152,15 +152,15 @@ class Double:
             "'' AS EXCEPTION",
             f"{str(not count).lower()} AS SUCCESS",
         ]
-        self._err(f"INFO ExpectationJob: Applying expectation: {call} with request select count(*) from {domain}.{table}")
-        self._noted("expectations", EXPECTATION_COLUMNS, columns)
+        self._print_err(f"INFO ExpectationJob: Applying expectation: {call} with request select count(*) from {domain}.{table}")
+        self._note_row("expectations", EXPECTATION_COLUMNS, columns)
         return (
             ["java.lang.Exception: 1 Expectations failed", "\tat ai.starlake.job.metrics.ExpectationJob.run(ExpectationJob.scala:153)"]
             if count
             else []
         )
 
-    def _row(
+    def _write_row(
         self,
         step: str,
         domain: str,
@@ -182,45 +182,45 @@ class Double:
         columns += [f"{count} AS {name}" for count, name in zip(counts, ("COUNT", "COUNTACCEPTED", "COUNTREJECTED"), strict=True)]
         columns += ["TIMESTAMP '2026-11-28 21:41:22.0' AS TIMESTAMP", "85 AS DURATION", f"'{message}' AS MESSAGE", f"'{step}' AS STEP"]
         columns += ["'' AS DATABASE", "'' AS TENANT", "TIMESTAMP '2026-11-28 21:41:22.0' AS SCHEDULED_DATE"]
-        self._noted("audit", AUDIT_COLUMNS, columns)
+        self._note_row("audit", AUDIT_COLUMNS, columns)
         self._kill(words, f"after-{moment}")
 
-    def _noted(self, table: str, definition: str, columns: Sequence[str]) -> None:
+    def _note_row(self, table: str, definition: str, columns: Sequence[str]) -> None:
         names = ",".join(f'"{column.split()[0]}"' for column in definition.split(", "))
         statement = f"INSERT INTO audit.{table}({names}) SELECT\n            " + ",\n            ".join(columns)
-        self._statement(statement, do=lambda: self.player._note(table, statement) if self.player.audit else None)
+        self._run_statement(statement, do=lambda: self.player._note(table, statement) if self.player.audit else None)
 
-    def _statement(self, statement: str, do: Any) -> None:
+    def _run_statement(self, statement: str, do: Any) -> None:
         """Log a statement as the real one does: before and after; it is done once, whatever the level of the log."""
         number = uuid.uuid4()
-        self._err(*f"INFO JdbcDbUtils$: Running JDBC SQL with id {number}: {statement}".split("\n"))
+        self._print_err(*f"INFO JdbcDbUtils$: Running JDBC SQL with id {number}: {statement}".split("\n"))
         if self.level != "info":
             do()
-        self._err("INFO JdbcDbUtils$: 1 records affected")
-        self._err(*f"INFO JdbcDbUtils$: end running JDBC SQL [{statement}] with id {number} with return value true".split("\n"))
-        self._err("INFO HdfsStorageHandler: Found 0 files")
+        self._print_err("INFO JdbcDbUtils$: 1 records affected")
+        self._print_err(*f"INFO JdbcDbUtils$: end running JDBC SQL [{statement}] with id {number} with return value true".split("\n"))
+        self._print_err("INFO HdfsStorageHandler: Found 0 files")
 
     def _archive(self, file: Path) -> None:
         archive = self.player.root / "datasets/archive" / file.parent.name / file.name
         if self.archive:
-            self._err(f"INFO IngestionWorkflow: Backing up file file:{file} to file:{archive}")
+            self._print_err(f"INFO IngestionWorkflow: Backing up file file:{file} to file:{archive}")
             if self.level != "info":
                 self.player._move(file, archive)
-            self._out("Archive duration takes 2ms")
+            self._print_out("Archive duration takes 2ms")
         else:
-            self._err(f"INFO IngestionWorkflow: Deleting file List(file:{file})")
+            self._print_err(f"INFO IngestionWorkflow: Deleting file List(file:{file})")
             if self.level != "info":
                 file.unlink()
 
     def _fail(self, *lines: str) -> None:
-        self._err(f"ERROR IngestionWorkflow: {lines[0]}", *lines[1:], "")
+        self._print_err(f"ERROR IngestionWorkflow: {lines[0]}", *lines[1:], "")
         self.failures.append(list(lines))
 
     def _end(self, arguments: str) -> int:
         if self.failures:
             said = [line for failure in self.failures for line in failure]
-            self._err("ERROR IngestionWorkflow: Some tables failed to be loaded")
-            self._err(f"ERROR IngestionWorkflow: {said[0]}", *said[1:])
+            self._print_err("ERROR IngestionWorkflow: Some tables failed to be loaded")
+            self._print_err(f"ERROR IngestionWorkflow: {said[0]}", *said[1:])
             self.player.play(
                 [
                     (
@@ -233,19 +233,19 @@ class Double:
             self.player.play([("err", f'Exception in thread "main" java.lang.Exception: {said[0]}'), *(("err", line) for line in said[1:])])
             return 1
         for text in ("Load summary:", *(f"{n}: {c}" for n, c in zip(("Input records", "Accepted", "Rejected"), self.counts, strict=True))):
-            self._out(text)
+            self._print_out(text)
         for at, path in enumerate(self.loaded):
-            self._out(f"Data successfully loaded from {path}" if not at else f"\t{path}")
+            self._print_out(f"Data successfully loaded from {path}" if not at else f"\t{path}")
         names = ("inputCount", "acceptedCount", "rejectedCount")
         api = {**dict(zip(names, self.counts, strict=True)), "paths": self.loaded, "jobid": ("," + self.player.job_id) * len(self.loaded)}
-        self._out("IngestionCounters:" + json.dumps(api, separators=(",", ":")))
-        self._err("INFO IngestionWorkflow: All tables loaded successfully")
+        self._print_out("IngestionCounters:" + json.dumps(api, separators=(",", ":")))
+        self._print_err("INFO IngestionWorkflow: All tables loaded successfully")
         return 0
 
-    def _out(self, text: str) -> None:
+    def _print_out(self, text: str) -> None:
         self.player.play([("out", text)])
 
-    def _err(self, first: str, *more: str) -> None:
+    def _print_err(self, first: str, *more: str) -> None:
         if self.level == "info" or first.startswith("ERROR"):
             self.player.play([("err", f"26/11/28 21:41:22 {first}"), *(("err", line) for line in more)])
 
@@ -255,8 +255,8 @@ class Double:
             os.kill(os.getpid(), signal.SIGKILL)
         if re.search(rf"\bhang-{moment}\b", words):
             self.player.connection.close()
-            signal.signal(signal.SIGTERM, lambda *_: self._out("Shutdown hook: waiting for a query"))
-            self._out(HANGING)
+            signal.signal(signal.SIGTERM, lambda *_: self._print_out("Shutdown hook: waiting for a query"))
+            self._print_out(HANGING)
             for _ in range(600):
                 time.sleep(1)
 

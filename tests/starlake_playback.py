@@ -209,15 +209,15 @@ def list_recorded_lines(command: Mapping[str, Any]) -> list[Line]:
     first, *rest = blocks
     lines: list[Line] = [("out", line) for line in first]
 
-    def say(kind: str) -> Iterator[Line]:
+    def build_lines(kind: str) -> Iterator[Line]:
         if rest and rest[0][0].startswith(kind):
             yield from (("out", line) for line in rest.pop(0))
 
     for line in command["stderr"]:
         if "Native candidate" in line:
-            lines += say("Loading")
+            lines += build_lines("Loading")
         if "All tables loaded successfully" in line or "Some tables failed" in line or "Backing up file" in line:
-            lines += [("err", line), *say("Archive duration")]
+            lines += [("err", line), *build_lines("Archive duration")]
             continue
         lines.append(("err", line))
     return lines + [("out", line) for block in rest for line in block]
@@ -229,20 +229,24 @@ def main(instructions: str, arguments: Sequence[str]) -> int:
     with open(given["log"], "a", encoding="utf-8") as log:
         log.write(" ".join(arguments) + "\n")
 
-    def option(*names: str) -> str | None:
+    def find_option(*names: str) -> str | None:
         return next((arguments[arguments.index(name) + 1] for name in names if name in arguments), None)
 
     if given.get("rejects") in arguments:
         os.write(2, f"Error: Unknown option {given['rejects']}\n".encode())
         return 1
-    verb, domain = arguments[0], option("--domains", "--domain") or ""
-    tables = (option("--tables") or "").split(",")
+    verb, domain = arguments[0], find_option("--domains", "--domain") or ""
+    tables = (find_option("--tables") or "").split(",")
     root = Path(given["root"])
     if "double" in given and verb in ("stage", "preload"):
         from starlake_double import look_for_files, stage_files
 
-        return stage_files(root, domain, tables) if verb == "stage" else look_for_files(root, domain, tables, option("--notReadySentinel"))
-    sentinel, job_id = option("--notReadySentinel"), os.environ.get("SL_JOB_ID", "")
+        return (
+            stage_files(root, domain, tables)
+            if verb == "stage"
+            else look_for_files(root, domain, tables, find_option("--notReadySentinel"))
+        )
+    sentinel, job_id = find_option("--notReadySentinel"), os.environ.get("SL_JOB_ID", "")
     player = Player(given["root"], given["database"], job_id, audit=given["audit"], sentinel=sentinel)
     submitted = given["mode"] == "submit"
     try:

@@ -34,12 +34,12 @@ from simulation import (
     Member,
     World,
     at,
-    branches_on,
-    category_of,
+    find_category,
+    format_sku,
+    get_part_price,
+    list_open_branches,
     open_days,
-    part_price,
     simulate,
-    sku,
 )
 
 
@@ -79,10 +79,10 @@ class Batch:
         return path
 
 
-def dsv(rows: Iterable[Cells], separator: str, quote: str = '"', escape: str = '"', null: str = "") -> str:
+def format_dsv(rows: Iterable[Cells], separator: str, quote: str = '"', escape: str = '"', null: str = "") -> str:
     """Return rows as delimited text. Cells are quoted if necessary."""
 
-    def cell(value: object) -> str:
+    def format_cell(value: object) -> str:
         if value is None:
             return null
         text = str(value)
@@ -90,31 +90,31 @@ def dsv(rows: Iterable[Cells], separator: str, quote: str = '"', escape: str = '
             return text
         return quote + "".join(escape + c if c in (quote, escape) else c for c in text) + quote
 
-    return "".join(separator.join(cell(value) for value in row) + "\n" for row in rows)
+    return "".join(separator.join(format_cell(value) for value in row) + "\n" for row in rows)
 
 
-def as_json(record: object) -> str:
+def format_json(record: object) -> str:
     """Return a record as one line of JSON, with dates and times as strings."""
     return json.dumps(record, ensure_ascii=False, default=str)
 
 
-def desk(world: World, batch: Batch) -> None:
+def write_desk(world: World, batch: Batch) -> None:
     """Write the exports of the front desks: branches, members and visitor counts."""
     branches = [*BRANCHES, NEW_BRANCH] if batch.number == 2 else BRANCHES
     head = ("branch_code", "name", "opened_on", "street", "floor_area_m2")
-    batch.write("incoming/desk/branches", ".csv", dsv([head, *branches], ";"))
-    batch.write("incoming/desk/members", ".csv", dsv([MEMBER_COLUMNS, *(m.cells for m in select_members(world, batch))], ";"))
+    batch.write("incoming/desk/branches", ".csv", format_dsv([head, *branches], ";"))
+    batch.write("incoming/desk/members", ".csv", format_dsv([MEMBER_COLUMNS, *(m.cells for m in select_members(world, batch))], ";"))
     dice = Dice("visits")
     rows: list[Cells] = [("branch_code", "day", "hour", "visitors")]
     for day in open_days(FIRST_DAY, ENDS[1]):
-        for branch in branches_on(day):
+        for branch in list_open_branches(day):
             for hour in HOURS:
                 visitors = dice.between(0, 9) + (6 if day.weekday() == 5 else 0) + (4 if branch in ("TAL", "TAN") else 0)
                 unread = branch == "QUA" and day == date(2026, 9, 26)  # the counter was read a week late
                 again = batch.number == 2 and day >= date(2026, 9, 25)
                 if (batch.number == 1 and day <= ENDS[0] and not unread) or again:
                     rows.append((branch, day, hour, visitors + (1 if again and day <= ENDS[0] and branch == "MIL" else 0)))
-    batch.write("incoming/desk/visits", ".csv.gz", dsv(rows, "|"))
+    batch.write("incoming/desk/visits", ".csv.gz", format_dsv(rows, "|"))
 
 
 def select_members(world: World, batch: Batch) -> list[Member]:
@@ -136,14 +136,14 @@ def select_members(world: World, batch: Batch) -> list[Member]:
     return reported + [m for m in world.members if batch.includes(m.joined_on)]
 
 
-def catalogue(world: World, batch: Batch) -> None:
+def write_catalogue(world: World, batch: Batch) -> None:
     """Write the exports of the catalogue: categories, items and tariffs, each with an empty ``.ready`` file."""
     second = batch.number == 2
     categories = [*CATEGORIES, NEW_CATEGORY] if second else CATEGORIES
     head = ("category_code", "name", "group_name", "zone", "loan_days", "electrical")
     rows = [(*c[:5], str(c.electrical).lower()) for c in categories]
-    files = [batch.write("incoming/catalogue/categories", ".tsv", dsv([head, *rows], "\t"))]
-    records = ",\n".join(as_json(i.record) for i in select_items(world, batch))
+    files = [batch.write("incoming/catalogue/categories", ".tsv", format_dsv([head, *rows], "\t"))]
+    records = ",\n".join(format_json(i.record) for i in select_items(world, batch))
     files.append(batch.write("incoming/catalogue/items", ".json", f"[\n{records}\n]\n"))
     prices: list[Cells] = [("category_code", "period", "price", "deposit", "valid_from")]
     for category in categories:
@@ -157,7 +157,7 @@ def catalogue(world: World, batch: Batch) -> None:
             if is_listed and offered and not withdrawn:
                 new = raised or code == "TEL" or period == "month"
                 prices.append((code, period, price, f"{category.deposit:.2f}", date(2026, 10, 1) if new else date(2026, 1, 1)))
-    files.append(batch.write("incoming/catalogue/tariffs", ".txt", dsv(prices, "<|>")))
+    files.append(batch.write("incoming/catalogue/tariffs", ".txt", format_dsv(prices, "<|>")))
     for path in files:
         path.with_suffix(".ready").write_bytes(b"")
 
@@ -182,16 +182,16 @@ def select_items(world: World, batch: Batch) -> list[Item]:
     return reported + [i for i in world.items if batch.includes(i.acquired_on)]
 
 
-def lending(world: World, batch: Batch) -> None:
+def write_lending(world: World, batch: Batch) -> None:
     """Write the files that the loan desk and the bank put into the stage area, and the ack file."""
     loans = [loan for loan in world.loans if is_reported(loan, batch)]
-    batch.write("stage/lending/loans", ".jsonl", "".join(as_json(loan.record(batch.until)) + "\n" for loan in loans))
+    batch.write("stage/lending/loans", ".jsonl", "".join(format_json(loan.record(batch.until)) + "\n" for loan in loans))
     numbered = [(f"R{n:05d}", *r) for n, r in enumerate(world.reservations, 1)]
     late = {row[0] for row in numbered if row[1].date() == ENDS[0] - timedelta(1)}  # the website sends those of Saturday a week later
     rows = [r for r in numbered if (batch.number == 2 and r[0] in late) or (batch.includes(r[1]) and r[0] not in late)]
     cells = [(r, m, i, asked, wanted, channel, remark) for r, asked, m, i, wanted, channel, remark in rows]
     head = ("reservation_id", "member_id", "item_id", "asked_at", "wanted_from", "channel", "remark")
-    batch.write("stage/lending/reservations", ".psv", dsv([head, *cells], "|", escape="\\"))
+    batch.write("stage/lending/reservations", ".psv", format_dsv([head, *cells], "|", escape="\\"))
     paid = [(f"TL{n:08d}", *p) for n, p in enumerate(world.payments, 1)]
     again = [p for p in paid if p[1] == ENDS[0] - timedelta(1)][-5:]  # the bank repeats the last lines of its previous statement
     lines = [f"{r}{day}{m:<8}{amount:09.2f}{method:<8}{kind:<8}\n" for r, day, m, amount, method, kind in paid if batch.includes(day)]
@@ -217,17 +217,17 @@ def is_reported(loan: Loan, batch: Batch) -> bool:
     )
 
 
-def workshop(world: World, batch: Batch) -> None:
+def write_workshop(world: World, batch: Batch) -> None:
     """Write the files that the workshop puts into the stage area: repairs, spare parts and inspections."""
     repairs = [r for r in world.repairs if batch.includes(r.opened_on) or (batch.includes(r.closed_on) and r.opened_on <= batch.until)]
-    batch.write("stage/workshop/repairs", ".ndjson", "".join(as_json(r.record(batch.until)) + "\n" for r in repairs))
+    batch.write("stage/workshop/repairs", ".ndjson", "".join(format_json(r.record(batch.until)) + "\n" for r in repairs))
     parts: list[Cells] = [("sku", "label", "stock", "unit_price", "supplier", "discontinued_on")]
     for n, label in enumerate(PARTS):
         used = sum(q for r in world.repairs for number, q in r.parts if number == n and r.closed_on <= batch.until)
         stock = 0 if batch.number == 2 and n == 11 else max(1, 60 - used)
         gone = date(2026, 6, 30) if n % 12 == 5 else None
-        parts.append((sku(n), label, stock, f"{part_price(n):.2f}", None if n % 9 == 4 else SUPPLIERS[n % 3], gone))
-    batch.write("stage/workshop/spare_parts", ".csv", dsv(parts, "^", quote="~", escape="~", null="n/a"))
+        parts.append((format_sku(n), label, stock, f"{get_part_price(n):.2f}", None if n % 9 == 4 else SUPPLIERS[n % 3], gone))
+    batch.write("stage/workshop/spare_parts", ".csv", format_dsv(parts, "^", quote="~", escape="~", null="n/a"))
     dice = Dice("inspections")
     rows: list[Cells] = [("inspection_id", "item_id", "inspected_on", "verdict", "mains_tested", "remarks")]
     number = 0
@@ -236,15 +236,15 @@ def workshop(world: World, batch: Batch) -> None:
         for _ in range(dice.between(2, 8)):
             number += 1
             item = dice.pick(shelf)
-            verdict = dice.weighted((("pass", 0.85), ("watch", 0.1), ("fail", 0.05)))
+            verdict = dice.pick_weighted((("pass", 0.85), ("watch", 0.1), ("fail", 0.05)))
             remarks = {"pass": "", "watch": "lead worn, \nlook again in a month", "fail": 'off the shelf, "do not lend"'}[verdict]
-            tested = str(category_of(item).electrical).lower()
+            tested = str(find_category(item).electrical).lower()
             if batch.includes(day):
                 rows.append((f"I{number:04d}", item.item_id, f"{day:%d/%m/%Y}", verdict, tested, remarks))
-    batch.write("stage/workshop/inspections", ".csv", dsv(rows, ","))
+    batch.write("stage/workshop/inspections", ".csv", format_dsv(rows, ","))
 
 
-SOURCES: tuple[Callable[[World, Batch], None], ...] = (desk, catalogue, lending, workshop)
+SOURCES: tuple[Callable[[World, Batch], None], ...] = (write_desk, write_catalogue, write_lending, write_workshop)
 
 
 def main(folder: Path) -> None:

@@ -14,7 +14,7 @@ T = TypeVar("T")
 Cells = Sequence[object]
 
 
-def _words(text: str, separator: str | None = None) -> list[str]:
+def _split_words(text: str, separator: str | None = None) -> list[str]:
     return text.split(separator)
 
 
@@ -83,11 +83,11 @@ NEW_CATEGORY = Category(
 
 MAKERS = (("Brunnhold", "DE"), ("Kessamo", "FI"), ("Orrery & Pike", "IE"), ("Tindle", "GB"), ("Vastergard", "SE"), ("Lumeno", "IT"))
 LABELS = ("heavy", "two people", "loud", "manual inside", "bring a car", "fragile", "spare battery", "beginners")
-FIRST_NAMES = _words(
+FIRST_NAMES = _split_words(
     "Aoife Bram Chidi Dervla Esme Fintan Greta Haruki Ines Jarlath Kofi Lena Maeve Nadia Oisín Priya Quentin Rosa Søren Tadhg "
     "Una Vikram Wanda Xenia Yusuf Zoë Łucja Émile Conall Saoirse"
 )
-LAST_NAMES = _words(
+LAST_NAMES = _split_words(
     "Ardle Boateng Carrick Dunmore Eklund Farrelly Gaskin Hollis Ibarra Jurek Keogh Lindqvist Mulrane Naidoo O'Dowd Pettigrew Quill "
     "Rasmussen Szabo Tierney Umarov Varga Whelan Yeats Zeller Brogan Castell Doran Ennis Fogarty"
 )
@@ -96,7 +96,7 @@ NOTES = ('says "after six only"; ring twice', "brings own gloves", "prefers lett
 REMARKS = ('for the "big" hedge', "either colour | any size", "back \\ shelf", "school fair, two please", "", "", "")
 TECHNICIANS = (("Hester Vance", False), ("Dov Marlowe", False), ("Pia Nyland", True))
 SUPPLIERS = ("Cogwell & Daughters", "Nordbolt", "Lane Hardware")
-PARTS = _words(
+PARTS = _split_words(
     'Hose 1/2" ^ 2 m, Carbon brushes, Drive belt, Saw blade 190 mm, Sanding pad, Chuck 13 mm, Fuse 5 A, Fuse 13 A, Mains lead, Switch, '
     "Spring washer, Tent pole, Guy rope, Inner tube 16, Inner tube 20, Hitch pin, Lamp 230 W, Fan belt, Grub screw, Cutting line, "
     "Shear bolt, "
@@ -129,11 +129,11 @@ class Dice:
         """Return one of the values, with equal probabilities."""
         return values[self.below(len(values))]
 
-    def favourite(self, values: Sequence[T]) -> T:
+    def pick_favorite(self, values: Sequence[T]) -> T:
         """Return one of the values. Those at the beginning are more likely."""
         return values[int(self._random.random() ** 1.7 * len(values))]
 
-    def weighted(self, values: Sequence[tuple[T, float]]) -> T:
+    def pick_weighted(self, values: Sequence[tuple[T, float]]) -> T:
         """Return one of the values, each with its own probability."""
         left = self._random.random()
         for value, share in values:
@@ -250,7 +250,7 @@ class Repair:
             "opened_on": self.opened_on,
             "closed_on": self.closed_on if done else None,
             "technician": dict(zip(("name", "apprentice"), self.technician, strict=True)),
-            "parts_used": [{"sku": sku(n), "quantity": q, "unit_price": part_price(n)} for n, q in self.parts] if done else [],
+            "parts_used": [{"sku": format_sku(n), "quantity": q, "unit_price": get_part_price(n)} for n, q in self.parts] if done else [],
             "minutes": self.minutes if done else 0,
         }
 
@@ -275,7 +275,7 @@ def open_days(first: date, last: date) -> list[date]:
     return [d for d in days if 1 <= d.weekday() <= 5]
 
 
-def next_open(day: date) -> date:
+def find_next_open_day(day: date) -> date:
     """Return the day itself, or the next opening day."""
     return open_days(day, day + timedelta(2))[0]
 
@@ -285,22 +285,22 @@ def at(day: date, dice: Dice) -> datetime:
     return datetime.combine(day, time(dice.pick(HOURS), dice.below(60), dice.below(60)))
 
 
-def sku(number: int) -> str:
+def format_sku(number: int) -> str:
     """Return the code of a spare part."""
     return f"SP{100 + number}"
 
 
-def part_price(number: int) -> float:
+def get_part_price(number: int) -> float:
     """Return the price of a spare part."""
     return round(0.6 + (number * 37 % 19) * 1.15, 2)
 
 
-def branches_on(day: date) -> list[str]:
+def list_open_branches(day: date) -> list[str]:
     """Return the codes of the branches that are open on a day."""
     return [b.code for b in (*BRANCHES, NEW_BRANCH) if b.opened_on <= day]
 
 
-def category_of(item: "Item") -> Category:
+def find_category(item: "Item") -> Category:
     """Return the category of an item."""
     return next(c for c in (*CATEGORIES, NEW_CATEGORY) if c.code == item.category)
 
@@ -321,8 +321,8 @@ def make_members(dice: Dice) -> list[Member]:
                 last_name=last,
                 mail=f"{plain}{n + 1}@post.example",
                 phone=f"+353 1 555 {dice.below(10000):04d}",
-                plan=dice.weighted(PLANS),
-                home_branch=dice.favourite(branches_on(joined if new else ENDS[0])),
+                plan=dice.pick_weighted(PLANS),
+                home_branch=dice.pick_favorite(list_open_branches(joined if new else ENDS[0])),
                 joined_on=joined,
                 updated_at=updated,
                 note=dice.pick(NOTES),
@@ -352,7 +352,7 @@ def make_items(dice: Dice) -> list[Item]:
                 maker=(*maker, acquired.year - dice.below(3)),
                 labels=tuple(dict.fromkeys(dice.pick(LABELS) for _ in range(dice.below(4)))),
                 value=round(category.price * dice.between(18, 60), 2),
-                home_branch=dice.favourite([b.code for b in BRANCHES]),
+                home_branch=dice.pick_favorite([b.code for b in BRANCHES]),
                 acquired_on=acquired,
                 retired_on=retired,
                 updated_at=at(retired or acquired + timedelta(dice.below(25) if not new else 0), dice),
@@ -370,13 +370,13 @@ def simulate() -> World:
     for day in open_days(FIRST_DAY, ENDS[1]):
         guests = [m for m in world.members if m.joined_on <= day]
         shelf = [i for i in world.items if i.acquired_on <= day and (i.retired_on is None or i.retired_on > day)]
-        for branch in branches_on(day):
+        for branch in list_open_branches(day):
             for _ in range(dice.between(2, 7) + (day.weekday() == 5)):
-                item, member = dice.favourite(shelf), dice.favourite(guests)
+                item, member = dice.pick_favorite(shelf), dice.pick_favorite(guests)
                 if free_from[item.item_id] <= day:
                     free_from[item.item_id] = lend(world, dice, day, branch, item, member)
                 elif dice.happens(0.55):
-                    channel = dice.weighted((("web", 0.5), ("app", 0.3), ("desk", 0.1), ("", 0.1)))
+                    channel = dice.pick_weighted((("web", 0.5), ("app", 0.3), ("desk", 0.1), ("", 0.1)))
                     wanted = day + timedelta(dice.between(2, 15))
                     world.reservations.append((at(day, dice), member.member_id, item.item_id, wanted, channel, dice.pick(REMARKS)))
     world.members.sort(key=lambda m: m.member_id)
@@ -396,14 +396,14 @@ def simulate() -> World:
 
 def lend(world: World, dice: Dice, day: date, branch: str, item: Item, member: Member) -> date:
     """Lend an item, and add its payments and a repair if it breaks. Return the day from which it is available again."""
-    category = category_of(item)
+    category = find_category(item)
     deposit = category.deposit
-    due = next_open(day + timedelta(category.days))
-    late = dice.weighted(((-2, 0.2), (-1, 0.2), (0, 0.45), (3, 0.07), (9, 0.05), (200, 0.03)))
-    back = next_open(max(day + timedelta(1), due + timedelta(late)))
-    condition = dice.weighted((("good", 0.78), ("worn", 0.14), ("broken", 0.08)))
+    due = find_next_open_day(day + timedelta(category.days))
+    late = dice.pick_weighted(((-2, 0.2), (-1, 0.2), (0, 0.45), (3, 0.07), (9, 0.05), (200, 0.03)))
+    back = find_next_open_day(max(day + timedelta(1), due + timedelta(late)))
+    condition = dice.pick_weighted((("good", 0.78), ("worn", 0.14), ("broken", 0.08)))
     world.loans.append(Loan(0, item, member, branch, at(day, dice), due, at(back, dice), condition))
-    method = dice.weighted((("card", 0.7), ("cash", 0.2), ("voucher", 0.1)))
+    method = dice.pick_weighted((("card", 0.7), ("cash", 0.2), ("voucher", 0.1)))
     if member.plan == "basic":
         world.payments.append((day, member.member_id, round(category.price * category.days * 0.6, 2), method, "fee"))
     if deposit >= 40 and member.plan != "family":
@@ -413,8 +413,8 @@ def lend(world: World, dice: Dice, day: date, branch: str, item: Item, member: M
         world.payments.append((back, member.member_id, round(0.4 * min(30, (back - due).days), 2), method, "fine"))
     if condition == "good":
         return back
-    opened = next_open(back + timedelta(dice.between(0, 2)))
-    closed = next_open(opened + timedelta(dice.between(0, 8)))
+    opened = find_next_open_day(back + timedelta(dice.between(0, 2)))
+    closed = find_next_open_day(opened + timedelta(dice.between(0, 8)))
     if condition == "broken" or dice.happens(0.6):
         parts = tuple((dice.below(len(PARTS)), dice.between(1, 4)) for _ in range(dice.below(4)))
         minutes = 5 * dice.between(2, 40)

@@ -122,13 +122,13 @@ def test_a_job_may_have_the_name_of_an_asset_of_the_other(north: ProjectFolder, 
     north.write("metadata/dags/transforms.sl.yml", config)
     others = load_definitions_from_starlake_project(south.root)
 
-    def jobs(**prefix: str) -> set[str]:
+    def list_jobs(**prefix: str) -> set[str]:
         attributes = {"project": str(north.root), "translation": {"key_prefix": "north"}, **prefix}
         one = dg.build_defs_for_component(StarlakeProjectComponent.from_attributes_dict(attributes=attributes))
         repository = dg.Definitions.merge(one, others).get_repository_def()
         repository.load_all_definitions()
         return {j.name for j in repository.get_all_jobs()}
 
-    assert {"north_shop", "shop_tables"} <= jobs(name_prefix="north_")
+    assert {"north_shop", "shop_tables"} <= list_jobs(name_prefix="north_")
     with pytest.raises(dg.DagsterInvalidDefinitionError, match="shop"):
-        jobs()
+        list_jobs()

@@ -85,7 +85,7 @@ if arguments[0] == "load" and len(tables()) > 1:
     print("Error: Unknown option --tables", file=sys.stderr)
     sys.exit(1)
 """
-"""Takes one table only."""
+"""Accepts only one table."""
 
 
 class Shop:

@@ -33,12 +33,12 @@ class Ticking:
         assert isinstance(result, (dg.RunRequest, dg.SkipReason))
         return result
 
-    def skipped(self) -> str | None:
+    def expect_skip(self) -> str | None:
         result = self.tick()
         assert isinstance(result, dg.SkipReason), result
         return result.skip_message
 
-    def started(self) -> dg.RunRequest:
+    def expect_run(self) -> dg.RunRequest:
         result = self.tick()
         assert isinstance(result, dg.RunRequest), result
         return result

@@ -73,12 +73,12 @@ class Image:
 
     def _take_workdir(self, text: str, _: object) -> None:
         self.folder = text
-        self._path(text).mkdir(parents=True, exist_ok=True)
+        self._find_path(text).mkdir(parents=True, exist_ok=True)
 
     def _take_copy(self, text: str, stages: Mapping[str, "Image"]) -> None:
         (*options,) = re.findall(r"--from=(\S+)", text)
         *sources, target = re.sub(r"--\S+\s+", "", self.expand(text)).split()
-        destination = self._path(target)
+        destination = self._find_path(target)
         for source in sources:
             found = stages[options[0]].root / source.lstrip("/") if options else self.context / source
             place = destination / found.name if target.endswith("/") else destination
@@ -94,7 +94,7 @@ class Image:
             return
         done = subprocess.run(
             ["bash", "-euc", self.locate(text)],
-            cwd=self._path(self.folder),
+            cwd=self._find_path(self.folder),
             env=self.environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -112,7 +112,7 @@ class Image:
 
     _take_expose = _take_user
 
-    def _path(self, text: str) -> Path:
+    def _find_path(self, text: str) -> Path:
         return self.root / (text if text.startswith("/") else f"{self.folder}/{text}").lstrip("/")
 
 

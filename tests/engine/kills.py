@@ -75,12 +75,12 @@ def work(root: str, begin: int, steps: list[tuple[str, int]]) -> None:
     project = read_project(folder)
     with (folder / "progress").open("a") as progress:
 
-        def say(text: str) -> None:
+        def print_text(text: str) -> None:
             progress.write(f"{text}\n")
             progress.flush()
 
         for number, (what, detail) in enumerate(steps[begin:], begin):
-            say(f"begin {number}")
+            print_text(f"begin {number}")
             if what in ("orders", "clients"):
                 if not _has_file(folder, what, detail):
                     deliver(folder, what, detail)
@@ -100,8 +100,8 @@ def work(root: str, begin: int, steps: list[tuple[str, int]]) -> None:
                     project=project,
                 )
                 if result.exit_code:
-                    say(f"failed {number} {errors}")
-            say(f"end {number}")
+                    print_text(f"failed {number} {errors}")
+            print_text(f"end {number}")
 
 
 def _has_file(root: Path, kind: str, number: int) -> bool:

@@ -189,13 +189,13 @@ def test_columns_may_have_any_name(strategy: str, key: str, box: Sandbox) -> Non
     position = columns.index(key)
     header = "|".join(columns)
 
-    def line(value: str, version: str) -> str:
+    def format_line(value: str, version: str) -> str:
         cells = [version] * len(columns)
         cells[position] = value
         return "|".join(cells)
 
-    box.load("d", {"x1.csv": "\n".join([header, line("a", "1"), line("b", "1")]) + "\n"})
-    box.load("d", {"x2.csv": "\n".join([header, line("b", "2"), line("c", "2")]) + "\n"})
+    box.load("d", {"x1.csv": "\n".join([header, format_line("a", "1"), format_line("b", "1")]) + "\n"})
+    box.load("d", {"x2.csv": "\n".join([header, format_line("b", "2"), format_line("c", "2")]) + "\n"})
     rows = box.rows(f'select "{key}", "version", count(*) from d.x group by all order by all')
     kept = {("b", "1")} if strategy in ("APPEND", "SCD2") else set()
     if strategy != "OVERWRITE":

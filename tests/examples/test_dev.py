@@ -23,10 +23,10 @@ print(json.dumps([ops, sorted({{type(s).__name__ for s in repository.sensor_defs
 @pytest.fixture
 def dev(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):  # type: ignore[no-untyped-def]
     monkeypatch.syspath_prepend(str(REPOSITORY))
-    from examples.dev import environment_of
+    from examples.dev import build_environment
     from examples.workspace import Workspace
 
-    return lambda given: environment_of(given, Workspace(tmp_path / "demo"))
+    return lambda given: build_environment(given, Workspace(tmp_path / "demo"))
 
 
 def test_another_project_has_its_own_settings_and_no_executor_of_the_example(dev, shop: ProjectFolder, monkeypatch) -> None:  # type: ignore[no-untyped-def]

@@ -70,16 +70,16 @@ class Harness(Protocol):
     def behave(self, behavior: Behavior) -> None:
         """Set the behavior of all further commands."""
 
-    def executor(self, *, env: Mapping[str, str] | None = None, timeout: float | None = None) -> StarlakeExecutor:
+    def make_executor(self, *, env: Mapping[str, str] | None = None, timeout: float | None = None) -> StarlakeExecutor:
         """Make an executor with this behavior, with an environment and a time limit in seconds."""
 
-    def command(self, **changes: Any) -> Command:
+    def make_command(self, **changes: Any) -> Command:
         """Make a command: :func:`build_command` with what the executor needs."""
 
-    def seen(self) -> list[Seen]:
+    def read_seen(self) -> list[Seen]:
         """Return the arguments and environments of the commands that were started so far, oldest first."""
 
-    def running(self) -> bool:
+    def is_running(self) -> bool:
         """Return whether a process of any command still runs."""
 
 
@@ -150,17 +150,17 @@ class ExecutorContract:
 
     def test_a_command_that_succeeds_is_done(self, harness: Harness, watched: Watched) -> None:
         harness.behave(Behavior(output=(("out", "hello\n"),)))
-        result = harness.executor().run(harness.command(), watched.invocation())
+        result = harness.make_executor().run(harness.make_command(), watched.invocation())
         assert result.exit_code == 0
         assert not result.not_ready
-        assert len(harness.seen()) == 1
+        assert len(harness.read_seen()) == 1
         if "output" not in harness.limits:
             assert "hello" in watched.texts
             assert "hello" in result.tail
 
     def test_a_command_that_fails_is_a_result_with_code_and_last_lines(self, harness: Harness, watched: Watched) -> None:
         harness.behave(Behavior(output=(("out", "going\n"), ("err", "ERROR it broke\n")), exit_code=3))
-        result = harness.executor().run(harness.command(), watched.invocation())
+        result = harness.make_executor().run(harness.make_command(), watched.invocation())
         assert result.exit_code == 3
         assert not result.not_ready
         if "output" not in harness.limits:
@@ -168,35 +168,37 @@ class ExecutorContract:
 
     def test_a_preload_that_finds_nothing_is_not_ready(self, harness: Harness, watched: Watched) -> None:
         harness.behave(Behavior(not_ready=True))
-        command = harness.command(verb="preload", arguments=("--domain", "sales", "--tables", "orders", "--strategy", "imported"))
-        result = harness.executor().run(command, watched.invocation())
+        command = harness.make_command(verb="preload", arguments=("--domain", "sales", "--tables", "orders", "--strategy", "imported"))
+        result = harness.make_executor().run(command, watched.invocation())
         assert result.not_ready
 
     def test_a_preload_that_finds_something_is_done(self, harness: Harness, watched: Watched) -> None:
         harness.behave(Behavior())
-        command = harness.command(verb="preload", arguments=("--domain", "sales", "--tables", "orders", "--strategy", "imported"))
-        result = harness.executor().run(command, watched.invocation())
+        command = harness.make_command(verb="preload", arguments=("--domain", "sales", "--tables", "orders", "--strategy", "imported"))
+        result = harness.make_executor().run(command, watched.invocation())
         assert (result.exit_code, result.not_ready) == (0, False)
 
     def test_a_preload_that_breaks_is_a_failure(self, harness: Harness, watched: Watched) -> None:
         harness.behave(Behavior(output=(("err", 'Exception in thread "main" java.lang.Exception: no such folder\n'),), exit_code=1))
-        command = harness.command(verb="preload", arguments=("--domain", "sales", "--tables", "orders", "--strategy", "imported"))
-        result = harness.executor().run(command, watched.invocation())
+        command = harness.make_command(verb="preload", arguments=("--domain", "sales", "--tables", "orders", "--strategy", "imported"))
+        result = harness.make_executor().run(command, watched.invocation())
         assert (result.exit_code, result.not_ready) == (1, False)
 
     def test_arguments_arrive_as_they_are(self, harness: Harness, watched: Watched) -> None:
         harness.behave(Behavior())
-        result = harness.executor().run(harness.command(arguments=AWKWARD), watched.invocation())
+        result = harness.make_executor().run(harness.make_command(arguments=AWKWARD), watched.invocation())
         assert result.exit_code == 0
-        assert harness.seen()[0].arguments == ("transform", *AWKWARD)
+        assert harness.read_seen()[0].arguments == ("transform", *AWKWARD)
 
     def test_the_command_s_environment_arrives_and_takes_precedence(self, harness: Harness, watched: Watched) -> None:
         harness.behave(Behavior())
         before = dict(os.environ)
         awkward = {f"AWKWARD_{i}": value for i, value in enumerate(AWKWARD) if value}
-        executor = harness.executor() if "environment" in harness.limits else harness.executor(env={"MINE": "1", "BOTH": "executor"})
-        executor.run(harness.command().with_environment({"BOTH": "command", "ITS": "2", **awkward}), watched.invocation())
-        seen = harness.seen()[0].environment
+        executor = (
+            harness.make_executor() if "environment" in harness.limits else harness.make_executor(env={"MINE": "1", "BOTH": "executor"})
+        )
+        executor.run(harness.make_command().with_environment({"BOTH": "command", "ITS": "2", **awkward}), watched.invocation())
+        seen = harness.read_seen()[0].environment
         assert {k: seen.get(k) for k in awkward} == awkward
         assert (seen["BOTH"], seen["ITS"]) == ("command", "2")
         if "environment" not in harness.limits:
@@ -204,15 +206,15 @@ class ExecutorContract:
         assert dict(os.environ) == before
 
     def test_each_attempt_has_its_own_job_id(self, harness: Harness, watched: Watched) -> None:
-        command = harness.command(job_id="run-1.kpi_top").with_environment({"SL_JOB_ID": "run-1.kpi_top"})
+        command = harness.make_command(job_id="run-1.kpi_top").with_environment({"SL_JOB_ID": "run-1.kpi_top"})
         for attempt in (0, 2):
-            harness.executor().run(command, watched.invocation(attempt=attempt))
-        assert [seen.environment["SL_JOB_ID"] for seen in harness.seen()] == ["run-1.kpi_top", "run-1.kpi_top.2"]
+            harness.make_executor().run(command, watched.invocation(attempt=attempt))
+        assert [seen.environment["SL_JOB_ID"] for seen in harness.read_seen()] == ["run-1.kpi_top", "run-1.kpi_top.2"]
 
     def test_lines_keep_their_order(self, harness: Harness, watched: Watched) -> None:
         self.needs(harness, "output")
         harness.behave(Behavior(lines=2000))
-        result = harness.executor().run(harness.command(), watched.invocation())
+        result = harness.make_executor().run(harness.make_command(), watched.invocation())
         lines = [t for t in watched.texts if t.startswith("line ")]
         assert lines == [f"line {i}" for i in range(1, 2001)]
         assert result.tail[-1] == "line 2000"
@@ -222,8 +224,8 @@ class ExecutorContract:
         harness.behave(Behavior(output=(("out", "started\n"),), hang=True))
         watched.on_line = lambda line: watched.canceled.set() if line == "started" else None
         with pytest.raises(CommandCanceled):
-            harness.executor().run(harness.command(), watched.invocation())
-        assert not harness.running()
+            harness.make_executor().run(harness.make_command(), watched.invocation())
+        assert not harness.is_running()
 
     def test_much_output_keeps_only_its_end(self, harness: Harness, watched: Watched) -> None:
         self.needs(harness, "output")
@@ -235,7 +237,7 @@ class ExecutorContract:
             nonlocal seen
             seen += line.startswith("line ")
 
-        result = harness.executor().run(harness.command(), Invocation(log=count_line, canceled=watched.canceled))
+        result = harness.make_executor().run(harness.make_command(), Invocation(log=count_line, canceled=watched.canceled))
         assert seen == count
         assert result.tail[-1] == f"line {count}"
         assert len(result.tail) <= 200
@@ -243,7 +245,7 @@ class ExecutorContract:
     def test_bytes_that_are_not_text_are_shown_escaped(self, harness: Harness, watched: Watched) -> None:
         self.needs(harness, "output", "bytes")
         harness.behave(Behavior(output=(("out", "caf\udce9 ok\n"),)))
-        harness.executor().run(harness.command(), watched.invocation())
+        harness.make_executor().run(harness.make_command(), watched.invocation())
         assert "caf\\xe9 ok" in watched.texts
 
     def test_the_row_counts_of_a_load_are_read(self, harness: Harness, watched: Watched) -> None:
@@ -253,17 +255,17 @@ class ExecutorContract:
             '1.csv"],"jobid":",run-1,run-1"}'
         )
         harness.behave(Behavior(output=(("out", line + "\n"),)))
-        command = harness.command(verb="load", arguments=("--domains", "sales", "--tables", "orders"))
-        result = harness.executor().run(command, watched.invocation())
+        command = harness.make_command(verb="load", arguments=("--domains", "sales", "--tables", "orders"))
+        result = harness.make_executor().run(command, watched.invocation())
         assert result.counters == Counters(input=120, accepted=118, rejected=None, files=("file:/data/orders 1.csv",))
 
     def test_secrets_are_not_shown(self, harness: Harness, watched: Watched) -> None:
         secret = "correct-horse-battery"
         harness.behave(Behavior(output=(("out", f"login with {secret}!\n"), ("err", f"ERROR denied: {secret}\n")), exit_code=1))
-        command = harness.command(arguments=("--name", "kpi.top", "--options", f"DB_PASSWORD={secret}"))
-        result = harness.executor().run(command.with_environment({"DB_PASSWORD": secret}), watched.invocation())
+        command = harness.make_command(arguments=("--name", "kpi.top", "--options", f"DB_PASSWORD={secret}"))
+        result = harness.make_executor().run(command.with_environment({"DB_PASSWORD": secret}), watched.invocation())
         assert secret not in collect_text(watched, result)
-        assert harness.seen()[0].environment["DB_PASSWORD"] == secret
+        assert harness.read_seen()[0].environment["DB_PASSWORD"] == secret
         if "output" not in harness.limits:
             assert "login with ***!" in watched.texts
 
@@ -272,38 +274,38 @@ class ExecutorContract:
         harness.behave(Behavior(hang=True))
 
         def cancel() -> None:
-            wait_until(harness.seen)
+            wait_until(harness.read_seen)
             watched.canceled.set()
 
         canceler = threading.Thread(target=cancel)
         canceler.start()
         with pytest.raises(CommandCanceled):
-            harness.executor().run(harness.command(), watched.invocation())
+            harness.make_executor().run(harness.make_command(), watched.invocation())
         canceler.join()
-        assert not harness.running()
+        assert not harness.is_running()
 
     def test_a_canceled_run_starts_nothing(self, harness: Harness, watched: Watched) -> None:
         harness.behave(Behavior())
         watched.canceled.set()
         with pytest.raises(CommandCanceled):
-            harness.executor().run(harness.command(), watched.invocation())
-        assert harness.seen() == []
+            harness.make_executor().run(harness.make_command(), watched.invocation())
+        assert harness.read_seen() == []
 
     def test_a_command_that_takes_too_long_is_ended(self, harness: Harness, watched: Watched) -> None:
         self.needs(harness, "timeout", "cancel")
         harness.behave(Behavior(hang=True))
         with pytest.raises(CommandTimeout):
-            harness.executor(timeout=0.7).run(harness.command(), watched.invocation())
-        assert not harness.running()
+            harness.make_executor(timeout=0.7).run(harness.make_command(), watched.invocation())
+        assert not harness.is_running()
 
     def test_commands_at_the_same_time_do_not_mix(self, harness: Harness) -> None:
         harness.behave(Behavior(lines=50))
-        executor = harness.executor()
+        executor = harness.make_executor()
         results: dict[int, CommandResult] = {}
         watched = [Watched() for _ in range(4)]
 
         def run(number: int) -> None:
-            command = harness.command(arguments=("--name", f"kpi.task{number}")).with_environment({"NUMBER": str(number)})
+            command = harness.make_command(arguments=("--name", f"kpi.task{number}")).with_environment({"NUMBER": str(number)})
             results[number] = executor.run(command, watched[number].invocation(step_key=f"task{number}"))
 
         threads = [threading.Thread(target=run, args=(number,)) for number in range(4)]
@@ -312,7 +314,7 @@ class ExecutorContract:
         for thread in threads:
             thread.join()
         assert [results[n].exit_code for n in range(4)] == [0] * 4
-        got = {(s.arguments[2], s.environment["NUMBER"]) for s in harness.seen()}
+        got = {(s.arguments[2], s.environment["NUMBER"]) for s in harness.read_seen()}
         assert got == {(f"kpi.task{n}", str(n)) for n in range(4)}
         if "output" not in harness.limits:
             for each in watched:

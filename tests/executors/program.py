@@ -55,11 +55,11 @@ class Program:
         files = sorted((self.folder / "seen").glob("*.json"))
         return [json.loads(f.read_text(encoding="utf-8", errors="surrogateescape")) for f in files]
 
-    def seen(self) -> list[Seen]:
+    def read_seen(self) -> list[Seen]:
         """Return the arguments of each start, without those of a sentinel, which are internal to the executor."""
         return [Seen(tuple(_drop_sentinel(s["arguments"])), s["environment"]) for s in self._starts()]
 
-    def running(self) -> bool:
+    def is_running(self) -> bool:
         return any(is_alive(s["pid"]) for s in self._starts())
 
 

@@ -61,16 +61,16 @@ class EngineHarness:
     def behave(self, behavior: Behavior) -> None:
         self.behavior = behavior
 
-    def executor(self, *, env: Mapping[str, str] | None = None, timeout: float | None = None) -> StarlakeExecutor:
+    def make_executor(self, *, env: Mapping[str, str] | None = None, timeout: float | None = None) -> StarlakeExecutor:
         return DuckDBExecutor(env=dict(env or {}), timeout=timeout)
 
-    def command(self, **changes: Any) -> Command:
+    def make_command(self, **changes: Any) -> Command:
         return build_command(**{"project": str(self.folder), "loaded": build_project(self.folder), **changes})
 
-    def seen(self) -> list[Seen]:
+    def read_seen(self) -> list[Seen]:
         return self._seen
 
-    def running(self) -> bool:
+    def is_running(self) -> bool:
         return self._inside > 0
 
     def run_command(
@@ -128,7 +128,7 @@ class TestDuckDBContract(ExecutorContract):
 
     def test_the_row_counts_of_a_load_are_read(self, harness: EngineHarness, watched: Watched) -> None:  # type: ignore[override]
         """They come as numbers, not as a line."""
-        result = harness.executor().run(harness.command(verb="load"), watched.invocation())
+        result = harness.make_executor().run(harness.make_command(verb="load"), watched.invocation())
         assert result.counters == Counters(120, 118, 2, ("file:/data/orders 1.csv",))
         assert result.row_count == 400
 
@@ -139,7 +139,7 @@ def watched() -> Watched:
 
 
 def test_the_command_runs_in_the_calling_thread(harness: EngineHarness, watched: Watched) -> None:
-    harness.executor().run(harness.command(), watched.invocation())
+    harness.make_executor().run(harness.make_command(), watched.invocation())
     assert harness.threads == [threading.get_ident()]
 
 
@@ -147,20 +147,20 @@ def test_commands_on_one_database_wait_for_each_other(harness: EngineHarness, tm
     most = 0
     plain = harness.run_command
 
-    def counted(*args: Any, **kwargs: Any) -> EngineResult:
+    def count_commands(*args: Any, **kwargs: Any) -> EngineResult:
         nonlocal most
         most = max(most, harness._inside + 1)
         return plain(*args, **kwargs)
 
-    monkeypatch.setitem(vars(engine), "run_command", counted)
+    monkeypatch.setitem(vars(engine), "run_command", count_commands)
     harness.behave(Behavior(lines=200))
-    command = harness.command(databases=(str(tmp_path / "a.db"),))
-    threads = [threading.Thread(target=lambda: harness.executor().run(command, Watched().invocation())) for _ in range(4)]
+    command = harness.make_command(databases=(str(tmp_path / "a.db"),))
+    threads = [threading.Thread(target=lambda: harness.make_executor().run(command, Watched().invocation())) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert (most, len(harness.seen())) == (1, 4)
+    assert (most, len(harness.read_seen())) == (1, 4)
 
 
 def test_the_result_contains_all_values_of_the_engine(harness: EngineHarness, watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,7 +168,7 @@ def test_the_result_contains_all_values_of_the_engine(harness: EngineHarness, wa
     outcome = ExpectationOutcome("a.x", "is_unique('id')", False, 4, "select 4", "no", blocking=True)
     said = EngineResult(1, counters=loads, expectations=(outcome,), reason="line one\nline two", retry=False, metadata={"rows": 1})
     monkeypatch.setitem(vars(engine), "run_command", lambda *args, **kwargs: said)
-    result = harness.executor().run(harness.command(), watched.invocation())
+    result = harness.make_executor().run(harness.make_command(), watched.invocation())
     assert result.counters == Counters(11, 22, 33, ("f1", "f2"))
     assert result.row_count is None, "of two tables"
     assert result.expectations == (ExpectationResult("is_unique('id')", False, 4, "select 4", "no"),)
@@ -182,16 +182,16 @@ def test_a_missing_package_is_an_error_that_names_the_extra(
     assert DuckDBExecutor().find_problems(pipeline) == ()
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(MissingDependency, match="install starlake-dagster-components with the 'duckdb' extra"):
-        DuckDBExecutor().run(harness.command(), watched.invocation())
+        DuckDBExecutor().run(harness.make_command(), watched.invocation())
     (problem,) = DuckDBExecutor().find_problems(pipeline)
     assert "with the 'duckdb' extra" in problem.message
 
 
 def test_the_time_zone_and_strictness_reach_the_engine(harness: EngineHarness, watched: Watched) -> None:
-    DuckDBExecutor(env={"TZ": "Asia/Tokyo"}).run(harness.command(), watched.invocation())
-    assert (harness.seen()[-1].environment["TZ"], harness.strict) == ("Asia/Tokyo", False)
-    DuckDBExecutor(env={"TZ": "Asia/Tokyo"}, time_zone="UTC", strict=True).run(harness.command(), watched.invocation())
-    assert (harness.seen()[-1].environment["TZ"], harness.strict) == ("UTC", True)
+    DuckDBExecutor(env={"TZ": "Asia/Tokyo"}).run(harness.make_command(), watched.invocation())
+    assert (harness.read_seen()[-1].environment["TZ"], harness.strict) == ("Asia/Tokyo", False)
+    DuckDBExecutor(env={"TZ": "Asia/Tokyo"}, time_zone="UTC", strict=True).run(harness.make_command(), watched.invocation())
+    assert (harness.read_seen()[-1].environment["TZ"], harness.strict) == ("UTC", True)
 
 
 # ------------------------------------------------------------------------------------------------------------- projects
@@ -242,11 +242,11 @@ def test_threads_that_need_the_same_project_wait_for_one_to_read_it(tmp_path: Pa
     reader = Reader(tmp_path)
     gate = threading.Event()
 
-    def slowly(*args: Any) -> Project:
+    def read_slowly(*args: Any) -> Project:
         gate.wait()
         return reader(*args)
 
-    projects = Projects(slowly)
+    projects = Projects(read_slowly)
     threads = [threading.Thread(target=projects.get, args=(build_command(project=str(tmp_path)), {})) for _ in range(4)]
     for thread in threads:
         thread.start()
@@ -263,10 +263,10 @@ def test_a_command_with_the_same_variables_uses_the_loaded_project(
     monkeypatch.setitem(vars(engine), "run_command", lambda *args, project, **kwargs: given.append(project) or EngineResult(0))  # type: ignore[func-returns-value]
     read = build_project(harness.folder)
     monkeypatch.setattr(executor_module, "PROJECTS", SimpleNamespace(get=lambda command, environment: read))
-    command = harness.command()
+    command = harness.make_command()
     DuckDBExecutor().run(command, watched.invocation())
     DuckDBExecutor(env={"X": "1"}).run(command, watched.invocation())
-    DuckDBExecutor().run(harness.command(loaded=None), watched.invocation())
+    DuckDBExecutor().run(harness.make_command(loaded=None), watched.invocation())
     assert given == [command.loaded, read, read]
     assert "X" not in os.environ
 

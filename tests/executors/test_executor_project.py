@@ -93,7 +93,7 @@ class Shop:
     def run(self, command: Command, **invocation: Any) -> CommandResult:
         return self.executor.run(command, self.watched.invocation(**invocation))
 
-    def context(self, **changes: Any) -> RunContext:
+    def build_context(self, **changes: Any) -> RunContext:
         return RunContext(self.project, **{"job_id": "run-1.step", **changes})
 
     def deliver(self, name: str, *rows: str, header: str = "id;amount", area: str = "incoming") -> None:
@@ -104,7 +104,7 @@ class Shop:
     def names(self, area: str) -> list[str]:
         return sorted(p.name for p in (self.root / "datasets" / area / "sales").glob("*"))
 
-    def tables(self, *names: str) -> Sequence[Any]:
+    def find_tables(self, *names: str) -> Sequence[Any]:
         return [next(t for t in self.project.tables if t.name == name) for name in names]
 
     @property
@@ -115,16 +115,16 @@ class Shop:
         return next(t for t in self.project.tasks if t.full_name == name)
 
     def preload(self, strategy: Any, *names: str) -> CommandResult:
-        return self.run(build_preload_command(self.context(), self.sales, self.tables(*names), PreLoad(strategy)))
+        return self.run(build_preload_command(self.build_context(), self.sales, self.find_tables(*names), PreLoad(strategy)))
 
     def stage(self, *names: str) -> CommandResult:
-        return self.run(build_stage_command(self.context(), self.sales, self.tables(*names)))
+        return self.run(build_stage_command(self.build_context(), self.sales, self.find_tables(*names)))
 
     def load(self, *names: str, attempt: int = 0, **context: Any) -> CommandResult:
-        return self.run(build_load_command(self.context(**context), self.sales, self.tables(*names)), attempt=attempt)
+        return self.run(build_load_command(self.build_context(**context), self.sales, self.find_tables(*names)), attempt=attempt)
 
     def transform(self, name: str, **context: Any) -> CommandResult:
-        return self.run(build_transform_command(self.context(**context), self.task(name)))
+        return self.run(build_transform_command(self.build_context(**context), self.task(name)))
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
         with duckdb.connect(str(self.root / "datasets" / "shop.db"), read_only=True) as connection:
@@ -187,16 +187,16 @@ def test_the_profile_and_variables_of_the_dag_config_are_used(shop: Shop) -> Non
     shop.deliver("orders-1.csv", "1;10", area="stage")
     assert shop.load("orders").exit_code == 0
 
-    def total(**context: Any) -> str:
+    def run_total(**context: Any) -> str:
         assert shop.transform("kpi.total", **context).exit_code == 0
         return str(shop.rows("select country from kpi.total")[0][0])
 
     of = Pipeline("p", "transform", DagConfig("d", "t", "f"), "shell", "f")
-    assert total() == "FR"
-    assert total(profile="DE") == "DE"
-    assert total(pipeline=replace(of, environment={"SL_ENV": "DE"})) == "DE"
-    assert total(pipeline=replace(of, environment={"country": "IT"})) == "IT"
-    assert total(pipeline=replace(of, environment={"country": "IT"}), variables={"country": "ES"}) == "ES"
+    assert run_total() == "FR"
+    assert run_total(profile="DE") == "DE"
+    assert run_total(pipeline=replace(of, environment={"SL_ENV": "DE"})) == "DE"
+    assert run_total(pipeline=replace(of, environment={"country": "IT"})) == "IT"
+    assert run_total(pipeline=replace(of, environment={"country": "IT"}), variables={"country": "ES"}) == "ES"
 
 
 def test_one_command_loads_several_tables(shop: Shop) -> None:
@@ -215,7 +215,7 @@ def test_commands_on_one_database_can_run_at_the_same_time(shop: Shop) -> None:
     results: list[CommandResult] = []
 
     def work(name: str) -> None:
-        command = build_load_command(shop.context(job_id=f"run-1.{name}"), shop.sales, shop.tables(name))
+        command = build_load_command(shop.build_context(job_id=f"run-1.{name}"), shop.sales, shop.find_tables(name))
         results.append(shop.executor.run(command, Watched().invocation(step_key=name)))
 
     threads = [threading.Thread(target=work, args=(name,)) for name in ("orders", "clients", "orders")]

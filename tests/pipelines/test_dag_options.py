@@ -10,7 +10,7 @@ def load(**options: str) -> list[str]:
     return list_messages(plan(table("a.x"), dag("load", "l.py", **options)))
 
 
-def transform(**options: str) -> list[str]:
+def list_problems(**options: str) -> list[str]:
     return list_messages(plan(task("k.t"), dag("transform", "t.py", TRANSFORM, **options)))
 
 
@@ -28,7 +28,7 @@ def test_only_the_first_of_thousands_of_unknown_options_are_reported() -> None:
 
 @pytest.mark.parametrize("dead", ["load_dependencies", "run_dependencies"])
 def test_a_dead_option_names_the_one_that_replaced_it(dead: str) -> None:
-    assert transform(**{dead: "True"}) == [
+    assert list_problems(**{dead: "True"}) == [
         f"metadata/dags/transform.sl.yml:5: warning: option '{dead}' no longer has an effect; use 'run_dependencies_first'"
     ]
 
@@ -37,11 +37,11 @@ def test_an_option_of_the_other_kind() -> None:
     assert load(run_dependencies_first="true") == [
         "metadata/dags/load.sl.yml:5: warning: option 'run_dependencies_first' has no effect on a load DAG; it belongs to transform DAGs"
     ]
-    assert "has no effect on a transform DAG" in transform(pre_load_strategy="ack")[0]
+    assert "has no effect on a transform DAG" in list_problems(pre_load_strategy="ack")[0]
 
 
 def test_an_unsupported_option_is_a_warning_with_its_reason() -> None:
-    assert transform(catchup="True") == [
+    assert list_problems(catchup="True") == [
         "metadata/dags/transform.sl.yml:5: warning: option 'catchup' is not supported: schedules do not run missed ticks; "
         "for a missed tick, start the job with the starlake/scheduled_date tag"
     ]
@@ -77,7 +77,7 @@ def test_wrong_values_of_load_options(options: dict[str, str], said: str) -> Non
     ],
 )
 def test_wrong_values_of_transform_options(options: dict[str, str], said: str) -> None:
-    (message,) = transform(**options)
+    (message,) = list_problems(**options)
     assert message.startswith("metadata/dags/transform.sl.yml:5: ")
     assert said in message
 

@@ -173,10 +173,10 @@ def test_written_values_can_be_read_back(made: Plan, write, tmp_path: Path) -> N
     again = plan_project(replace(project, root=tmp_path, dependency_files=files))
     assert again.problems == ()
 
-    def named(plan: Plan) -> dict[str, set[tuple[str, str]]]:
+    def list_names(plan: Plan) -> dict[str, set[tuple[str, str]]]:
         return {t: {(d.kind, d.name) for d in reads} for t, reads in plan.dependencies.direct.items()}
 
-    assert named(again) == named(made)
+    assert list_names(again) == list_names(made)
     assert {d.source for reads in again.dependencies.direct.values() for d in reads if d.kind != "external"} == {"json"}
     assert [n.get("children") for n in build_dependency_tree(again)] == [n.get("children") for n in build_dependency_tree(made)]
 

@@ -165,11 +165,11 @@ def test_defaults_of_options() -> None:
 
 
 def test_the_launcher_of_sl_script_dir() -> None:
-    def path(**options: str) -> str:
+    def find_path(**options: str) -> str:
         return plan(table("a.x"), dag("load", "a.py", **options), variables={"SL_SCRIPT_DIR": "/bin/sl"}).pipelines[0].starlake_path
 
-    assert path() == path(SL_STARLAKE_PATH="starlake") == "/bin/sl/starlake"
-    assert path(SL_STARLAKE_PATH="other") == "other"
+    assert find_path() == find_path(SL_STARLAKE_PATH="starlake") == "/bin/sl/starlake"
+    assert find_path(SL_STARLAKE_PATH="other") == "other"
 
 
 def test_two_jobs_with_the_same_name_are_an_error_that_names_both() -> None:

@@ -163,15 +163,17 @@ def test_the_setting_chooses_the_dependency_files(root: Path) -> None:
     (root / "elsewhere").mkdir()
     write(root, [build_node("k.b")], "elsewhere/one.json")
 
-    def source(setting: str) -> list[str]:
+    def list_sources(setting: str) -> list[str]:
         made = plan(root, *NODES, dependencies=setting)
         return [d.source for t in ("k.b", "k.c") for d in made.dependencies.get_direct(t) if d.kind != "external"]
 
-    assert source("auto") == ["json", "json"]
-    assert source("sql") == ["sql", "sql"]
-    assert source("elsewhere/*.json") == source("elsewhere/one.json") == source(str(root / "elsewhere/one.json")) == ["sql"]
+    assert list_sources("auto") == ["json", "json"]
+    assert list_sources("sql") == ["sql", "sql"]
+    assert (
+        list_sources("elsewhere/*.json") == list_sources("elsewhere/one.json") == list_sources(str(root / "elsewhere/one.json")) == ["sql"]
+    )
     # A tree is complete: k.b is named there, without anything that it reads.
-    assert source("metadata/**/dependencies-*.json") == ["json"]
+    assert list_sources("metadata/**/dependencies-*.json") == ["json"]
     made = plan(root, *NODES, dependencies="nowhere/*.json")
     assert list_messages(made) == [
         f"dependencies: no file matches 'nowhere/*.json' in {root}; expected auto, sql, or a path or glob relative to the project"

@@ -331,7 +331,7 @@ def _build_table(number: int, deps: list[str]) -> Any:
     @dg.asset(name=f"table_{number}", deps=deps)
     def table(context: dg.AssetExecutionContext) -> None:
         record_run(f"table_{number}")
-        if number >= 6:  # the tables from 6 on need the file that the test makes after the process was killed
+        if number >= 6:  # these tables need the file that the test creates after it has killed the process
             mark(f"table_{number}_runs")
             wait_for("go", get_cancellation(context))
 

@@ -36,15 +36,15 @@ class Location:
         self.root = root
         self.web = web
 
-    def begun(self, run_id: str | None = None) -> Counter[str]:
+    def count_begun(self, run_id: str | None = None) -> Counter[str]:
         return Counter(name for what, _, name, run in table_jobs.list_commands(self.root) if what == "begin" and run_id in (None, run))
 
-    def succeeded(self, run_id: str) -> set[str]:
+    def list_succeeded(self, run_id: str) -> set[str]:
         """Return the tables and tasks whose step's success is stored."""
         stored = self.instance.all_logs(run_id, of_type=dg.DagsterEventType.STEP_SUCCESS)
         return {e.dagster_event.step_key.partition("_")[2] for e in stored if e.dagster_event and e.dagster_event.step_key}
 
-    def materialized(self, run_id: str) -> set[str]:
+    def list_materialized(self, run_id: str) -> set[str]:
         """Return the tables whose materialization is stored, as Dagster's FROM_ASSET_FAILURE finds them.
 
         SQLite stores each of these events twice: in the run's file, and an instant later in the file of all assets, which counts here.
@@ -53,13 +53,13 @@ class Location:
         return {key.path[-1].partition("_")[2] for key in keys}
 
     def finish(self, run_id: str) -> dg.DagsterRunStatus:
-        def status() -> dg.DagsterRunStatus:
+        def get_status() -> dg.DagsterRunStatus:
             run = self.instance.get_run_by_id(run_id)
             assert run is not None
             return run.status
 
-        wait_until(lambda: status() in (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE), "the end of the run")
-        return status()
+        wait_until(lambda: get_status() in (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE), "the end of the run")
+        return get_status()
 
     def kill(self, run_id: str) -> None:
         """Kill the run's process and wait until Dagster knows."""
@@ -99,12 +99,14 @@ def location(instance: dg.DagsterInstance, tmp_path: Path, start: Any, monkeypat
 
 def check(found: Location, lost: str, again: str, done: set[str], names: set[str]) -> None:
     """Check that only steps that had not succeeded ran again, once, and not while commands of the lost run ran."""
-    assert set(found.begun(again)) == names - done
-    assert set(found.begun(again).values()) <= {1}
-    assert set(found.begun(lost).values()) <= {1}
-    assert found.succeeded(again) == names - done
+    assert set(found.count_begun(again)) == names - done
+    assert set(found.count_begun(again).values()) <= {1}
+    assert set(found.count_begun(lost).values()) <= {1}
+    assert found.list_succeeded(again) == names - done
     for name, said in found.commands().items():
-        whole = [("begin", run) for run in (lost,) if found.begun(lost)[name]] + [("begin", run) for run in (again,) if name not in done]
+        whole = [("begin", run) for run in (lost,) if found.count_begun(lost)[name]] + [
+            ("begin", run) for run in (again,) if name not in done
+        ]
         assert said == [(what, run) for _, run in whole for what in ("begin", "end")], name
 
 
@@ -123,10 +125,10 @@ def test_runs_killed_at_any_moment_lose_nothing(location: Locations, strategy: s
         (found.root / "program/told").unlink(missing_ok=True)
         lost = found.web.launch(table_jobs.JOB, QUIETLY)
         begun = chance.randrange(1, 50)
-        wait_until(lambda: sum(found.begun().values()) >= begun, "commands to begin")  # noqa: B023
+        wait_until(lambda: sum(found.count_begun().values()) >= begun, "commands to begin")  # noqa: B023
         time.sleep(chance.uniform(0, 0.4))
         found.kill(lost)
-        done = found.succeeded(lost) if strategy == "FROM_FAILURE" else found.materialized(lost)
+        done = found.list_succeeded(lost) if strategy == "FROM_FAILURE" else found.list_materialized(lost)
         again = found.web.reexecute(lost, strategy)
         assert found.finish(again) == dg.DagsterRunStatus.SUCCESS
         check(found, lost, again, done, names)
@@ -137,16 +139,16 @@ def test_the_next_run_waits_for_commands_that_outlived_their_worker(location: Lo
     found = location(4, THREADS, tasks=2)
     (found.root / "program/hold").touch()
     lost = found.web.launch(job, QUIETLY)
-    wait_until(lambda: set(found.begun()) == names, "commands to begin")
+    wait_until(lambda: set(found.count_begun()) == names, "commands to begin")
     found.kill(lost)
     again = found.web.reexecute(lost)
 
-    def waiting() -> set[str]:
+    def list_waiting() -> set[str]:
         lines = [e for e in found.instance.all_logs(again) if e.dagster_event is None and e.user_message.startswith("waiting for ")]
         return {str(e.step_key) for e in lines}
 
-    wait_until(lambda: len(waiting()) == len(names) or sum(found.begun().values()) > len(names), "the second run")
-    assert found.begun() == Counter(names)
+    wait_until(lambda: len(list_waiting()) == len(names) or sum(found.count_begun().values()) > len(names), "the second run")
+    assert found.count_begun() == Counter(names)
     (found.root / "program/hold").unlink()
     assert found.finish(again) == dg.DagsterRunStatus.SUCCESS
     check(found, lost, again, set(), names)
@@ -158,14 +160,14 @@ def test_runs_killed_under_dagsters_multiprocess_executor_lose_nothing(location:
     found = location(8, PROCESSES)
     (found.root / "program/lasts").write_text("1")
     lost = found.web.launch(table_jobs.JOB, QUIETLY)
-    wait_until(lambda: len(found.succeeded(lost)) >= 2 and len(found.begun()) > 3, "tables to be loaded")
+    wait_until(lambda: len(found.list_succeeded(lost)) >= 2 and len(found.count_begun()) > 3, "tables to be loaded")
     found.kill(lost)
     again = found.web.reexecute(lost)
     run = found.instance.get_run_by_id(again)
     assert run is not None
     done = names - {key.partition("_")[2] for key in run.step_keys_to_execute or ()}
     assert len(done) >= 2
-    assert done <= found.succeeded(lost)
+    assert done <= found.list_succeeded(lost)
     assert found.finish(again) == dg.DagsterRunStatus.SUCCESS
     check(found, lost, again, done, names)
 
@@ -175,15 +177,15 @@ def test_a_step_process_that_is_left_behind_begins_nothing(location: Locations) 
     found = location(2, PROCESSES)
     lost = found.web.launch(table_jobs.JOB, QUIETLY)
 
-    def events(kind: dg.DagsterEventType) -> list[dg.DagsterEvent]:
+    def list_events(kind: dg.DagsterEventType) -> list[dg.DagsterEvent]:
         return [e.dagster_event for e in found.instance.all_logs(lost, of_type=kind) if e.dagster_event]
 
-    wait_until(lambda: events(dg.DagsterEventType.RUN_START), "the run to begin")
+    wait_until(lambda: list_events(dg.DagsterEventType.RUN_START), "the run to begin")
     (found.root / "program/hold_loading").touch()
-    wait_until(lambda: len(events(dg.DagsterEventType.STEP_WORKER_STARTED)) == 2, "step processes")
+    wait_until(lambda: len(list_events(dg.DagsterEventType.STEP_WORKER_STARTED)) == 2, "step processes")
     found.kill(lost)
     (found.root / "program/hold_loading").unlink()
-    wait_until(lambda: len(events(dg.DagsterEventType.STEP_FAILURE)) == 2, "step processes to give up")
-    for event in events(dg.DagsterEventType.STEP_FAILURE):
+    wait_until(lambda: len(list_events(dg.DagsterEventType.STEP_FAILURE)) == 2, "step processes to give up")
+    for event in list_events(dg.DagsterEventType.STEP_FAILURE):
         assert f"run {lost} ended (FAILURE) before this step's process began its work" in str(event.step_failure_data)
-    assert not found.begun()
+    assert not found.count_begun()

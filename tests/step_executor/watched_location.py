@@ -37,11 +37,11 @@ def _get_location() -> Any:
 
     first_document = yaml_source._find_first_document
 
-    def noted(text: str) -> Any:
+    def note_and_find(text: str) -> Any:
         _note("yaml")
         return first_document(text)
 
-    yaml_source._find_first_document = noted
+    yaml_source._find_first_document = note_and_find
     import table_location
 
     return table_location.defs

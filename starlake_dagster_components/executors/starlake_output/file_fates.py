@@ -41,7 +41,7 @@ class FileFates:
         return bool(self.failed_in_table or self.unclear or self.by_rows)
 
     def select_table(self, names: Iterable[str], findings: Findings) -> "FileFates":
-        """Return the same for one table, from the names of its files, wherever they are now, and its audit."""
+        """Return the fates of one table's files, given their names, wherever they are now, and the findings of its audit."""
         own = frozenset(names)
         return FileFates(
             self.kept & own,

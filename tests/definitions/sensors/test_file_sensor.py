@@ -42,13 +42,13 @@ class Ticking:
             self.cursor = result.cursor
         return result
 
-    def skipped(self) -> str:
+    def expect_skip(self) -> str:
         result = self.tick()
         reason = result if isinstance(result, dg.SkipReason) else result.skip_reason
         assert isinstance(reason, dg.SkipReason), result
         return str(reason.skip_message)
 
-    def started(self) -> dg.RunRequest:
+    def expect_run(self) -> dg.RunRequest:
         result = self.tick()
         assert isinstance(result, dg.SensorResult)
         assert result.run_requests, result
@@ -69,44 +69,44 @@ def watch(folder: object, ack: str = "", ack_file: str = "") -> WaitingFolder:
 
 def test_a_file_that_arrives_starts_a_run(instance: dg.DagsterInstance, incoming: Path) -> None:
     ticking = Ticking(instance, watch(incoming))
-    assert ticking.skipped() == "No files are waiting"
+    assert ticking.expect_skip() == "No files are waiting"
     (incoming / "orders-1.csv").write_text("1")
     (incoming / "others.txt").write_text("1")
-    assert ticking.skipped() == "Waiting until orders-1.csv no longer changes"
+    assert ticking.expect_skip() == "Waiting until orders-1.csv no longer changes"
     (incoming / "orders-1.csv").write_text("12")
-    assert ticking.skipped() == "Waiting until orders-1.csv no longer changes"
-    assert ticking.started().tags["starlake/files"] == "1"
+    assert ticking.expect_skip() == "Waiting until orders-1.csv no longer changes"
+    assert ticking.expect_run().tags["starlake/files"] == "1"
 
 
 def test_a_file_waits_for_its_ack_file(instance: dg.DagsterInstance, incoming: Path) -> None:
     ticking = Ticking(instance, watch(incoming, ack="ack"))
     (incoming / "orders-1.csv").write_text("1")
-    assert ticking.skipped() == "orders-1.csv: waiting for orders-1.ack"
+    assert ticking.expect_skip() == "orders-1.csv: waiting for orders-1.ack"
     (incoming / "orders-1.ack").touch()
-    ticking.started()
+    ticking.expect_run()
 
 
 def test_files_wait_for_the_ack_file_of_their_domain(instance: dg.DagsterInstance, incoming: Path) -> None:
     ticking = Ticking(instance, watch(incoming, ack_file=f"{incoming}/{{YYYY-MM-DD}}.ack"))
     (incoming / "orders-1.csv").write_text("1")
-    assert ticking.skipped() == "No files are waiting"
+    assert ticking.expect_skip() == "No files are waiting"
     # The next day may begin before the sensor looks.
     for moment in (datetime.now(), datetime.now() + timedelta(minutes=10)):
         (incoming / f"{moment:%Y-%m-%d}.ack").touch()
-    ticking.started()
+    ticking.expect_run()
 
 
 def test_an_unfinished_run_is_waited_for(instance: dg.DagsterInstance, incoming: Path) -> None:
     ticking = Ticking(instance, watch(incoming, ack="ack"))
     for name in ("orders-1.csv", "orders-1.ack"):
         (incoming / name).touch()
-    key = ticking.started().run_key
+    key = ticking.expect_run().run_key
     run = instance.create_run_for_job(ticking.repository.get_job("load_shop"), tags={"dagster/run_key": str(key)})
     (incoming / "orders-2.csv").touch()
     (incoming / "orders-2.ack").touch()
-    assert ticking.skipped() == f"Run {run.run_id}, which this sensor started, is loading files"
+    assert ticking.expect_skip() == f"Run {run.run_id}, which this sensor started, is loading files"
     instance.report_run_failed(run)
-    assert ticking.started().run_key != key
+    assert ticking.expect_run().run_key != key
 
 
 def test_observations_list_the_waiting_files(instance: dg.DagsterInstance, incoming: Path) -> None:
@@ -156,10 +156,10 @@ def test_object_stores_through_fsspec(instance: dg.DagsterInstance) -> None:
     memory.pipe("/bucket/shop/orders-1.csv", b"1")
     try:
         ticking = Ticking(instance, watch("memory://bucket/shop"))
-        assert ticking.started().tags["starlake/files"] == "1"
+        assert ticking.expect_run().tags["starlake/files"] == "1"
     finally:
         memory.rm("/bucket", recursive=True)
-    assert ticking.skipped() == "No files are waiting"
+    assert ticking.expect_skip() == "No files are waiting"
 
 
 def test_a_storage_without_its_package_is_reported(instance: dg.DagsterInstance) -> None:

@@ -35,14 +35,14 @@ def test_options_that_agree_are_merged(instance: dg.DagsterInstance) -> None:
     ticking = Ticking(instance, build_reports_sensor())
     materialize(instance, ORDERS, **carry({"all": {"country": "FR", "level": 1}}))
     materialize(instance, LINES, **carry({"all": {"level": "1"}, "kpi.top": {"country": "DE"}}))
-    started = ticking.started()
+    started = ticking.expect_run()
     assert read(started) == {"all": {"country": "FR", "level": 1}, "kpi.top": {"country": "DE"}}
     assert "sl_options_merge" not in started.tags
 
 
 def test_without_options_a_run_has_no_tag(instance: dg.DagsterInstance) -> None:
     materialize(instance, ORDERS, LINES)
-    assert "sl_options" not in Ticking(instance, build_reports_sensor()).started().tags
+    assert "sl_options" not in Ticking(instance, build_reports_sensor()).expect_run().tags
 
 
 def test_options_that_contradict_each_other_start_nothing(instance: dg.DagsterInstance) -> None:
@@ -53,18 +53,18 @@ def test_options_that_contradict_each_other_start_nothing(instance: dg.DagsterIn
         ticking.tick()
     assert ticking.cursor is None
     materialize(instance, LINES, **carry({"all": {"country": "FR"}}))
-    assert read(ticking.started()) == {"all": {"country": "FR"}}
+    assert read(ticking.expect_run()) == {"all": {"country": "FR"}}
 
 
 def test_sets_are_merged_with_those_of_earlier_materializations(instance: dg.DagsterInstance) -> None:
     ticking = Ticking(instance, build_reports_sensor())
     materialize(instance, ORDERS, **carry({"all": {"days": "1"}}))
     materialize(instance, LINES)
-    ticking.started()
+    ticking.expect_run()
     materialize(instance, ORDERS, **carry({"all": {"days": "4 | 2", "level": "a"}}))
     materialize(instance, ORDERS, **carry({"all": {"days": ["3", "2"], "level": "b"}}, {"all": {"days": {"policy": "union"}}}))
     materialize(instance, LINES, **carry({"all": {"days": ""}}))
-    started = ticking.started()
+    started = ticking.expect_run()
     assert read(started) == {"all": {"days": "2|3|4", "level": "b"}}
     assert read(started, "sl_options_merge") == {"all": {"days": UNION}}
 
@@ -90,8 +90,8 @@ def test_dry_runs_start_nothing_and_hide_nothing(instance: dg.DagsterInstance) -
     ticking = Ticking(instance, build_reports_sensor())
     dry = {"metadata": {"sl_dry_run": dg.MetadataValue.bool(True)}}
     materialize(instance, ORDERS, LINES, **dry)
-    assert ticking.skipped() == "No materializations observed"
+    assert ticking.expect_skip() == "No materializations observed"
     materialize(instance, ORDERS, LINES)
     materialize(instance, ORDERS, ORDERS, LINES, **dry)
-    ticking.started()
-    assert ticking.skipped() == "No materializations observed"
+    ticking.expect_run()
+    assert ticking.expect_skip() == "No materializations observed"

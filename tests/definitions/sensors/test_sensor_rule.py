@@ -193,7 +193,7 @@ class TestDataCycle:
     TIMINGS = {"sales.orders": DatasetTiming(DAILY), "sales.lines": DatasetTiming(DAILY), "ref.country": DatasetTiming(WEEKLY)}
     CYCLE = {"data_cycle_enabled": True, "data_cycle": DAILY}
 
-    def after_monday(self) -> Consumption:
+    def consume_monday(self) -> Consumption:
         """A run on Monday the 5th consumed all three."""
         monday = {
             ORDERS: build_materialization(1, "2026-01-05"),
@@ -208,8 +208,8 @@ class TestDataCycle:
             LINES: build_materialization(5, "2026-01-06"),
             COUNTRY: build_materialization(3, "2026-01-05"),
         }
-        assert isinstance(decide(latest, consumption=self.after_monday(), timings=self.TIMINGS), Wait)
-        decision = decide(latest, consumption=self.after_monday(), timings=self.TIMINGS, **self.CYCLE)
+        assert isinstance(decide(latest, consumption=self.consume_monday(), timings=self.TIMINGS), Wait)
+        decision = decide(latest, consumption=self.consume_monday(), timings=self.TIMINGS, **self.CYCLE)
         assert isinstance(decision, Start)
         assert set(decision.consumed) == {ORDERS, LINES}
         assert decision.logical_time == parse_utc("2026-01-06")
@@ -220,20 +220,20 @@ class TestDataCycle:
             LINES: build_materialization(5, "2026-01-20"),
             COUNTRY: build_materialization(3, "2026-01-05"),
         }
-        assert decide(latest, consumption=self.after_monday(), timings=self.TIMINGS, **self.CYCLE) == Wait(
+        assert decide(latest, consumption=self.consume_monday(), timings=self.TIMINGS, **self.CYCLE) == Wait(
             "Observed materializations for ['sales_orders', 'sales_lines'], but not for ['ref_country'] "
             "(data cycle: since 2026-01-19T00:00:00+00:00)"
         )
 
     def test_all_datasets_must_be_in_the_same_cycle(self) -> None:
-        options = {**self.CYCLE, "consumption": self.after_monday(), "timings": self.TIMINGS}
+        options = {**self.CYCLE, "consumption": self.consume_monday(), "timings": self.TIMINGS}
         country = {COUNTRY: build_materialization(3, "2026-01-05")}
         apart = {ORDERS: build_materialization(4, "2026-01-06"), LINES: build_materialization(5, "2026-01-08"), **country}
         assert isinstance(decide(apart, **options), Wait)
         assert isinstance(decide({**apart, ORDERS: build_materialization(6, "2026-01-08")}, **options), Start)
 
     def test_the_previous_cycle_counts_until_the_next_one_is_complete(self) -> None:
-        options = {**self.CYCLE, "consumption": self.after_monday()}
+        options = {**self.CYCLE, "consumption": self.consume_monday()}
         unscheduled = {
             ORDERS: build_materialization(4, "2026-01-07T09:00"),
             LINES: build_materialization(5, "2026-01-08T10:30"),
@@ -244,7 +244,7 @@ class TestDataCycle:
 
     def test_any_starts_a_run_if_all_others_are_in_the_cycle(self) -> None:
         """One dataset is new, and all others have been materialized in the cycle, whether consumed or not."""
-        consumption = self.after_monday().record(
+        consumption = self.consume_monday().record(
             {ORDERS: build_materialization(4, "2026-01-06"), LINES: build_materialization(5, "2026-01-06")}, NOW
         )
         options = {**self.CYCLE, "strategy": "any", "consumption": consumption, "timings": self.TIMINGS}
@@ -259,7 +259,7 @@ class TestDataCycle:
     def test_an_expression_is_combined_with_the_cycle(self) -> None:
         options = {**self.CYCLE, "strategy": "sales.orders and ref.country", "timings": self.TIMINGS}
         latest = {ORDERS: build_materialization(4, "2026-01-06"), COUNTRY: build_materialization(3, "2026-01-05")}
-        assert isinstance(decide(latest, consumption=self.after_monday(), **options), Start)
+        assert isinstance(decide(latest, consumption=self.consume_monday(), **options), Start)
 
     def test_a_slower_optional_dataset_is_not_waited_for(self) -> None:
         """A dataset whose period is longer than the cycle is not waited for."""
@@ -354,7 +354,7 @@ class TestDataCycle:
             LINES: build_materialization(5, "2026-01-20"),
             COUNTRY: build_materialization(3, "2026-01-10"),
         }
-        options = {**self.CYCLE, "timings": timings, "consumption": self.after_monday()}
+        options = {**self.CYCLE, "timings": timings, "consumption": self.consume_monday()}
         assert isinstance(decide(latest, **options), Start)
         assert isinstance(decide(latest, beyond_data_cycle_enabled=False, **options), Wait)
         assert isinstance(decide({**latest, COUNTRY: build_materialization(3, "2026-01-09")}, **options), Wait)
@@ -404,10 +404,10 @@ class TestDataCycle:
             LINES: build_materialization(5, "2026-01-06"),
             COUNTRY: build_materialization(3, "2026-01-05"),
         }
-        derived = decide(latest, consumption=self.after_monday(), timings=self.TIMINGS, data_cycle_enabled=True)
+        derived = decide(latest, consumption=self.consume_monday(), timings=self.TIMINGS, data_cycle_enabled=True)
         assert isinstance(derived, Start)
         incomplete = {k: v for k, v in self.TIMINGS.items() if k != "sales.lines"}
-        assert isinstance(decide(latest, consumption=self.after_monday(), timings=incomplete, data_cycle_enabled=True), Wait)
+        assert isinstance(decide(latest, consumption=self.consume_monday(), timings=incomplete, data_cycle_enabled=True), Wait)
 
     def test_data_cycle_without_data_cycle_enabled_has_no_effect(self) -> None:
         latest = {
@@ -415,7 +415,7 @@ class TestDataCycle:
             LINES: build_materialization(5, "2026-01-06"),
             COUNTRY: build_materialization(3, "2026-01-05"),
         }
-        assert isinstance(decide(latest, consumption=self.after_monday(), timings=self.TIMINGS, data_cycle=DAILY), Wait)
+        assert isinstance(decide(latest, consumption=self.consume_monday(), timings=self.TIMINGS, data_cycle=DAILY), Wait)
 
     def test_a_daily_schedule_in_another_zone_is_not_slower_when_the_clock_changes(self) -> None:
         timings = {**self.TIMINGS, "sales.orders": DatasetTiming(DAILY, "Europe/Paris")}
@@ -443,27 +443,29 @@ class TestFilteredDatasets:
 
 
 class TestProblems:
-    def problems(self, timings: dict[str, DatasetTiming] | None = None, **options: object) -> list[tuple[str, str, str]]:
+    def find_problems(self, timings: dict[str, DatasetTiming] | None = None, **options: object) -> list[tuple[str, str, str]]:
         found = find_trigger_problems(TransformTrigger(**options), WATCHED, timings or {})
         return [(p.severity, p.option, p.message) for p in found]
 
     def test_valid_options_cause_no_problems(self) -> None:
-        assert self.problems() == []
-        assert self.problems(strategy="sales.orders or ref.country", data_cycle_enabled=True, data_cycle=DAILY) == []
+        assert self.find_problems() == []
+        assert self.find_problems(strategy="sales.orders or ref.country", data_cycle_enabled=True, data_cycle=DAILY) == []
         assert (
-            self.problems(strategy="sales.orders or ref.country", optional_dataset_enabled=True, data_cycle_enabled=True, data_cycle=DAILY)
+            self.find_problems(
+                strategy="sales.orders or ref.country", optional_dataset_enabled=True, data_cycle_enabled=True, data_cycle=DAILY
+            )
             == []
         )
 
     def test_an_unknown_dataset_in_a_strategy_is_an_error(self) -> None:
         message = "option 'dataset_triggering_strategy': unknown dataset 'ref.county' (did you mean 'ref.country'?)"
-        assert self.problems(strategy="sales.orders or ref.county") == [("error", "dataset_triggering_strategy", message)]
+        assert self.find_problems(strategy="sales.orders or ref.county") == [("error", "dataset_triggering_strategy", message)]
 
     def test_a_cycle_without_schedules_is_a_warning(self) -> None:
-        ((severity, option, message),) = self.problems(data_cycle_enabled=True, timings={"sales.orders": DatasetTiming(DAILY)})
+        ((severity, option, message),) = self.find_problems(data_cycle_enabled=True, timings={"sales.orders": DatasetTiming(DAILY)})
         assert (severity, option) == ("warning", "data_cycle_enabled")
         assert "because ref_country, sales_lines have no schedule" in message
 
     def test_optional_datasets_without_a_cycle_are_a_warning(self) -> None:
-        ((severity, option, _),) = self.problems(optional_dataset_enabled=True)
+        ((severity, option, _),) = self.find_problems(optional_dataset_enabled=True)
         assert (severity, option) == ("warning", "optional_dataset_enabled")

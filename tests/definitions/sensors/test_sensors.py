@@ -67,26 +67,26 @@ class TestDefinition:
 class TestTicks:
     def test_a_run_starts_once_all_assets_are_materialized(self, instance: dg.DagsterInstance) -> None:
         ticking = Ticking(instance, build_reports_sensor())
-        assert ticking.skipped() == "No materializations observed"
+        assert ticking.expect_skip() == "No materializations observed"
         materialize(instance, LINES)
-        assert ticking.skipped() == "Observed materializations for ['sales/lines'], but not for ['sales_orders']"
+        assert ticking.expect_skip() == "Observed materializations for ['sales/lines'], but not for ['sales_orders']"
         materialize(instance, ORDERS)
-        request = ticking.started()
+        request = ticking.expect_run()
         assert set(read_consumed(request)) == {"sales_orders", "sales/lines"}
-        assert ticking.skipped() == "No materializations observed"
+        assert ticking.expect_skip() == "No materializations observed"
 
     def test_a_new_sensor_consumes_only_the_latest_materializations_once(self, instance: dg.DagsterInstance) -> None:
         for _ in range(5):
             materialize(instance, ORDERS, LINES)
         ticking = Ticking(instance, build_reports_sensor())
-        ticking.started()
-        assert ticking.skipped() == "No materializations observed"
+        ticking.expect_run()
+        assert ticking.expect_skip() == "No materializations observed"
 
     def test_several_in_one_tick_are_one_run(self, instance: dg.DagsterInstance) -> None:
         ticking = Ticking(instance, build_reports_sensor())
         materialize(instance, ORDERS, ORDERS, LINES, ORDERS)
-        ticking.started()
-        assert ticking.skipped() == "No materializations observed"
+        ticking.expect_run()
+        assert ticking.expect_skip() == "No materializations observed"
 
     def test_materializations_during_an_evaluation_are_not_lost(
         self, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
@@ -102,21 +102,21 @@ class TestTicks:
             return records
 
         monkeypatch.setattr(instance, "get_asset_records", read_and_be_overtaken)
-        first = ticking.started()
-        second = ticking.started()
+        first = ticking.expect_run()
+        second = ticking.expect_run()
         assert first.run_key != second.run_key
-        assert ticking.skipped() == "No materializations observed"
+        assert ticking.expect_skip() == "No materializations observed"
 
     def test_the_same_materializations_have_the_same_run_key(self, instance: dg.DagsterInstance) -> None:
         """If the daemon died before it stored the cursor, Dagster recognizes the run by its key, and does not start another."""
         ticking = Ticking(instance, build_reports_sensor())
         materialize(instance, ORDERS, LINES)
         first = ticking.tick(keep=False)
-        again = ticking.started()
+        again = ticking.expect_run()
         assert isinstance(first, dg.RunRequest)
         assert first.run_key == again.run_key
         materialize(instance, ORDERS, LINES)
-        assert ticking.started().run_key != again.run_key
+        assert ticking.expect_run().run_key != again.run_key
 
     def test_progress_survives_a_restart(self, tmp_path: Path) -> None:
         cursor = None
@@ -139,15 +139,15 @@ class TestTicks:
             context.advance_all_cursors()  # type: ignore[no-untyped-call]
             context.update_cursor_after_evaluation()
             ticking.cursor = context.cursor
-        assert ticking.skipped() == "No materializations observed"
+        assert ticking.expect_skip() == "No materializations observed"
         materialize(instance, ORDERS, LINES)
-        ticking.started()
-        assert ticking.skipped() == "No materializations observed"
+        ticking.expect_run()
+        assert ticking.expect_skip() == "No materializations observed"
 
     def test_dagster_understands_the_cursor(self, instance: dg.DagsterInstance) -> None:
         ticking = Ticking(instance, build_reports_sensor())
         materialize(instance, ORDERS, LINES)
-        ticking.started()
+        ticking.expect_run()
         materialize(instance, LINES)
         with dg.build_multi_asset_sensor_context(
             monitored_assets=ticking.keys, instance=instance, cursor=ticking.cursor, repository_def=ticking.repository
@@ -156,7 +156,7 @@ class TestTicks:
             found = context.latest_materialization_records_by_key()
         assert {key: record is not None for key, record in found.items()} == {ORDERS: False, LINES: True}
 
-    def test_a_failing_upstream_that_is_repaired(self, instance: dg.DagsterInstance) -> None:
+    def test_an_upstream_that_fails_and_is_repaired(self, instance: dg.DagsterInstance) -> None:
         broken = True
 
         @dg.asset(key=LINES)
@@ -167,24 +167,24 @@ class TestTicks:
         ticking = Ticking(instance, build_reports_sensor())
         materialize(instance, ORDERS)
         assert not dg.materialize([lines], instance=instance, raise_on_error=False).success
-        assert "but not for ['sales/lines']" in (ticking.skipped() or "")
+        assert "but not for ['sales/lines']" in (ticking.expect_skip() or "")
         broken = False
         assert dg.materialize([lines], instance=instance).success
-        ticking.started()
+        ticking.expect_run()
 
     def test_observations_and_plans_are_not_materializations(self, instance: dg.DagsterInstance) -> None:
         ticking = Ticking(instance, build_reports_sensor())
         for key in (ORDERS, LINES):
             instance.report_runless_asset_event(dg.AssetObservation(key))
-        assert ticking.skipped() == "No materializations observed"
+        assert ticking.expect_skip() == "No materializations observed"
 
     def test_a_sensor_waits_again_for_a_wiped_asset(self, instance: dg.DagsterInstance) -> None:
         ticking = Ticking(instance, build_reports_sensor())
         materialize(instance, ORDERS, LINES)
         instance.wipe_assets([LINES])
-        assert ticking.skipped() == "Observed materializations for ['sales_orders'], but not for ['sales/lines']"
+        assert ticking.expect_skip() == "Observed materializations for ['sales_orders'], but not for ['sales/lines']"
         materialize(instance, LINES)
-        ticking.started()
+        ticking.expect_run()
 
     def test_materializations_of_many_partitions_are_consumed(self, instance: dg.DagsterInstance) -> None:
         """Generated DAGs give each materialization its own partition. Dagster's advance_cursor fails at the 25th."""
@@ -192,12 +192,12 @@ class TestTicks:
         for day in range(1, 29):
             materialize(instance, ORDERS, partition=f"2026-01-{day:02}")
         materialize(instance, LINES)
-        ticking.started()
+        ticking.expect_run()
         for day in range(1, 29):
             materialize(instance, ORDERS, partition=f"2026-02-{day:02}")
-        assert "but not for ['sales/lines']" in (ticking.skipped() or "")
+        assert "but not for ['sales/lines']" in (ticking.expect_skip() or "")
         materialize(instance, LINES)
-        ticking.started()
+        ticking.expect_run()
 
     def test_materializations_with_reused_ids_are_consumed(self, tmp_path: Path) -> None:
         @dg.multi_asset(specs=[dg.AssetSpec(ORDERS), dg.AssetSpec(LINES)])
@@ -210,8 +210,8 @@ class TestTicks:
             started = []
             for _ in range(3):
                 run_id = dg.materialize([both], instance=instance).run_id
-                started.append(ticking.started())
-                assert ticking.skipped() == "No materializations observed"
+                started.append(ticking.expect_run())
+                assert ticking.expect_skip() == "No materializations observed"
                 instance.delete_run(run_id)
         assert len({json.dumps([entry[0] for entry in read_consumed(request).values()]) for request in started}) == 1
         assert len({request.run_key for request in started}) == 3
@@ -220,7 +220,7 @@ class TestTicks:
         watched = {"sales.orders": ORDERS, "SALES.ORDERS": ORDERS}
         ticking = Ticking(instance, build_reports_sensor(watched), watched)
         materialize(instance, ORDERS)
-        assert list(read_consumed(ticking.started())) == ["sales_orders"]
+        assert list(read_consumed(ticking.expect_run())) == ["sales_orders"]
 
     def test_strategies_and_cycles_start_runs(self, instance: dg.DagsterInstance) -> None:
         any_of = Ticking(instance, build_reports_sensor(trigger=TransformTrigger(strategy="any")))
@@ -233,28 +233,28 @@ class TestTicks:
             ),
         )
         materialize(instance, ORDERS)
-        any_of.started()
-        cycle.started()
-        assert (expression.skipped() or "").endswith("but not for ['sales/lines'] (strategy: sales.orders & sales.lines)")
+        any_of.expect_run()
+        cycle.expect_run()
+        assert (expression.expect_skip() or "").endswith("but not for ['sales/lines'] (strategy: sales.orders & sales.lines)")
 
     def test_min_timedelta_between_runs_delays_the_next_run(self, instance: dg.DagsterInstance) -> None:
         ticking = Ticking(
             instance, build_reports_sensor(trigger=TransformTrigger(strategy="any", min_timedelta_between_runs=timedelta(hours=1)))
         )
         materialize(instance, ORDERS)
-        ticking.started()
+        ticking.expect_run()
         materialize(instance, LINES)
-        assert "(min_timedelta_between_runs)" in (ticking.skipped() or "")
+        assert "(min_timedelta_between_runs)" in (ticking.expect_skip() or "")
 
 
 class TestTags:
-    def at(self, text: str) -> dict[str, object]:
+    def build_metadata(self, text: str) -> dict[str, object]:
         return {"metadata": {"starlake/scheduled_date": text}}
 
     def test_the_logical_time_is_the_newest_one(self, instance: dg.DagsterInstance) -> None:
-        materialize(instance, ORDERS, **self.at("2026-01-05T02:00:00+01:00"))
-        materialize(instance, LINES, **self.at("2026-01-05T00:30:00+00:00"))
-        tags = Ticking(instance, build_reports_sensor()).started().tags
+        materialize(instance, ORDERS, **self.build_metadata("2026-01-05T02:00:00+01:00"))
+        materialize(instance, LINES, **self.build_metadata("2026-01-05T00:30:00+00:00"))
+        tags = Ticking(instance, build_reports_sensor()).expect_run().tags
         assert tags["starlake/scheduled_date"] == "2026-01-05T01:00:00+00:00"
         assert tags["starlake/data_interval_start"] == "1970-01-01T00:00:00+00:00"
         assert tags["starlake/data_interval_end"] == "2026-01-05T01:00:00+00:00"
@@ -274,19 +274,19 @@ class TestTags:
     ) -> None:
         materialize(instance, ORDERS, **arguments)
         materialize(instance, LINES)
-        assert Ticking(instance, build_reports_sensor()).started().tags["starlake/scheduled_date"] == "2130-01-05T00:00:00+00:00"
+        assert Ticking(instance, build_reports_sensor()).expect_run().tags["starlake/scheduled_date"] == "2130-01-05T00:00:00+00:00"
 
     def test_without_a_logical_time_the_time_of_the_event_is_used(self, instance: dg.DagsterInstance) -> None:
         before = datetime.now(timezone.utc)
         materialize(instance, ORDERS, LINES, partition="FR")
-        found = datetime.fromisoformat(Ticking(instance, build_reports_sensor()).started().tags["starlake/scheduled_date"])
+        found = datetime.fromisoformat(Ticking(instance, build_reports_sensor()).expect_run().tags["starlake/scheduled_date"])
         assert before <= found <= datetime.now(timezone.utc)
 
     def test_tags_follow_the_time_zone_and_start_date(self, instance: dg.DagsterInstance) -> None:
-        materialize(instance, ORDERS, LINES, **self.at("2026-07-05T00:00:00+00:00"))
+        materialize(instance, ORDERS, LINES, **self.build_metadata("2026-07-05T00:00:00+00:00"))
         tags = (
             Ticking(instance, build_reports_sensor(trigger=TransformTrigger(timezone="Europe/Paris"), start_date=date(2026, 1, 1)))
-            .started()
+            .expect_run()
             .tags
         )
         assert tags["starlake/data_interval_end"] == "2026-07-05T02:00:00+02:00"
@@ -315,13 +315,13 @@ class TestTags:
         run(reports, "2026-01-05T00:00:00+00:00")
         run(other, "2026-01-04T12:00:00+00:00")
         reports.execute_in_process(instance=instance)
-        materialize(instance, ORDERS, LINES, **self.at("2026-01-05T00:00:00+00:00"))
-        tags = Ticking(instance, build_reports_sensor()).started().tags
+        materialize(instance, ORDERS, LINES, **self.build_metadata("2026-01-05T00:00:00+00:00"))
+        tags = Ticking(instance, build_reports_sensor()).expect_run().tags
         assert tags["starlake/data_interval_start"] == "2026-01-03T00:00:00+00:00"
 
     def test_consumed_materializations_are_recorded(self, instance: dg.DagsterInstance) -> None:
         materialize(instance, ORDERS, LINES)
-        found = read_consumed(Ticking(instance, build_reports_sensor()).started())
+        found = read_consumed(Ticking(instance, build_reports_sensor()).expect_run())
         records = {r.asset_entry.asset_key: r.asset_entry.last_materialization_record for r in instance.get_asset_records([ORDERS, LINES])}
         expected = {key.to_user_string(): [record.storage_id, record.run_id] for key, record in records.items() if record}
         assert found == expected
@@ -351,15 +351,15 @@ class TestCost:
             ticking = Ticking(instance, build_reports_sensor(watched), watched)
             *most, last = watched.values()
             with record_statements() as idle:
-                ticking.skipped()
+                ticking.expect_skip()
             materialize(instance, *most)
             with record_statements() as some:
-                ticking.skipped()
+                ticking.expect_skip()
             materialize(instance, last)
             with record_statements() as starting:
-                ticking.started()
+                ticking.expect_run()
             with record_statements() as done:
-                ticking.skipped()
+                ticking.expect_skip()
         assert [len(seen) for seen in (idle, some, starting, done)] == [2, 2, 3, 2]
 
     def test_the_first_tick_does_not_read_the_history(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -375,7 +375,7 @@ class TestCost:
             read = instance.get_asset_records
             monkeypatch.setattr(instance, "get_asset_records", lambda keys: returned.append(len(found := read(keys))) or found)  # type: ignore[func-returns-value]
             with record_statements() as seen:
-                ticking.started()
+                ticking.expect_run()
         assert returned == [2]
         assert len(seen) == 3
 
@@ -384,6 +384,6 @@ class TestCost:
         sizes = []
         for _ in range(4):
             materialize(instance, ORDERS, LINES)
-            ticking.started()
+            ticking.expect_run()
             sizes.append(len(json.loads(ticking.cursor or "")))
         assert sizes == [3, 3, 3, 3]

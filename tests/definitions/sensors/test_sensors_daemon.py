@@ -63,11 +63,11 @@ def test_a_killed_daemon_loses_no_materialization(deployment: Deployment) -> Non
         wait_until(lambda: any(r.job_name == "second" and r.is_finished for r in deployment.runs()), "the second job", process=daemon)
         done = time.time()
 
-        def at_rest() -> bool:
+        def is_at_rest() -> bool:
             ticks = deployment.last_ticks()
             return len(ticks) == 2 and all(when > done and why == "No materializations observed" for when, why in ticks.values())
 
-        wait_until(at_rest, "rest", process=daemon)
+        wait_until(is_at_rest, "rest", process=daemon)
 
     runs = {run.job_name: run for run in deployment.runs()}
     assert Counter(run.job_name for run in deployment.runs()) == {"first": 1, "second": 1}

@@ -82,7 +82,7 @@ class Run:
         assert failure
         return str(failure.description)
 
-    def kinds(self) -> list[str]:
+    def list_kinds(self) -> list[str]:
         return [e.event_type_value for e in self.events]
 
 
@@ -134,8 +134,8 @@ def test_a_failed_expectation_neither_loses_nor_duplicates_rows(
     assert not run.success
     assert re.search(r"expectations failed: no_name\('boom'\)", run.failure)
     assert [check for check in run.checks if check[0] != "rejected_rows"] == [("no_name_boom", False)]
-    assert run.kinds().index("ASSET_CHECK_EVALUATION") < run.kinds().index("STEP_FAILURE")
-    assert "STEP_UP_FOR_RETRY" not in run.kinds()
+    assert run.list_kinds().index("ASSET_CHECK_EVALUATION") < run.list_kinds().index("STEP_FAILURE")
+    assert "STEP_UP_FOR_RETRY" not in run.list_kinds()
     assert case.loads == 1
     assert case.rows("app") == [("6",), ("7",)]
     assert (case.files("stage"), case.files("ingesting"), case.files("archive")) == ([], [], ["app_3.csv"])
@@ -160,7 +160,7 @@ def test_a_retry_without_files_still_fails(shared: Path, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("batch", [False, True], ids=["alone", "batch"])
 @pytest.mark.parametrize("setting", ["ignore", "warn", "block"])
-def test_rejected_rows_are_seen(shared: Path, tmp_path: Path, setting: Any, batch: bool, capsys: pytest.CaptureFixture[str]) -> None:
+def test_rejected_rows_are_reported(shared: Path, tmp_path: Path, setting: Any, batch: bool, capsys: pytest.CaptureFixture[str]) -> None:
     case = Case(shared / "cases/real/sp0", tmp_path, batch=batch)
     for name in ("ups", "app"):
         (case.root / f"metadata/load/d/{name}.sl.yml").unlink()

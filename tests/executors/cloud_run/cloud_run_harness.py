@@ -34,17 +34,17 @@ class CloudRunHarness:
     def behave(self, behavior: Behavior) -> None:
         self.program.behave(behavior)
 
-    def executor(self, *, env: Mapping[str, str] | None = None, timeout: float | None = None) -> CloudRunExecutor:
+    def make_executor(self, *, env: Mapping[str, str] | None = None, timeout: float | None = None) -> CloudRunExecutor:
         return connect_executor(self.server, env=dict(env or {}), timeout=timeout, **{"logs": "follow", **self.fields})
 
-    def command(self, **changes: Any) -> Command:
+    def make_command(self, **changes: Any) -> Command:
         return build_command(**changes)
 
-    def seen(self) -> list[Seen]:
-        return self.program.seen()
+    def read_seen(self) -> list[Seen]:
+        return self.program.read_seen()
 
-    def running(self) -> bool:
-        return self.program.running() or bool(self.server.running)
+    def is_running(self) -> bool:
+        return self.program.is_running() or bool(self.server.running)
 
 
 SHELL = ("/bin/sh", "-c")

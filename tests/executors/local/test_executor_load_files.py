@@ -78,24 +78,24 @@ class Shop:
     def __init__(self, root: Path) -> None:
         self.root = root
         for area in ("stage", "ingesting", "archive"):
-            self.folder(area).mkdir(parents=True)
+            self.get_folder(area).mkdir(parents=True)
         self.program = root / "starlake"
         self.program.write_text(f"#!{sys.executable}\n{LOSSY}")
         self.program.chmod(self.program.stat().st_mode | stat.S_IXUSR)
         self.watched = Watched()
 
-    def folder(self, area: str) -> Path:
+    def get_folder(self, area: str) -> Path:
         return self.root / "datasets" / area / "sales"
 
     def names(self, area: str) -> list[str]:
-        return sorted(p.name for p in self.folder(area).iterdir())
+        return sorted(p.name for p in self.get_folder(area).iterdir())
 
     def put(self, name: str, text: str, area: str = "stage") -> None:
-        (self.folder(area) / name).write_text(text)
+        (self.get_folder(area) / name).write_text(text)
 
     def command(self, pattern: str = r"orders-.*\.csv", **changes: Any) -> Command:
         database = str(self.root / "duckdb.db")
-        files = LoadFiles(str(self.folder("stage")), str(self.folder("ingesting")), (pattern,), str(self.folder("archive")))
+        files = LoadFiles(str(self.get_folder("stage")), str(self.get_folder("ingesting")), (pattern,), str(self.get_folder("archive")))
         values: dict[str, Any] = {
             "verb": "load",
             "arguments": (pattern,),
@@ -229,29 +229,29 @@ def test_files_are_moved_between_file_systems_too(shop: Shop, monkeypatch: pytes
 
     monkeypatch.setattr(os, "link", link_within)
     shop.put("orders-1.csv", "1", area="ingesting")
-    os.utime(shop.folder("ingesting") / "orders-1.csv", (1_000_000_000, 1_000_000_000))
+    os.utime(shop.get_folder("ingesting") / "orders-1.csv", (1_000_000_000, 1_000_000_000))
     with hold_files(shop.command().files, log=shop.watched.log, canceled=Canceled()) as files:  # type: ignore[arg-type]
         assert files.put_back(files.list_left()) == ["orders-1.csv"]
     assert shop.names("ingesting") == []
     assert shop.names("stage") == ["orders-1.csv"], "and no part of a copy"
-    assert (shop.folder("stage") / "orders-1.csv").stat().st_mtime == 1_000_000_000, "Starlake loads in the order of these times"
+    assert (shop.get_folder("stage") / "orders-1.csv").stat().st_mtime == 1_000_000_000, "Starlake loads in the order of these times"
 
 
 def test_a_file_of_the_same_name_size_and_time_is_different_if_its_content_is(shop: Shop) -> None:
     for area, content in (("ingesting", "1"), ("stage", "2")):
         shop.put("orders-1.csv", content, area=area)
-        os.utime(shop.folder(area) / "orders-1.csv", (1_000_000_000, 1_000_000_000))
+        os.utime(shop.get_folder(area) / "orders-1.csv", (1_000_000_000, 1_000_000_000))
     with hold_files(shop.command().files, log=shop.watched.log, canceled=Canceled()) as files:  # type: ignore[arg-type]
         (name,) = files.put_back(files.list_left())
     assert name != "orders-1.csv"
     assert sorted(shop.names("stage")) == sorted(["orders-1.csv", name])
-    assert (shop.folder("stage") / "orders-1.csv").read_bytes() != (shop.folder("stage") / name).read_bytes()
+    assert (shop.get_folder("stage") / "orders-1.csv").read_bytes() != (shop.get_folder("stage") / name).read_bytes()
 
 
 def test_other_files_are_left_alone(shop: Shop) -> None:
     for name in (".orders-1.csv", "orders-1.csv.part", "xorders-1.csv"):
         shop.put(name, "1", area="ingesting")
-    (shop.folder("ingesting") / "orders-9.csv").mkdir()
+    (shop.get_folder("ingesting") / "orders-9.csv").mkdir()
     assert shop.load().exit_code == 0
     assert len(shop.names("ingesting")) == 4
 

@@ -32,17 +32,17 @@ class ShellHarness:
     def behave(self, behavior: Behavior) -> None:
         self.program.behave(behavior)
 
-    def executor(self, *, env: Mapping[str, str] | None = None, timeout: float | None = None) -> StarlakeExecutor:
+    def make_executor(self, *, env: Mapping[str, str] | None = None, timeout: float | None = None) -> StarlakeExecutor:
         return ShellExecutor(env=dict(env or {}), timeout=timeout, grace_period=5)
 
-    def command(self, **changes: Any) -> Command:
+    def make_command(self, **changes: Any) -> Command:
         return build_command(**{"project": str(self.project), "program": str(self.program.path), **changes})
 
-    def seen(self) -> list[Seen]:
-        return self.program.seen()
+    def read_seen(self) -> list[Seen]:
+        return self.program.read_seen()
 
-    def running(self) -> bool:
-        return self.program.running()
+    def is_running(self) -> bool:
+        return self.program.is_running()
 
 
 class TestShellContract(ExecutorContract):

@@ -67,7 +67,7 @@ def test_failures_are_the_same_through_every_launcher(tmp_path: Path, loader: Lo
     }
     assert "Conversion Error" in str(result.tables["b"].reason)
     assert "ShutdownHook" not in str(result.reason)
-    assert shop.model.staged() == ["a2.csv", "b2.csv"]
+    assert shop.model.list_staged() == ["a2.csv", "b2.csv"]
     shop.model.check()
 
 
@@ -85,7 +85,7 @@ def test_a_jvm_that_ignores_sigterm_is_killed(tmp_path: Path, loader: Loader, au
     assert "the run was canceled" in str(result.reason)
     assert any("after SIGTERM, so they get SIGKILL" in text for text in shop.watched.texts)
     assert [pid for pid in find_processes(shop.program) if is_alive(pid)] == []
-    assert shop.model.staged() == (["a1.csv", "a2.csv"] if moment == "before-insert" else ["a2.csv"])
+    assert shop.model.list_staged() == (["a1.csv", "a2.csv"] if moment == "before-insert" else ["a2.csv"])
     shop.model.check()
 
 

@@ -55,7 +55,7 @@ class Model:
     def add(self, table: str, file: Path) -> None:
         self.delivered.append((table, file, read_rows(file)[1]))
 
-    def staged(self) -> list[str]:
+    def list_staged(self) -> list[str]:
         folder = self.root / "datasets/stage" / self.domain
         return sorted(p.name for p in folder.iterdir()) if folder.is_dir() else []
 
@@ -73,7 +73,7 @@ class Model:
     def check(self) -> None:
         ingesting = self.root / "datasets/ingesting" / self.domain
         assert not ingesting.is_dir() or [p.name for p in ingesting.iterdir()] == []
-        waiting = Counter(self.staged())
+        waiting = Counter(self.list_staged())
         expected: dict[str, Counter[tuple[str, ...]]] = {}
         for table, file, rows in reversed(self.delivered):
             of_table = expected.setdefault(table, Counter())
@@ -269,7 +269,7 @@ def test_a_failed_expectation_is_not_a_reason_to_load_a_file_again(tmp_path: Pat
     if audit != "silent":
         assert [(e.expect, e.success, e.violations) for e in result.expectations] == [("no_boom('x')", False, 1)]
     shop.model.check()
-    assert shop.model.staged() == []
+    assert shop.model.list_staged() == []
     assert shop.load().exit_code == 0
     shop.model.check()
 
@@ -293,7 +293,7 @@ def test_a_failed_expectation_and_a_bad_file_are_both_reported(tmp_path: Path, l
     }
     assert "Conversion Error" in str(result.tables["b"].reason)
     shop.model.check()
-    assert shop.model.staged() == ["a2.csv", "b1.csv"]
+    assert shop.model.list_staged() == ["a2.csv", "b1.csv"]
 
 
 def test_a_macro_that_does_not_exist_fails_after_the_commit(tmp_path: Path, audit: str) -> None:
@@ -302,7 +302,7 @@ def test_a_macro_that_does_not_exist_fails_after_the_commit(tmp_path: Path, audi
     result = shop.load()
     assert (result.exit_code, result.retry, result.failed_in_table) == (1, False, True)
     shop.model.check()
-    assert shop.model.staged() == []
+    assert shop.model.list_staged() == []
 
 
 # Without a log at level info, there is no sign of the failure of a second step.
@@ -319,7 +319,7 @@ def test_only_the_file_whose_second_step_failed_is_restored(tmp_path: Path, audi
     assert (result.exit_code, result.retry) == (1, True)
     assert str(result.reason).startswith("Conversion Error")
     assert "the second step of the load of d.a failed" in str(result.reason)
-    assert shop.model.staged() == [f"a{number}.csv" for number, words in enumerate(files) if words == "second"]
+    assert shop.model.list_staged() == [f"a{number}.csv" for number, words in enumerate(files) if words == "second"]
     shop.model.check()
 
 
@@ -332,7 +332,7 @@ def test_files_of_failed_first_and_second_steps_return_to_stage(tmp_path: Path, 
     for number, words in enumerate(files):
         shop.put(f"a{number}.csv", words)
     assert shop.load().exit_code == 1
-    assert shop.model.staged() == [f"a{number}.csv" for number, words in enumerate(files) if words in ("first", "second")]
+    assert shop.model.list_staged() == [f"a{number}.csv" for number, words in enumerate(files) if words in ("first", "second")]
     shop.model.check()
 
 
@@ -343,7 +343,7 @@ def test_failed_second_steps_of_several_tables_are_distinguished(tmp_path: Path,
         shop.put(name, words)
     result = shop.load("abc")
     assert {name: t.outcome for name, t in result.tables.items()} == {"a": "failed", "b": "failed", "c": "loaded"}
-    assert shop.model.staged() == ["a2.csv", "b1.csv"]
+    assert shop.model.list_staged() == ["a2.csv", "b1.csv"]
     shop.model.check()
 
 
@@ -368,7 +368,7 @@ def test_a_load_that_is_killed_at_any_moment_loses_no_file(tmp_path: Path, loade
     result = shop.load()
     assert result.exit_code == 137
     assert not result.failed_in_table
-    assert shop.model.staged() == (["a2.csv", "a3.csv"] if moment == "before-insert" else ["a3.csv"])
+    assert shop.model.list_staged() == (["a2.csv", "a3.csv"] if moment == "before-insert" else ["a3.csv"])
     shop.model.check()
 
 
@@ -381,7 +381,7 @@ def test_a_load_killed_before_its_audit_row_loses_no_file(tmp_path: Path, audit:
     for number, words in enumerate([*before, "kill-after-insert", "fine"]):
         shop.put(f"a{number}.csv", words)
     assert shop.load().exit_code == 137
-    assert shop.model.staged() == [f"a{n}.csv" for n, words in enumerate(before) if words == "second"] + [f"a{len(before) + 1}.csv"]
+    assert shop.model.list_staged() == [f"a{n}.csv" for n, words in enumerate(before) if words == "second"] + [f"a{len(before) + 1}.csv"]
     shop.model.check()
 
 
@@ -392,7 +392,7 @@ def test_a_file_name_may_contain_a_quote(tmp_path: Path, audit: str, kind: str) 
     shop.put("a o'brien.csv", "boom")
     assert not shop.load().retry
     shop.model.check()
-    assert shop.model.staged() == []
+    assert shop.model.list_staged() == []
 
 
 @pytest.mark.parametrize("kind", EXECUTORS)

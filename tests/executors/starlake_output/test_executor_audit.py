@@ -37,7 +37,7 @@ class Book:
                 [job, paths, table, success, message, step],
             )
 
-    def expectation(self, call: str, success: bool, count: int, exception: str = "", job: str = "j") -> None:
+    def add_expectation(self, call: str, success: bool, count: int, exception: str = "", job: str = "j") -> None:
         with duckdb.connect(self.path) as connection:
             connection.execute(
                 "insert into audit.expectations values (?, '', 'sales', 'orders', now(), ?, ?, 'select 1', ?, ?, ?)",
@@ -98,10 +98,10 @@ def test_a_group_of_files_is_one_load(book: Book) -> None:
 
 
 def test_expectations_are_named_as_the_project_writes_them_and_counted_once(book: Book) -> None:
-    book.expectation('is_unique("id")', False, 3)
-    book.expectation('is_unique("id")', True, 0)
-    book.expectation("not_null(name)", False, 2)
-    book.expectation("broken()", False, -1, "no such macro")
+    book.add_expectation('is_unique("id")', False, 3)
+    book.add_expectation('is_unique("id")', True, 0)
+    book.add_expectation("not_null(name)", False, 2)
+    book.add_expectation("broken()", False, -1, "no such macro")
     assert book.look("is_unique('id')", "not_null(name)", "broken()").expectations == (
         ExpectationResult("is_unique('id')", True, 0, "select 1"),
         ExpectationResult("not_null(name)", False, 2, "select 1"),
