@@ -2,9 +2,9 @@
 
     python make_data.py [FOLDER]
 
-FOLDER is ``batches`` beside this file by default. A small simulation of thirteen weeks (``simulation.py``) makes loans, payments, repairs
+FOLDER is ``batches`` beside this file by default. A small simulation of thirteen weeks (``simulation.py``) makes loans, payments, repairs,
 and reservations consistent. Each source then exports its data as of the end of the batch. Batch 1 ends on Sunday, September 27, 2026, batch
-2 a week later. Batch 2 has new, changed, late and unchanged rows.
+2 a week later. Batch 2 has new, changed, late, and unchanged rows.
 """
 
 import gzip
@@ -99,7 +99,7 @@ def format_json(record: object) -> str:
 
 
 def write_desk(world: World, batch: Batch) -> None:
-    """Write the exports of the front desks: branches, members and visitor counts."""
+    """Write the exports of the front desks: branches, members, and visitor counts."""
     branches = [*BRANCHES, NEW_BRANCH] if batch.number == 2 else BRANCHES
     head = ("branch_code", "name", "opened_on", "street", "floor_area_m2")
     batch.write("incoming/desk/branches", ".csv", format_dsv([head, *branches], ";"))
@@ -137,7 +137,7 @@ def select_members(world: World, batch: Batch) -> list[Member]:
 
 
 def write_catalogue(world: World, batch: Batch) -> None:
-    """Write the exports of the catalogue: categories, items and tariffs, each with an empty ``.ready`` file."""
+    """Write the exports of the catalogue: categories, items, and tariffs, each with an empty ``.ready`` file."""
     second = batch.number == 2
     categories = [*CATEGORIES, NEW_CATEGORY] if second else CATEGORIES
     head = ("category_code", "name", "group_name", "zone", "loan_days", "electrical")
@@ -218,7 +218,7 @@ def is_reported(loan: Loan, batch: Batch) -> bool:
 
 
 def write_workshop(world: World, batch: Batch) -> None:
-    """Write the files that the workshop puts into the stage area: repairs, spare parts and inspections."""
+    """Write the files that the workshop puts into the stage area: repairs, spare parts, and inspections."""
     repairs = [r for r in world.repairs if batch.includes(r.opened_on) or (batch.includes(r.closed_on) and r.opened_on <= batch.until)]
     batch.write("stage/workshop/repairs", ".ndjson", "".join(format_json(r.record(batch.until)) + "\n" for r in repairs))
     parts: list[Cells] = [("sku", "label", "stock", "unit_price", "supplier", "discontinued_on")]

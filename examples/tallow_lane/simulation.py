@@ -1,4 +1,4 @@
-"""Simulate thirteen weeks of Tallow Lane: loans, returns, repairs, payments and reservations.
+"""Simulate thirteen weeks of Tallow Lane: loans, returns, repairs, payments, and reservations.
 
 ``make_data.py`` writes them to files. All random numbers come from ``Random.random``, because only for this function does Python guarantee
 the same numbers in every version.
