@@ -1,6 +1,8 @@
 """Fixtures that all tests share."""
 
+import os
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +23,11 @@ hypothesis.settings.load_profile("tests")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A background job of a shell ignores SIGINT. Dagster's servers would then ignore SIGTERM, and tests would wait for their end forever.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Recorded times, and those of models, are in UTC. Processes that tests start inherit it.
+os.environ["TZ"] = "UTC"
+if hasattr(time, "tzset"):
+    time.tzset()
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SHARED = REPOSITORY.parent / "shared"

@@ -123,11 +123,6 @@ def make_box(root: Path, place: str, kind: Kind, texts: Sequence[str | None]) ->
     return box, content
 
 
-@pytest.fixture(autouse=True)
-def in_utc(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TZ", "UTC")
-
-
 @pytest.mark.parametrize(("place", "kind"), CASES)
 def test_good_and_missing_values_are_loaded(tmp_path: Path, place: str, kind: Kind) -> None:
     box, content = make_box(tmp_path, place, kind, [*kind.good, None])
