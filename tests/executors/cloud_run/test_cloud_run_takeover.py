@@ -185,7 +185,7 @@ def test_a_worker_that_died_while_it_was_starting_has_started_once(server: Cloud
 
     def execute_later(method: str, _: object) -> None:
         if method == "RunJob":
-            later.wait()
+            later.wait(300)
         elif server.calls["RunJob"]:
             later.set()
 
@@ -201,7 +201,7 @@ def test_a_worker_that_died_while_it_was_starting_has_started_once(server: Cloud
 
 def test_a_worker_that_died_before_it_started_anything_has_started_nothing(server: CloudRunServer, effects: Path, worker: Worker) -> None:
     killed = threading.Event()
-    server.faults = lambda method, request: None if killed.wait() else Fault()
+    server.faults = lambda method, request: None if killed.wait(300) else Fault()
     process = worker()
     wait_until(lambda: server.calls["ListExecutions"])
     process.kill()

@@ -275,7 +275,8 @@ SLOW = """
 import os, time
 os.rename("datasets/stage/sales/orders-1.csv", "datasets/ingesting/sales/orders-1.csv")
 open("moved", "w").close()
-while not os.path.exists("go on"):
+end = time.monotonic() + 600
+while not os.path.exists("go on") and time.monotonic() < end:
     time.sleep(0.01)
 os.rename("datasets/ingesting/sales/orders-1.csv", "datasets/archive/sales/orders-1.csv")
 """
