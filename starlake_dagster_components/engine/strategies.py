@@ -93,8 +93,6 @@ def read_strategy(session: Session, node: Table | Task, chosen: str | None = Non
     found, sink = owner.write_strategy or WriteStrategy(), owner.sink
     kind = chosen or (found.type or "APPEND").upper()
     key = found.key or (node.primary_key if kind in _KEYED or kind not in TYPES else ())
-    if bool(found.start_ts) != bool(found.end_ts):
-        raise BadSetting(origin.locate(at), "startTs and endTs must be given together")
     start, end = found.start_ts or session.settings.scd2_start, found.end_ts or session.settings.scd2_end
     seen = replace(found, type=kind, key=key, start_ts=start, end_ts=end)
     template = find_template(session, kind, seen, sink)

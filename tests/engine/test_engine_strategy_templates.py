@@ -209,15 +209,24 @@ def test_columns_of_a_strategy_that_do_not_exist_are_named(strategy: Strategy, s
         ("type: OVERWRITE_BY_PARTITION", "write strategy OVERWRITE_BY_PARTITION needs sink.partition"),
         ("types: { OVERWRITE_BY_PARTITION: 'true' }", "write strategy OVERWRITE_BY_PARTITION needs sink.partition"),
         ("types: { UPSERT_BY_KEY: 'true' }", "write strategy UPSERT_BY_KEY needs a key: writeStrategy.key"),
-        ("types: { UPSERT_BY_KEY_AND_TIMESTAMP: 'true' }, key: [id]", "needs a timestamp: writeStrategy.timestamp"),
+        ("types: { UPSERT_BY_KEY_AND_TIMESTAMP: 'true' }, key: [id]", "write strategy UPSERT_BY_KEY_AND_TIMESTAMP needs a timestamp: writeStrategy.timestamp"),
         ("type: SCD2, key: [id], startTs: since", "startTs and endTs must be given together"),
     ],
 )
 def test_a_strategy_that_cannot_be_run_is_rejected_with_its_line(box: Sandbox, strategy: str, said: str) -> None:
     box.table("d", "x", FIELDS, f"format: DSV, writeStrategy: {{ {strategy} }}")
     reason = box.load("d", {"x1.csv": "id;a\n1;a\n"}, check=False).reason or ""
-    assert said in reason
-    assert "x.sl.yml:5" in reason
+    assert reason.endswith(f"x.sl.yml:5: {said}")
+
+
+def test_a_template_for_another_database_does_not_define_a_strategy(box: Sandbox) -> None:
+    file = "metadata/application.sl.yml"
+    text = (box.root / file).read_text() + "    warehouse: { type: bigquery }\n"
+    box.write({file: text, TEMPLATES.replace("duckdb", "bigquery") + "/my_merge.j2": MERGE})
+    box.table("d", "x", FIELDS, "format: DSV, writeStrategy: { type: MY_MERGE }")
+    reason = box.load("d", {"x1.csv": "id;a\n1;a\n"}, check=False).reason or ""
+    assert "x.sl.yml:5: unknown write strategy 'MY_MERGE'" in reason
+    assert reason.endswith(f", and the project has no template {box.root / TEMPLATES}/my_merge.j2")
 
 
 def test_newer_rows_replace_older_ones(box: Sandbox) -> None:
