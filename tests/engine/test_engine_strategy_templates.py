@@ -181,11 +181,23 @@ def test_the_first_rows_of_a_table_are_written_without_its_template(strategy: St
     assert (strategy.for_new_table.type, strategy.for_new_table.template) == (first, None)
 
 
-def test_a_strategy_without_a_key_uses_the_primary_key(box: Sandbox) -> None:
-    box.table("d", "x", FIELDS, "format: DSV, writeStrategy: { type: UPSERT_BY_KEY }", primaryKey="[id]")
+KEYED = ["UPSERT_BY_KEY", "UPSERT_BY_KEY_AND_TIMESTAMP", "DELETE_THEN_INSERT", "SCD2"]
+
+
+@pytest.mark.parametrize("kind", KEYED)
+def test_a_strategy_without_a_key_uses_the_primary_key(box: Sandbox, kind: str) -> None:
+    box.table("d", "x", FIELDS, f"format: DSV, writeStrategy: {{ type: {kind}, timestamp: a }}", primaryKey="[id]")
     box.load("d", {"x1.csv": "id;a\n1;a\n2;b\n"})
     box.load("d", {"x2.csv": "id;a\n2;c\n"})
-    assert box.rows("select * from d.x order by id") == [(1, "a"), (2, "c")]
+    current = " where sl_end_ts is null" if kind == "SCD2" else ""
+    assert box.rows(f"select id, a from d.x{current} order by id") == [(1, "a"), (2, "c")]
+
+
+@pytest.mark.parametrize("kind", KEYED)
+def test_a_strategy_that_is_chosen_at_run_time_needs_a_key(box: Sandbox, kind: str) -> None:
+    box.table("d", "x", FIELDS, f"format: DSV, writeStrategy: {{ types: {{ {kind}: 'true' }}, timestamp: a }}")
+    reason = box.load("d", {"x1.csv": "id;a\n1;a\n"}, check=False).reason or ""
+    assert reason.endswith(f"x.sl.yml:5: write strategy {kind} needs a key: writeStrategy.key")
 
 
 @pytest.mark.parametrize(
@@ -208,7 +220,6 @@ def test_columns_of_a_strategy_that_do_not_exist_are_named(strategy: Strategy, s
         ("type: APPEND, queryFilter: a > 1", "queryFilter is for BigQuery's partitions; the embedded engine does not support it"),
         ("type: OVERWRITE_BY_PARTITION", "write strategy OVERWRITE_BY_PARTITION needs sink.partition"),
         ("types: { OVERWRITE_BY_PARTITION: 'true' }", "write strategy OVERWRITE_BY_PARTITION needs sink.partition"),
-        ("types: { UPSERT_BY_KEY: 'true' }", "write strategy UPSERT_BY_KEY needs a key: writeStrategy.key"),
         ("types: { UPSERT_BY_KEY_AND_TIMESTAMP: 'true' }, key: [id]", "write strategy UPSERT_BY_KEY_AND_TIMESTAMP needs a timestamp: writeStrategy.timestamp"),
         ("type: SCD2, key: [id], startTs: since", "startTs and endTs must be given together"),
     ],
