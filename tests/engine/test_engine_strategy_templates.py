@@ -220,7 +220,10 @@ def test_columns_of_a_strategy_that_do_not_exist_are_named(strategy: Strategy, s
         ("type: APPEND, queryFilter: a > 1", "queryFilter is for BigQuery's partitions; the embedded engine does not support it"),
         ("type: OVERWRITE_BY_PARTITION", "write strategy OVERWRITE_BY_PARTITION needs sink.partition"),
         ("types: { OVERWRITE_BY_PARTITION: 'true' }", "write strategy OVERWRITE_BY_PARTITION needs sink.partition"),
-        ("types: { UPSERT_BY_KEY_AND_TIMESTAMP: 'true' }, key: [id]", "write strategy UPSERT_BY_KEY_AND_TIMESTAMP needs a timestamp: writeStrategy.timestamp"),
+        (
+            "types: { UPSERT_BY_KEY_AND_TIMESTAMP: 'true' }, key: [id]",
+            "write strategy UPSERT_BY_KEY_AND_TIMESTAMP needs a timestamp: writeStrategy.timestamp",
+        ),
         ("type: SCD2, key: [id], startTs: since", "startTs and endTs must be given together"),
     ],
 )
