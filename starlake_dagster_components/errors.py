@@ -224,6 +224,13 @@ def join_names(names: Sequence[str], limit: int) -> str:
     return f"{', '.join(names[:limit])}{f', and {rest} more' if rest > 0 else ''}"
 
 
+def join_with(conjunction: str, words: Sequence[str]) -> str:
+    """Return words in a sentence, such as ``a and b`` and ``a, b, and c``."""
+    if len(words) < 3:
+        return f" {conjunction} ".join(words)
+    return f"{', '.join(words[:-1])}, {conjunction} {words[-1]}"
+
+
 def suggest_name(name: str, known: Iterable[str]) -> str:
     """Return `` (did you mean 'x'?)`` for the known name closest to ``name``, or an empty string."""
     candidates = {k.lower(): k for k in known}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from starlake_dagster_components.errors import InvalidSetting, Location, Problem, ProblemList, cut_values
+from starlake_dagster_components.errors import InvalidSetting, Location, Problem, ProblemList, cut_values, join_with
 
 
 def test_short_messages_stay_as_they_are() -> None:
@@ -25,6 +25,11 @@ def test_long_words_are_cut() -> None:
 def test_a_value_is_cut_at_199_characters_and_more() -> None:
     assert cut_values(f"'{'x' * 199}' is too long") == f"'{'x' * 199}' is too long"
     assert "200 characters" in cut_values(f"'{'x' * 200}' is too long")
+
+
+def test_words_are_joined_as_in_a_sentence() -> None:
+    joined = [join_with("and", words) for words in ([], ["a"], ["a", "b"], ["a", "b", "c"])]
+    assert joined == ["", "a", "a and b", "a, b, and c"]
 
 
 def test_lists_and_lines_are_not_values() -> None:

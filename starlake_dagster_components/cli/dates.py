@@ -10,7 +10,7 @@ import dagster as dg
 from ..definitions.build import Built
 from ..definitions.partitions import PARTITION, RANGE_END, RANGE_START, describe_range, find_partitions_of_interval
 from ..definitions.steps.run_tags import INTERVAL_END, INTERVAL_START, SCHEDULED_DATE, build_time_tags, parse_time
-from ..errors import InvalidSetting
+from ..errors import InvalidSetting, join_with
 from ..pipelines.pipeline import Pipeline
 from ..project.model import EMPTY
 from ..settings import Settings
@@ -173,7 +173,7 @@ def plan_selection_runs(built: Built, dates: RunDates, name: str, keys: Sequence
         if partitions is not None:
             kinds.setdefault(partitions, key.to_user_string())
     if len(kinds) > 1:
-        raise InvalidSetting(f"--from: {' and '.join(kinds.values())} have different partitions; select assets of one job")
+        raise InvalidSetting(f"--from: {join_with('and', list(kinds.values()))} have different partitions; select assets of one job")
     partitions = next(iter(kinds), None)
     if partitions is None:
         start, end = dates.find_range("UTC")

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import dagster as dg
 
-from ..errors import Problem
+from ..errors import Problem, join_with
 from ..pipelines.pipeline import Pipeline, Plan
 from ..settings import Settings
 from .nodes import StarlakeNode
@@ -93,8 +93,8 @@ def _restrict_partitions(
     own = {("task", task.full_name) for task in pipeline.tasks}
     kinds = {chosen[node_id]: node_id for node_id in sorted(own) if node_id in chosen}
     if len(kinds) > 1:
-        names = " and ".join(nodes[node_id].name for node_id in kinds.values())
-        text = f"{names} have different partitions, but both belong to the job {pipeline.name}"
+        names = join_with("and", [nodes[node_id].name for node_id in kinds.values()])
+        text = f"{names} have different partitions, but {'both' if len(kinds) == 2 else 'all'} belong to the job {pipeline.name}"
         yield Problem(pipeline.dag_config.origin.locate("filename"), "error", text)
         return
     others = [node_id for node_id in _list_tasks(plan, pipeline) if node_id not in own and node_id in chosen]

@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..errors import describe_unknown
+from ..errors import describe_unknown, join_with
 from ..project.model import Attribute, Table
 from .database import Database
 from .engine_errors import BadSetting
@@ -62,8 +62,9 @@ def parse_masking(table: Table, attribute: Attribute) -> Masking | None:
         raise _build_rejection(table, attribute, describe_unknown("privacy", name, [*_PARAMETERS, "SQL:<expression>"]))
     parameters = tuple(_strip_quotes(p) for p in match.group(2).split(",")) if (match.group(2) or "").strip() else ()
     if len(parameters) not in _PARAMETERS[name]:
-        wanted = " or ".join(map(str, _PARAMETERS[name]))
-        raise _build_rejection(table, attribute, f"privacy {name} takes {wanted} parameters, not {len(parameters)}")
+        wanted = join_with("or", [str(number) for number in _PARAMETERS[name]])
+        noun = "parameter" if wanted == "1" else "parameters"
+        raise _build_rejection(table, attribute, f"privacy {name} takes {wanted} {noun}, not {len(parameters)}")
     if name == "EMAIL" and parameters[0].upper().replace("-", "") not in ("MD5", "SHA1", "SHA256"):
         raise _build_rejection(table, attribute, f"privacy EMAIL takes MD5, SHA1, or SHA256, not '{parameters[0]}'")
     for parameter in parameters[{"EMAIL": 1, "HIDE": 1, "MASK": 1}.get(name, 0) :]:

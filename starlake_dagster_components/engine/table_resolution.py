@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from ..errors import describe_unknown
+from ..errors import describe_unknown, join_with
 from ..project.model import Project, Table, TableReference, Task
 from .engine_errors import BadSetting, NotFound
 
@@ -41,7 +41,7 @@ class Names:
             return Meant(before[-1], nodes) if nodes else None
         if len(schemas) > 1:
             found = sorted(_find_full_name(nodes[0]) for nodes in schemas.values())
-            raise BadSetting(reference.location, f"'{name}' is ambiguous: write {' or '.join(found)}")
+            raise BadSetting(reference.location, f"'{name}' is ambiguous: write {join_with('or', found)}")
         for nodes in schemas.values():
             return Meant(_find_schema(nodes[0]), nodes)
         return None

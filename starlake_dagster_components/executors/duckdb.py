@@ -13,7 +13,7 @@ from pydantic import Field
 
 from ..cancellation_event import Canceled
 from ..commands import Command, LoadTable
-from ..errors import CommandCanceled, CommandTimeout, Location, MissingDependency, Problem, Severity, StarlakeError
+from ..errors import CommandCanceled, CommandTimeout, Location, MissingDependency, Problem, Severity, StarlakeError, join_with
 from ..masking import Mask
 from ..pipelines.pipeline import Pipeline
 from ..project.sinks import find_section_key, find_sink
@@ -186,15 +186,15 @@ def _propose_connection(project: "Project", *, in_sink: bool = False) -> str:
     """Return advice on how to use a DuckDB file for the project or one of its sinks."""
     names = [name for name, c in project.application.connections.items() if _is_file(c.duckdb_path)]
     if in_sink and names:
-        return f"set connectionRef of this sink to {' or '.join(names)}, or use another executor"
+        return f"set connectionRef of this sink to {join_with('or', names)}, or use another executor"
     folder = project.metadata_folder
     files = sorted(folder.glob("env.*.sl.yml"))
     stamps = tuple((file.name, file.stat().st_mtime_ns) for file in files if file.is_file())
     environments = _find_environments_with_duckdb(str(project.root), stamps)
     if environments:
-        return f"set env to {' or '.join(environments)}, whose connection is a DuckDB file, or use another executor"
+        return f"set env to {join_with('or', environments)}, whose connection is a DuckDB file, or use another executor"
     if names:
-        return f"set application.connectionRef to {' or '.join(names)}, or use another executor"
+        return f"set application.connectionRef to {join_with('or', names)}, or use another executor"
     key = "connectionRef of this sink" if in_sink else "application.connectionRef"
     return f"add a DuckDB connection to application.connections, set {key} to it, or use another executor"
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from ..errors import Location, Problem, Severity, join_names, suggest_name
+from ..errors import Location, Problem, Severity, join_names, join_with, suggest_name
 from ..project.model import DagConfig, Project, Table, Task
 from .dag_options import check_names, check_validity
 from .dag_templates import DAGSTER_TEMPLATES, EXECUTORS, ORCHESTRATORS, Template, find_dagster_template, read_template
@@ -140,13 +140,14 @@ class DagConfigs:
         if template.custom:
             found = {"orchestrator": template.orchestrator, "kind": template.kind, "executor": template.executor}
             missing = [what for what, value in found.items() if not value]
-            lack = f"does not name its {' and '.join(missing)}" if missing else f"has the unknown executor '{template.executor}'"
-            advice = f"include {' and '.join(f'templates/dags/{_INCLUDES[what]}' for what in missing or ['executor'])}, for example"
+            lack = f"does not name its {join_with('and', missing)}" if missing else f"has the unknown executor '{template.executor}'"
+            advice = f"include {join_with('and', [f'templates/dags/{_INCLUDES[what]}' for what in missing or ['executor']])}, for example"
             why = f"because its template '{config.template}' {lack}; {advice}"
             self._add_problem(where, "warning", f"DAG config '{config.name}' does not become a job, {why}")
             return
         hint = suggest_name(config.template, DAGSTER_TEMPLATES)
-        known = "" if hint else f"; Starlake's Dagster templates are {', '.join(DAGSTER_TEMPLATES)}"
+        folder = self._locate_in_template(config, 0).file.removesuffix(f"/{config.template}")
+        known = "" if hint else f"; {folder} has no such file, and Starlake's Dagster templates are {', '.join(DAGSTER_TEMPLATES)}"
         self._add_problem(where, "error", f"unknown template '{config.template}'{hint}{known}")
 
 

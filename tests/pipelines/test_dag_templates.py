@@ -157,12 +157,18 @@ def test_an_unknown_template_is_an_error_with_the_closest_known() -> None:
     ]
 
 
+def test_an_unknown_template_without_a_similar_one_says_where_templates_are_looked_up() -> None:
+    (message,) = list_messages(plan(table("a.x"), dag("load", "l.py", "zzz.j2")))
+    start = "metadata/dags/load.sl.yml:2: unknown template 'zzz.j2'; metadata/dags/templates has no such file, and "
+    assert message.startswith(f"{start}Starlake's Dagster templates are load/dagster__")
+
+
 def test_a_custom_template_without_known_includes_creates_no_job() -> None:
     made = plan(table("a.x"), dag("load", "l.py", "ours.py.j2", text="print('hello')"))
     assert [p.severity for p in made.problems] == ["warning"]
-    assert "does not name its orchestrator and kind and executor" in list_messages(made)[0]
+    assert "does not name its orchestrator, kind, and executor" in list_messages(made)[0]
     assert (
-        "include templates/dags/__starlake_dagster_orchestrator.py.j2 and templates/dags/load/__scheduled_table_tpl.py.j2"
+        "include templates/dags/__starlake_dagster_orchestrator.py.j2, templates/dags/load/__scheduled_table_tpl.py.j2, and "
         in list_messages(made)[0]
     )
 
