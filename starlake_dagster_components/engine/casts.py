@@ -3,6 +3,7 @@
 Starlake lets DuckDB convert them, which silently rounds numbers and truncates times.
 """
 
+import re
 import threading
 from collections.abc import Sequence
 from functools import lru_cache
@@ -15,6 +16,7 @@ from .sqltext import quote, quote_literal
 _NUMBERS = split_words("TINYINT SMALLINT INTEGER BIGINT HUGEINT UTINYINT USMALLINT UINTEGER UBIGINT UHUGEINT FLOAT DOUBLE DECIMAL")
 _Type = duckdb.sqltypes.DuckDBPyType
 _guard = threading.Lock()
+_FAST_DIGITS = 18
 
 
 @lru_cache(maxsize=4096)
@@ -31,6 +33,19 @@ def normalize_type(ddl: str) -> str:
     """Return a type as DuckDB writes it; unchanged if it is unknown to DuckDB without a database."""
     found = parse_type(ddl)
     return ddl if found is None else str(found)
+
+
+def cast_text(text: str, ddl: str, *, checked: bool) -> str:
+    """Return the SQL that converts a string. If it is not valid, it is an error, or NULL if ``checked`` is false.
+
+    ``text`` is the SQL of the string, which may occur more than once in the result.
+    """
+    cast = f"{'CAST' if checked else 'TRY_CAST'}({text} AS {ddl})"
+    wide = re.fullmatch(r"DECIMAL\((\d+),(\d+)\)", normalize_type(ddl))
+    if wide is None or int(wide[1]) <= _FAST_DIGITS or int(wide[2]) > _FAST_DIGITS:
+        return cast
+    # DuckDB takes a hundred times as long for a decimal with more digits than for one with 18.
+    return f"coalesce(CAST(TRY_CAST({text} AS DECIMAL({_FAST_DIGITS},{wide[2]})) AS {ddl}), {cast})"
 
 
 def get_shape(ddl: str) -> str:

@@ -55,7 +55,7 @@ def _reject_other_shapes(target: Target, wanted: Sequence[Column], there: Mappin
             f"{location}: column '{column.name}' of {target} has the type {existing.type}, "
             f"but the type in the project is {normalize_type(column.type)}. "
             f"Its type is not changed automatically: put the attribute back, or run "
-            f"ALTER TABLE {target} ALTER COLUMN {name} TYPE {normalize_type(column.type)}{using}"
+            f"ALTER TABLE {target.local_sql} ALTER COLUMN {name} TYPE {normalize_type(column.type)}{using}"
         )
 
 
@@ -67,7 +67,7 @@ def _reject_loss(target: Target, gone: Sequence[Column], location: Location) -> 
         return
     one = len(held) == 1
     names = ", ".join(f"'{column.name}' ({count} value{'s' if count != 1 else ''})" for column, count in held)
-    drop = "; ".join(f"ALTER TABLE {target} DROP COLUMN {quote_list([column.name])}" for column, _ in held)
+    drop = "; ".join(f"ALTER TABLE {target.local_sql} DROP COLUMN {quote_list([column.name])}" for column, _ in held)
     raise TableDiffers(
         f"{location}: {target} has the column{'' if one else 's'} {names}, which the project no longer has. "
         f"{'It is' if one else 'They are'} not dropped automatically: put the attribute{'' if one else 's'} back, or run {drop}"

@@ -5,9 +5,12 @@ removed. The next command that opens the database and finds a record knows that 
 the rows are not there, and the file is where the next load looks for it. The records are in a schema that exists only during this time.
 """
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
+
+import duckdb
 
 from ..errors import EngineError
 from .areas import Identity, find_free_name, list_files, move_file
@@ -91,7 +94,10 @@ def forget_files(database: Database, kept: Sequence[LoadedFile] = ()) -> None:
         names = ", ".join(quote_literal(str(file.path)) for file in kept)
         database.execute(f"DELETE FROM {quote_path(database.catalog, _SCHEMA, _TABLE)} WHERE path NOT IN ({names})", cancellable=False)
     else:
-        database.execute(f"DROP SCHEMA IF EXISTS {quote_path(database.catalog, _SCHEMA)} CASCADE", cancellable=False)
+        database.execute(f"DROP TABLE IF EXISTS {quote_path(database.catalog, _SCHEMA, _TABLE)}", cancellable=False)
+        # A domain of the project may have the schema's name.
+        with contextlib.suppress(duckdb.DependencyException):
+            database.execute(f"DROP SCHEMA IF EXISTS {quote_path(database.catalog, _SCHEMA)}", cancellable=False)
 
 
 def make_failure(path: Path, error: OSError) -> EngineError:

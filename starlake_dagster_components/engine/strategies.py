@@ -74,6 +74,11 @@ class Target:
         """The table's name in SQL."""
         return quote_path(self.database.catalog, self.schema, self.name)
 
+    @property
+    def local_sql(self) -> str:
+        """The table's name in SQL that someone runs in its database."""
+        return quote_path(self.schema, self.name)
+
     def __str__(self) -> str:
         """Write ``schema.table``."""
         return f"{self.schema}.{self.name}"

@@ -346,7 +346,7 @@ class _Work:
         own = {c.name.lower() for c in chosen.extra_columns}
         if own - set(there):
             lacking = [c for c in chosen.extra_columns if c.name.lower() not in there]
-            adding = "; ".join(f"ALTER TABLE {target} ADD COLUMN {quote_list([c.name])} {c.type}" for c in lacking)
+            adding = "; ".join(f"ALTER TABLE {target.local_sql} ADD COLUMN {quote_list([c.name])} {c.type}" for c in lacking)
             raise TableDiffers(f"{chosen.location}: {target} lacks the columns of SCD2: run {adding}")
         names = [there.get(c.name.lower(), c.name) for c in columns]
         added = [c for c in columns if c.name.lower() not in there]
@@ -395,11 +395,11 @@ def _explain_difference(task: Task, target: Target, added: Sequence[Column], abs
     parts = []
     if added:
         names = ", ".join(f"'{c.name}'" for c in added)
-        adding = "; ".join(f"ALTER TABLE {target} ADD COLUMN {quote_list([c.name])} {c.type}" for c in added)
+        adding = "; ".join(f"ALTER TABLE {target.local_sql} ADD COLUMN {quote_list([c.name])} {c.type}" for c in added)
         parts.append(f"the query returns {names}, which {target} does not have (to add: {adding})")
     if absent:
         names = ", ".join(f"'{name}'" for name in absent)
-        dropping = "; ".join(f"ALTER TABLE {target} DROP COLUMN {quote_list([name])}" for name in absent)
+        dropping = "; ".join(f"ALTER TABLE {target.local_sql} DROP COLUMN {quote_list([name])}" for name in absent)
         parts.append(f"{target} has {names}, which the query does not return (to drop: {dropping})")
     place = task.sql_file or task.origin.locate()
     return f"{place}: task {task.full_name} does not match its table: {'; '.join(parts)}"

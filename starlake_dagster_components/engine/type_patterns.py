@@ -10,6 +10,7 @@ import duckdb
 from ..errors import Location
 from ..project.model import TypeDefinition
 from ..project.word_sets import split_words
+from .casts import cast_text
 from .engine_errors import BadSetting, NotSupported
 from .instances import lend_instance
 from .sqltext import quote_literal
@@ -118,7 +119,7 @@ def _make_form(name: str, primitive: str, pattern: str, location: Location) -> F
 def _cast_text(text: str, ddl: str, checked: bool) -> str:
     if ddl.upper().startswith("VARCHAR") and "(" not in ddl:
         return text
-    return f"{'CAST' if checked else 'TRY_CAST'}({text} AS {ddl})"
+    return cast_text(text, ddl, checked=checked)
 
 
 def _make_boolean_form(kind: str, pattern: str, location: Location) -> Form:

@@ -1,7 +1,9 @@
 """Report keys that the engine does not support, with their lines."""
 
+from collections.abc import Sequence
+
 from ..errors import Location
-from ..project.model import Connection, Project, Table, Task
+from ..project.model import Attribute, Connection, Project, Table, Task
 from .connection_options import list_ignored_options
 from .engine_errors import NotSupported
 from .rejected_by_starlake import report_rejected_sink, report_rejected_table
@@ -21,6 +23,8 @@ def check_areas(project: Project) -> None:
 def check_table(session: Session, table: Table) -> None:
     """Raise an error for settings of a load table that the engine does not support, and warn about those without effect on DuckDB."""
     _reject_database(table, table.full_name)
+    for index, attribute in enumerate(table.attributes):
+        _reject_scripts(table, f"attributes[{index}]", attribute.attributes)
     report_rejected_table(session, table)
     _warn_about_ineffective(session, table)
 
@@ -48,6 +52,15 @@ def _reject_database(node: Table | Task, name: str) -> None:
     if node.database:
         reason = f"{name}: database '{node.database}' is not supported by the embedded engine"
         raise NotSupported(node.origin.locate("database"), reason)
+
+
+def _reject_scripts(table: Table, place: str, fields: Sequence[Attribute]) -> None:
+    for index, field in enumerate(fields):
+        key = f"{place}.attributes[{index}]"
+        if field.script:
+            reason = f"attribute '{field.name}': a script of a field of a struct is not supported; use an attribute of the table"
+            raise NotSupported(table.origin.locate(f"{key}.script"), reason)
+        _reject_scripts(table, key, field.attributes)
 
 
 def warn_about_unused_options(session: Session, connection: Connection | None) -> None:

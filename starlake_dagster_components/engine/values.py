@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from ..project.model import Attribute, Project, Table
 from . import privacy
 from . import type_patterns as patterns
+from .casts import cast_text, normalize_type
 from .ddl import TypedAttribute, get_nested_type
 from .engine_errors import BadSetting, NotSupported
 from .sqltext import quote, quote_literal
@@ -50,7 +51,13 @@ def get_rule(project: Project, table: Table, typed: TypedAttribute) -> Rule:
             f"attribute '{attribute.name}': trim, privacy, and patterns of types other than string are not supported for arrays of values"
         )
         raise NotSupported(table.origin.locate(_get_key(table, attribute)), reason)
-    return Rule(from_text, kind, form=form, elements=elements, masking=masking)
+    exact_as_text = not attribute.array and _is_read_as_double(table, typed.type)
+    return Rule(from_text or exact_as_text, kind, form=form, elements=elements, masking=masking)
+
+
+def _is_read_as_double(table: Table, ddl: str) -> bool:
+    """Return whether DuckDB reads a decimal as a double, which changes it: it makes 4194330.900000001 of the JSON number 4194330.9."""
+    return (table.metadata.format or "").startswith("JSON") and normalize_type(ddl).startswith("DECIMAL")
 
 
 def build_value(
@@ -82,6 +89,9 @@ def build_value(
             found = _build_nested(project, table, attribute, found)
     elif is_text:
         found = _convert_text(table, typed, rule, column, checked, masked)
+    elif attribute.array and _is_read_as_double(table, typed.type):
+        item = cast_text("item", typed.type.removesuffix("[]"), checked=checked)
+        found = f"list_transform({found}, lambda item: {item})"
     if rule.elements is not None:
         found = _check_elements(rule.elements, found, attribute.name, checked)
     if completed and attribute.default is not None and typed.definition is not None and not attribute.array:
@@ -103,7 +113,7 @@ def _convert_text(table: Table, typed: TypedAttribute, rule: Rule, column: str, 
     elif typed.is_text:
         found = text
     else:
-        found = f"{'CAST' if checked else 'TRY_CAST'}({text} AS {typed.type})"
+        found = cast_text(text, typed.type, checked=checked)
     if masked and rule.masking is not None:
         found = privacy.mask_value(rule.masking, found, typed.type, is_text=typed.is_text)
     return found
@@ -142,16 +152,20 @@ def _get_key(table: Table, attribute: Attribute) -> str:
 
 
 def get_read_type(project: Project, table: Table, typed: TypedAttribute) -> str:
-    """Return the type with which a struct is read. Fields have their names in the file, and are text if they have their own rules."""
-    return typed.type if typed.definition is not None else _get_read_type(project, table, typed.attribute)
+    """Return the type with which a value is read. Fields of a struct have their names in the file, and are text if they have rules."""
+    if typed.definition is None:
+        return _get_read_type(project, table, typed.attribute)
+    return "VARCHAR[]" if typed.attribute.array and _is_read_as_double(table, typed.type) else typed.type
 
 
 def _get_read_type(project: Project, table: Table, attribute: Attribute) -> str:
     if attribute.attributes:
         fields = ", ".join(f"{quote(child.name)} {_get_read_type(project, table, child)}" for child in attribute.attributes)
         return f"STRUCT({fields}){'[]' if attribute.array else ''}"
-    is_text = attribute.ignore or (_needs_rule(project, table, attribute) and not attribute.array)
-    return "VARCHAR" if is_text else get_nested_type(project, table, attribute)
+    ddl = get_nested_type(project, table, attribute)
+    if attribute.array:
+        return "VARCHAR[]" if _is_read_as_double(table, ddl) and not attribute.ignore else "VARCHAR" if attribute.ignore else ddl
+    return "VARCHAR" if attribute.ignore or _needs_rule(project, table, attribute) else ddl
 
 
 def _needs_rule(project: Project, table: Table, attribute: Attribute) -> bool:
@@ -160,7 +174,8 @@ def _needs_rule(project: Project, table: Table, attribute: Attribute) -> bool:
     if attribute.attributes:
         return any(_needs_rule(project, table, child) for child in attribute.attributes)
     form = patterns.get_form(project.types[attribute.type])
-    return attribute.trim in _TRIMS or attribute.default is not None or form is not None
+    exact_as_text = _is_read_as_double(table, get_nested_type(project, table, attribute))
+    return attribute.trim in _TRIMS or attribute.default is not None or form is not None or exact_as_text
 
 
 def _build_nested(project: Project, table: Table, attribute: Attribute, expression: str, depth: int = 0) -> str:

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from decimal import Decimal
 from pathlib import Path
 
 import duckdb
@@ -230,3 +231,94 @@ def test_a_file_with_some_of_the_columns_or_without_rows_loads(
     else:
         box.load("t", {"x.1": content})
     assert box.rows("select * from t.x") == rows
+
+
+NESTED = """{ name: id, type: int }
+{ name: v, type: decimal }
+{ name: list, type: decimal, array: true }
+{ name: s, type: struct, array: true, attributes: [{ name: v, type: decimal }, { name: list, type: decimal, array: true }] }"""
+
+
+@pytest.mark.parametrize("quoted", [False, True])
+def test_decimals_in_json_are_exact(box: Sandbox, quoted: bool) -> None:
+    texts = ["4194330.90", "0.1", "1.500000000000000000", "123456789012.12", "12345678901234567", "-12345678.12", "0.30000000000000004"]
+    values = [f'"{text}"' if quoted else text for text in texts]
+    lines = [f'{{"id":{n},"v":{v},"list":[{v},null],"s":[{{"v":{v},"list":[{v}]}},null]}}\n' for n, v in enumerate(values)]
+    box.table("sales", "items", NESTED, "format: JSON")
+    box.load("sales", {"items.json": "".join(lines)})
+    exact = [round(Decimal(text), 9) for text in texts]
+    rows = box.rows("select v, list, s from sales.items order by id")
+    assert rows == [(v, [v, None], [{"v": v, "list": [v]}, None]) for v in exact]
+
+
+@pytest.mark.parametrize(
+    ("line", "place"),
+    [
+        ('{"id":1, "v" : 12345678.123456789}', "v"),
+        ('{"list":[1,-12345678.123456789]}', "list"),
+        ('{"s":[{"v":0.1},{"v":12345678.123456789123}]}', "v"),
+    ],
+)
+def test_a_number_in_json_with_more_digits_than_a_double_is_rejected(box: Sandbox, line: str, place: str) -> None:
+    box.table("sales", "items", NESTED, "format: JSON")
+    result = box.load("sales", {"items.json": f'{{"id":1,"v":0.1}}\n\n{line}\n'}, check=False)
+    assert f"line 3: column '{place}': '" in (result.reason or "")
+    assert "is not exact as a number in JSON: write it as a string" in (result.reason or "")
+
+
+@pytest.mark.parametrize("value", ["1", '"a"', "[1]"])
+@pytest.mark.parametrize("metadata", ["format: JSON", "format: JSON, array: true"])
+def test_a_value_that_is_not_an_object_is_rejected_even_with_one_column(box: Sandbox, metadata: str, value: str) -> None:
+    box.table("sales", "items", "{ name: v, type: string }", metadata)
+    lines = ['{"v":"x"}', value]
+    content = f"[{','.join(lines)}]" if "array" in metadata else "\n".join(lines)
+    result = box.load("sales", {"items.json": content}, check=False)
+    assert result.exit_code == 1
+    assert "Expected OBJECT" in (result.reason or "")
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('{"id":"x"}', "column 'id': 'x' is not of type int"),
+        ('{"id":""}', "column 'id': '' is not of type int"),
+        ('{"day":" "}', "column 'day': ' ' is not of type date"),
+        ('{"s":{"a":"x"}}', "column 's.a': 'x' is not of type BIGINT"),
+        ('{"id":"1.5"}', "Failed to cast value to numerical"),
+        ('{"id":1,"id":2}', "duplicate key"),
+        ('{"name":"\\ud83d"}', "no low surrogate in string"),
+        ('{"id":1', "Malformed JSON"),
+        ("[1]", "Expected OBJECT"),
+        (b'{"name":"\xff"}', "bytes that are not utf-8 text"),
+    ],
+)
+def test_blank_lines_and_valid_lines_count_in_the_messages_about_json(box: Sandbox, line: str | bytes, said: str) -> None:
+    attributes = "{ name: id, type: int }\n{ name: name, type: string }\n{ name: day, type: date }"
+    struct = "\n{ name: s, type: struct, attributes: [{ name: a, type: int }] }"
+    box.table("sales", "items", attributes + struct, "format: JSON")
+    begin = b'{"id":1,}\n\n{"id":2,"name":"a","day":"2024-01-01","s":{"a":1}}\n\n'
+    bad = line.encode() if isinstance(line, str) else line
+    result = box.load("sales", {"items.json": begin + bad + b'\n{"id":3}\n'}, check=False)
+    found = next((text for text in (result.reason or "").splitlines() if said in text), "")
+    assert found.startswith("  line 5: ")
+
+
+def test_a_script_of_a_field_of_a_struct_is_rejected_with_its_line(box: Sandbox) -> None:
+    fields = "[{ name: a, type: int }, { name: t, type: struct, attributes: [{ name: b, type: int, script: 'a + 1' }] }]"
+    box.table("sales", "items", f"{{ name: s, type: struct, attributes: {fields} }}", "format: JSON")
+    result = box.load("sales", {"items.json": '{"s":{"a":1}}\n'}, check=False)
+    assert "items.sl.yml:7: attribute 'b': a script of a field of a struct is not supported" in (result.reason or "")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"1  Ann\r\n2  Bob\n", "line 2: the line ends with LF, those before it with CRLF"),
+        (b"1  Ann\n2  B\xffb\n", "line 2: bytes that are not utf-8 text"),
+        (b"1  Ann\n2  B\x01b\n", "line 2: a line contains the character U+0001"),
+    ],
+)
+def test_a_file_with_fixed_positions_that_cannot_be_read_is_explained(box: Sandbox, content: bytes, said: str) -> None:
+    attributes = "{ name: id, type: long, position: { first: 0, last: 2 } }\n{ name: name, type: string, position: { first: 3, last: 7 } }"
+    box.table("t", "pos", attributes, "format: POSITION, withHeader: false")
+    assert said in (box.load("t", {"pos.txt": content}, check=False).reason or "")

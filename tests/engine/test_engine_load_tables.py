@@ -29,7 +29,7 @@ def test_new_attributes_are_added_and_old_ones_with_values_are_kept(box: Sandbox
     box.table("t", "x", "{ name: id, type: long }")
     result = box.load("t", {"x.csv": "id\n4\n"}, check=False)
     assert "t.x has the columns 'name' (2 values), 'city' (1 value)" in (result.reason or "")
-    assert "ALTER TABLE t.x DROP COLUMN" in (result.reason or "")
+    assert 'ALTER TABLE "t"."x" DROP COLUMN' in (result.reason or "")
     assert box.rows("select count(name) from t.x") == [(2,)]
 
 

@@ -220,3 +220,11 @@ def test_a_missing_table_is_an_error_even_if_a_python_variable_has_its_name(box:
     box.task("k.a", "select * from session")
     result = box.run("transform", "--name", "k.a", check=False)
     assert "Table with name session does not exist" in (result.reason or "")
+
+
+def test_a_domain_may_have_the_name_of_the_engines_own_schema(box: Sandbox) -> None:
+    box.table("starlake_dagster_engine", "orders", "{ name: id, type: int }")
+    for number in (1, 2):
+        box.load("starlake_dagster_engine", {f"orders-{number}.csv": f"id\n{number}\n"})
+    assert box.rows("select id from starlake_dagster_engine.orders order by id") == [(1,), (2,)]
+    assert box.rows("select table_name from duckdb_tables() where schema_name = 'starlake_dagster_engine'") == [("orders",)]

@@ -262,7 +262,7 @@ def test_a_query_that_does_not_fit_its_table_changes_nothing_and_explains_the_fi
     box.task("kpi.out", "select 2 as id, 'b' as name, 1.5 as extra", yaml)
     reason = transform(box, "kpi.out", check=False)
     assert "the query returns 'extra', which kpi.out does not have" in reason
-    assert 'ALTER TABLE kpi.out ADD COLUMN "extra" DECIMAL(2,1)' in reason
+    assert 'ALTER TABLE "kpi"."out" ADD COLUMN "extra" DECIMAL(2,1)' in reason
     box.task("kpi.out", "select 3 as id", yaml)
     reason = transform(box, "kpi.out", check=False)
     if strategy == "APPEND":
@@ -302,7 +302,7 @@ def test_a_task_with_scd2_keeps_versions(box: Sandbox) -> None:
     ]  # fmt: skip
     box.execute("alter table kpi.hist drop column until")
     reason = transform(box, "kpi.hist", check=False)
-    assert 'kpi.hist lacks the columns of SCD2: run ALTER TABLE kpi.hist ADD COLUMN "until" TIMESTAMP' in reason
+    assert 'kpi.hist lacks the columns of SCD2: run ALTER TABLE "kpi"."hist" ADD COLUMN "until" TIMESTAMP' in reason
 
 
 def test_settings_that_cannot_work_name_their_line(box: Sandbox) -> None:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -46,13 +47,13 @@ KINDS = [
     Kind("double", {"1.5": "1.5", "1e3": "1000.0"}, ["x", "1,5", "1.5.5", "--1"]),
     Kind("decimal", {"1.5": "1.500000000"}, ["x", "1,5", "123456789012345678901234567890"]),
     Kind("boolean", {"true": "true", "no": "false"}, ["x", "2", "vrai", "on"]),
-    Kind("date", {"2024-02-29": "2024-02-29"}, ["x", "2024-02-30", "2024-13-01", "20240229x"]),
+    Kind("date", {"2024-02-29": "2024-02-29"}, ["x", "2024-02-30", "2024-13-01", "20240229x", "29/02/2024", "01/02/2024"]),
     Kind(
         "timestamp",
         {"2024-02-29 10:00:00": ZONE, "2024-02-29 10:00:00Z": ZONE},
         ["x", "2024-02-30 10:00:00", "2024-02-29 25:00:00", "7"],
     ),
-    Kind("moment", {"2024-02-29 10:00:00": "2024-02-29 10:00:00"}, ["x", "2024-02-30 10:00:00", "7"]),
+    Kind("moment", {"2024-02-29 10:00:00": "2024-02-29 10:00:00"}, ["x", "2024-02-30 10:00:00", "7", "01/02/2024 10:00:00"]),
     Kind("clock", {"12:34:56": "12:34:56"}, ["x", "25:00:00"]),
     Kind("clock_zone", {"12:34:56+02": "12:34:56+02"}, ["x", "25:00:00+02", "noon"]),
     Kind("guid", {"00000000-0000-0000-0000-000000000001": "00000000-0000-0000-0000-000000000001"}, ["x", "1"]),
@@ -283,6 +284,18 @@ def test_arrays_structs_and_scalars_are_not_converted_into_each_other(tmp_path: 
     box.execute((result.reason or "").partition("or run ")[2].splitlines()[0])
     box.load("t")
     assert box.rows("select id from t.rows order by id") == [(1,), (2,)]
+
+
+@pytest.mark.parametrize("option", ["", ', ignore_errors: "true"'])
+def test_an_option_sets_the_format_of_dates(tmp_path: Path, option: str) -> None:
+    attributes = "{ name: id, type: int }\n{ name: day, type: date }"
+    box = make(tmp_path).table("t", "rows", attributes, f'format: DSV, options: {{ dateformat: "%d/%m/%Y"{option} }}')
+    box.load("t", {"rows-1.csv": "id;day\n1;01/02/2024\n2;\n"})
+    result = box.load("t", {"rows-2.csv": "id;day\n3;31/01/2024\n4;2024-01-31\n"}, check=False)
+    known = [(1, date(2024, 2, 1)), (2, None)]
+    assert box.rows("select * from t.rows order by id") == ([*known, (3, date(2024, 1, 31))] if option else known)
+    assert result.exit_code == (0 if option else 1)
+    assert option or "line 3: column 'day': '2024-01-31' is not of type date" in (result.reason or "")
 
 
 def test_timestampformat_applies_to_times_with_a_zone(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import contextlib
 import itertools
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from ..rejected_by_starlake import report_rejected_file, shorten_names
 from ..sqltext import quote, quote_literal
 from ..values import get_rule
 from . import bad_values, encodings
+from .line_ends import find_other_line_end
 from .records import LONGEST_LINE, Layout, LineEnds, LineTooLong, read_records, split_record
 from .separators import LONGEST as LONGEST_SEPARATOR
 from .separators import shorten_separators
@@ -30,10 +31,17 @@ _MOST_COLUMNS = 10_000
 
 _NATIVE = {"iso8859-1": "latin-1", "utf-16": "utf-16"}
 _READ_AS_THEY_ARE = split_words(
-    "VARCHAR DOUBLE FLOAT DECIMAL BOOLEAN DATE TIME TIMESTAMP UUID TINYINT SMALLINT INTEGER BIGINT HUGEINT UTINYINT USMALLINT UINTEGER "
-    "UBIGINT UHUGEINT"
+    "VARCHAR DOUBLE FLOAT BOOLEAN TIME UUID TINYINT SMALLINT INTEGER BIGINT HUGEINT UTINYINT USMALLINT UINTEGER UBIGINT UHUGEINT"
 )
-"""Types whose bad values read_csv rejects. Those of others become NULL (times with a zone), so these are read as text and cast."""
+"""Types whose bad values read_csv rejects. Others are read as text and cast.
+
+Bad times with a zone would become NULL. For dates, read_csv would guess a format from the first rows, and could exchange day and month.
+Decimals with many digits are read slowly.
+"""
+_NUMBER_FORMAT = frozenset({"decimal_separator", "thousands"})
+"""Options that only read_csv can apply."""
+_FORMATS = {"DATE": "dateformat", "TIMESTAMP": "timestampformat", "TIMESTAMP WITH TIME ZONE": "timestampformat"}
+"""Types for which an option of read_csv sets the format."""
 _rejects = itertools.count(1)
 
 
@@ -98,9 +106,11 @@ def _describe_source(reading: Reading, layout: Layout, *, all_text: bool, readab
     names = _find_columns(reading, layout, first)
     readable = readable or _make_readable(reading, layout)
     attributes = {a.attribute.name: a for a in reading.attributes if not a.attribute.script or a.attribute.name in names}
-    texts = {name for name, a in attributes.items() if all_text or not _is_read_as_it_is(a) or get_rule(project, table, a).from_text}
-    types = {name: "VARCHAR" if name in texts or name not in attributes else attributes[name].type for name in names}
     options = read_options(table, "read_csv")
+    texts = {
+        name for name, a in attributes.items() if all_text or not _is_read_as_it_is(a, options) or get_rule(project, table, a).from_text
+    }
+    types = {name: "VARCHAR" if name in texts or name not in attributes else attributes[name].type for name in names}
     parameters = {**_build_parameters(table, layout, readable), **options}
     if first is not None and first.line_end:
         parameters.setdefault("new_line", quote_literal(first.line_end))
@@ -115,11 +125,7 @@ def _describe_source(reading: Reading, layout: Layout, *, all_text: bool, readab
         restored = ", ".join(f"replace({quote(name)}, {short}, {long}) AS {quote(name)}" for name in strings)
         relation = f"(SELECT * REPLACE ({restored}) FROM {relation})"
     raws = {name: quote(name) if name in types else "NULL" for name in attributes}
-    moments = options.get("timestampformat")
-    columns = {
-        name: _parse_moment(raw, moments, all_text) if moments and raw != "NULL" and _has_zone(attributes[name]) else raw
-        for name, raw in raws.items()
-    }
+    columns = {name: _parse_moment(reading, attributes[name], raw, options, all_text or ignoring) for name, raw in raws.items()}
     if table.metadata.empty_is_null is False and not table.metadata.null_value:
         # Not force_not_null: DuckDB applies it to the wrong columns if not all are selected.
         columns |= {name: f"coalesce({columns[name]}, '')" for name in names if name in attributes and attributes[name].is_text}
@@ -127,17 +133,17 @@ def _describe_source(reading: Reading, layout: Layout, *, all_text: bool, readab
     return _leave_out_bad_rows(reading, read, rejects) if ignoring else read
 
 
-def _is_read_as_it_is(typed: TypedAttribute) -> bool:
-    return typed.definition is not None and re.sub(r"\(\d.*\)$", "", normalize_type(typed.type)) in _READ_AS_THEY_ARE
+def _is_read_as_it_is(typed: TypedAttribute, options: Mapping[str, str]) -> bool:
+    kind = re.sub(r"\(\d.*\)$", "", normalize_type(typed.type))
+    return typed.definition is not None and (kind in _READ_AS_THEY_ARE or (kind == "DECIMAL" and not _NUMBER_FORMAT.isdisjoint(options)))
 
 
-def _has_zone(typed: TypedAttribute) -> bool:
-    return normalize_type(typed.type) == "TIMESTAMP WITH TIME ZONE"
-
-
-def _parse_moment(raw: str, layout: str, lenient: bool) -> str:
-    """Return the SQL of a string that can be cast to a time with a zone. read_csv applies its option only to times without a zone."""
-    return f"CAST({'try_strptime' if lenient else 'strptime'}({raw}, {layout}) AS VARCHAR)"
+def _parse_moment(reading: Reading, typed: TypedAttribute, raw: str, options: Mapping[str, str], lenient: bool) -> str:
+    """Return the SQL of a string that can be cast to a date or time, if an option sets its format; otherwise ``raw``."""
+    layout = options.get(_FORMATS.get(normalize_type(typed.type), ""))
+    if layout is None or raw == "NULL" or get_rule(reading.session.project, reading.table, typed).form is not None:
+        return raw
+    return f"CAST({'try_strptime' if lenient else 'strptime'}(nullif({raw}, ''), {layout}) AS VARCHAR)"
 
 
 def _leave_out_bad_rows(reading: Reading, read: Source, rejects: str) -> Source:
@@ -258,7 +264,7 @@ def _read_first_record(reading: Reading, layout: Layout) -> _First | None:
     if found is None:
         return None
     line, record = found
-    if "\ufffd" in record and (broken := _find_undecodable(reading)):
+    if "\ufffd" in record and (broken := reading.find_undecodable()):
         raise broken
     hidden = lines.last and ("\n" in record or "\r" in record)
     end = lines.last.replace("\r", "\\r").replace("\n", "\\n") if hidden else None
@@ -286,13 +292,14 @@ def _make_readable(reading: Reading, layout: Layout) -> _Readable:
 
 def explain_failure(reading: Reading) -> Exception | None:
     """Return why a file could not be loaded: lines of the wrong length first, then bad values."""
-    if undecodable := _find_undecodable(reading):
+    if undecodable := reading.find_undecodable():
         return undecodable
     layout = _read_layout(reading.table)
     try:
         readable = _make_readable(reading, layout)
         read = _describe_source(reading, layout, all_text=True, readable=readable)
-        broken = _find_other_line_end(reading, layout) or _find_broken_lines(read, layout, readable)
+        other = find_other_line_end(reading, layout)
+        broken = [other] if other else _find_broken_lines(read, layout, readable)
         if broken:
             return BadFile(str(reading.file), "the file does not match the table", broken)
     except LineTooLong as error:
@@ -303,31 +310,6 @@ def explain_failure(reading: Reading) -> Exception | None:
     if layout.header and first is not None and len(first.fields) > 1 and not first.fields[-1]:
         return reading.reject("the header ends with a separator, but the other lines do not", first.line, summary="")
     return None
-
-
-def _find_undecodable(reading: Reading) -> BadFile | None:
-    line = encodings.find_bad_line(reading.file, reading.codec)
-    if line is None:
-        return None
-    hint = "" if reading.table.metadata.encoding else "; metadata.encoding says how the file is encoded"
-    return reading.reject(f"bytes that are not {reading.codec} text{hint}", line)
-
-
-def _find_other_line_end(reading: Reading, layout: Layout) -> list[BadValue]:
-    """Return the first line whose line end differs from those before it. DuckDB reads only files with a single kind of line end."""
-    if not encodings.has_mixed_line_ends(reading.file, reading.codec):
-        return []
-    shown = {"\n": "LF", "\r\n": "CRLF", "\r": "CR"}
-    usual = ""
-    with encodings.open_text(reading.file, reading.codec) as text:
-        lines = LineEnds(text)
-        for line, _ in read_records(lines, layout):
-            end = lines.last
-            if end and usual and end != usual:
-                reason = f"the line ends with {shown[end]}, those before it with {shown[usual]}: a file must have a single kind of line end"
-                return [BadValue(line, reason)]
-            usual = usual or end
-    return []
 
 
 def _find_broken_lines(read: Source, layout: Layout, readable: _Readable) -> list[BadValue]:

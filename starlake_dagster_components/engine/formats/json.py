@@ -4,13 +4,16 @@ Starlake: DuckDbNativeLoader, formats JSON and JSON_FLAT.
 """
 
 import codecs
+import itertools
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from ...project.model import Attribute
 from ..ddl import get_nested_type, get_scalar_type
-from ..engine_errors import BadFile
+from ..engine_errors import BadFile, BadValue
+from ..instances import lend_instance
 from ..rejected_by_starlake import report_rejected_file
 from ..sqltext import quote, quote_literal
 from ..values import get_read_type, get_rule
@@ -22,6 +25,14 @@ _ENOUGH = 100
 """Number of objects of which at least one has each struct, in most files."""
 _LONGEST_OBJECT = 16_777_216
 """Maximum size, in bytes, of an object that DuckDB reads. DuckDB: maximum_object_size of read_json."""
+_BATCH = 1000
+"""Number of lines that are checked at once."""
+_EXACT = 16
+"""Length of a number with a point or an exponent up to which a double is exact."""
+_LONG, _TOO_LONG = "'[1-9][0-9.]{15,}[1-9]'", "'[1-9][0-9.]{17,}[1-9]'"
+"""Patterns of numbers that may have more digits than a double, and of those that have more."""
+_NUMBERS = r"\s*:\s*(\[[^\[\]{}\"]*\]|-?[0-9][0-9.eE+-]*)"
+"""Pattern of what follows a key whose value is a number or an array of numbers."""
 
 
 def describe_source(reading: Reading) -> Source:
@@ -36,6 +47,7 @@ def describe_source(reading: Reading) -> Source:
     else:
         _report_rejected_shapes(reading)
     _check_keys(reading)
+    _check_decimals(reading)
     return _describe_source(reading, all_text=False)
 
 
@@ -79,9 +91,7 @@ def _check_keys(reading: Reading) -> None:
         return
     unknown = _list_fields((), attributes)
     file = encodings.make_readable(reading.file, reading.codec, reading.scratch)
-    parameters = {"format": _quote_layout(reading)}
-    parameters |= {name: size for name, size in read_options(reading.table, "read_json").items() if name == "maximum_object_size"}
-    objects = build_call("read_json_objects", file, parameters)
+    objects = build_call("read_json_objects", file, {"format": _quote_layout(reading)} | _read_object_size(reading))
     found: dict[_Path, list[str]] = {}
     # In most files, the first objects have each struct.
     for relation in (f"(SELECT json FROM {objects} LIMIT {_ENOUGH})", objects):
@@ -97,6 +107,63 @@ def _check_keys(reading: Reading) -> None:
     for path, others in found.items():
         if others:
             raise bad_values.explain_other_columns(reading, others, ".".join(name for name, _ in path), unknown[path])
+
+
+def _check_decimals(reading: Reading) -> None:
+    """Reject a file with numbers for a decimal attribute that have more digits than a double, as which DuckDB reads them.
+
+    Raises:
+        BadFile: the file contains such numbers. In strings, they are exact.
+    """
+    attributes = [typed.attribute for typed in (*reading.in_file, *reading.changed)]
+    decimals = list(dict.fromkeys(_list_decimals(reading, attributes, "$")))
+    if not decimals:
+        return
+    file = encodings.make_readable(reading.file, reading.codec, reading.scratch)
+    objects = build_call("read_json_objects", file, {"format": _quote_layout(reading)} | _read_object_size(reading))
+    # Regular expressions with groups are slow. In most files, each number is written as DuckDB writes it, or has few digits.
+    changed = " OR ".join([f"regexp_matches(json, {_TOO_LONG})", *dict.fromkeys(_build_change_test(path) for path, _, _ in decimals)])
+    numbered = f"SELECT row_number() OVER () AS record, CAST(json AS VARCHAR) AS json FROM {objects}"
+    chosen = f"SELECT * FROM ({numbered}) WHERE regexp_matches(json, {_LONG}) AND ({changed})"
+    if not fetch_rows(f"{chosen} LIMIT 1"):
+        return
+    tests = []
+    for index, (_, name, ddl) in enumerate(decimals):
+        key = re.escape(json.dumps(name, ensure_ascii=False))
+        values = f"regexp_extract_all(json, {quote_literal(key + _NUMBERS)}, 1)"
+        numbers = f"flatten(list_transform({values}, lambda value: regexp_extract_all(value, '-?[0-9][0-9.eE+-]*')))"
+        test = f"TRY_CAST(number AS {ddl}) IS DISTINCT FROM TRY_CAST(CAST(TRY_CAST(number AS DOUBLE) AS VARCHAR) AS {ddl})"
+        lossy = f"list_filter({numbers}, lambda number: length(number) > {_EXACT} AND regexp_matches(number, '[.eE]') AND {test})"
+        tests.append(f"SELECT record, {index}, {lossy}[1] AS found FROM chosen")
+    union = " UNION ALL ".join(tests)
+    query = f"WITH chosen AS ({chosen}) SELECT * FROM ({union}) WHERE found IS NOT NULL ORDER BY ALL LIMIT {bad_values.MOST}"
+    expected = "exact as a number in JSON: write it as a string"
+    found = [
+        bad_values.make_bad_value(record, _get_unit(reading), expected, decimals[index][1], value)
+        for record, index, value in fetch_rows(query)
+    ]
+    if rejected := _reject_values(reading, found):
+        raise rejected
+
+
+def _list_decimals(reading: Reading, attributes: Sequence[Attribute], path: str) -> Iterator[tuple[str, str, str]]:
+    """Yield the path, name, and type of the decimals among attributes and in the structs below them."""
+    for attribute in attributes:
+        definition = reading.session.project.types.get(attribute.type)
+        below = f"{path}{_write_step(attribute.name)}{'[*]' if attribute.array else ''}"
+        if attribute.attributes:
+            yield from _list_decimals(reading, attribute.attributes, below)
+        elif definition is not None and definition.primitive == "decimal" and not attribute.ignore:
+            yield below, attribute.name, get_scalar_type(definition)
+
+
+def _build_change_test(path: str) -> str:
+    """Return the SQL condition for DuckDB to write a value at a path otherwise than the object does."""
+    texts = f"json_extract_string(json, {quote_literal(path)})"
+    is_changed = "NOT contains(json, {})".format
+    return (
+        f"len(list_filter({texts}, lambda value: {is_changed('value')})) > 0" if "[*]" in path else f"coalesce({is_changed(texts)}, false)"
+    )
 
 
 _Path = tuple[tuple[str, bool], ...]
@@ -125,12 +192,18 @@ def _write_step(name: str) -> str:
     return f'."{escaped}"'
 
 
+def _read_object_size(reading: Reading) -> dict[str, str]:
+    """Return the parameter for larger objects, if the table has this option."""
+    return {name: size for name, size in read_options(reading.table, "read_json").items() if name == "maximum_object_size"}
+
+
 def _begins_with_mark(reading: Reading) -> bool:
     with encodings.open_bytes(reading.file) as data:
         return data.read(len(codecs.BOM_UTF8)) == codecs.BOM_UTF8
 
 
-def _describe_source(reading: Reading, *, all_text: bool) -> Source:
+def _describe_source(reading: Reading, *, all_text: bool, lenient: bool = False) -> Source:
+    """Return the source that reads a file: all values as text, or with the attributes' types. Bad values are NULL if it is ``lenient``."""
     table = reading.table
     project = reading.session.project
     file = encodings.make_readable(reading.file, reading.codec, reading.scratch)
@@ -150,6 +223,10 @@ def _describe_source(reading: Reading, *, all_text: bool) -> Source:
         if is_scalar and (all_text or get_rule(project, table, typed).from_text):
             texts.add(name)
         types[name] = "VARCHAR" if name in texts else "JSON" if all_text else get_read_type(project, table, typed)
+    # Otherwise, one value that is not an object would make every line of a table with one column a value.
+    parameters.setdefault("records", "'true'")
+    if lenient:
+        parameters["ignore_errors"] = "true"
     return Source(build_call("read_json", file, parameters, types), {name: quote(name) for name in types}, frozenset(texts))
 
 
@@ -177,23 +254,39 @@ def _get_unit(reading: Reading) -> str:
 
 def explain_failure(reading: Reading) -> Exception | None:
     """Return why a file could not be loaded."""
+    if undecodable := reading.find_undecodable():
+        return undecodable
     read = _describe_source(reading, all_text=True)
     if message := find_error(read):
         return _explain_malformed(reading, message)
     found = bad_values.find_bad_values(reading, read, unit=_get_unit(reading))
-    return reading.reject_values(found) or _explain_nested(reading, read)
+    return _reject_values(reading, found) or _explain_nested(reading, read)
+
+
+def _reject_values(reading: Reading, found: Sequence[BadValue]) -> BadFile | None:
+    """Return the exception for bad values of records, whose numbers become line numbers; None if there are none."""
+    wanted = {value.line for value in found} - {0}
+    lines = itertools.islice(_list_lines(reading), max(wanted, default=0))
+    places = {record: line for record, (line, _) in enumerate(lines, 1) if record in wanted}
+    return reading.reject_values([replace(value, line=places.get(value.line, 0)) for value in found])
+
+
+def _list_lines(reading: Reading) -> Iterator[tuple[int, str]]:
+    """Yield the number and the text of each line that is not blank, in a file with one object per line."""
+    with encodings.open_text(reading.file, reading.codec) as text:
+        yield from ((number, line) for number, line in enumerate(read_lines(text, _LONGEST_OBJECT), 1) if line.strip())
 
 
 def _explain_nested(reading: Reading, read: Source) -> BadFile | None:
     """Return the values inside structs and arrays that are not valid for their fields, each with its path."""
     message = find_error(_describe_source(reading, all_text=False))
-    if message is None:
-        return None
     tests = [
         (f"{a.attribute.name}{path}".replace('"', ""), ddl, _build_leaf_test(read.columns[a.attribute.name], path, ddl))
         for a in reading.attributes
         if a.attribute.name in read.columns and (a.definition is None or a.attribute.array)
         for path, ddl in _list_leaves(reading, a.attribute, a.attribute.array)
+        # Decimals are read as text, and other fields only if they have their own rules.
+        if message is not None or ddl.startswith("DECIMAL")
     ]
     union = " UNION ALL ".join(f"SELECT record, {index}, {sql} AS value FROM numbered" for index, (_, _, sql) in enumerate(tests))
     query = (
@@ -205,7 +298,32 @@ def _explain_nested(reading: Reading, read: Source) -> BadFile | None:
         bad_values.make_bad_value(record, unit, f"of type {tests[index][1]}", tests[index][0], value[: bad_values.SHOWN])
         for record, index, value in (fetch_rows(query) if tests else ())
     ]
-    return reading.reject_values(values) or _explain_malformed(reading, message)
+    if message is None:
+        return _reject_values(reading, values)
+    return _reject_values(reading, values or _find_other_kinds(reading, read)) or _explain_malformed(reading, message)
+
+
+def _find_other_kinds(reading: Reading, read: Source) -> list[BadValue]:
+    """Return the values that can be cast as text, but not as JSON, such as an empty string for a whole number.
+
+    DuckDB replaces them by NULL on request, but only in files with one object per line.
+    """
+    cast = _describe_source(reading, all_text=False, lenient=True)
+    attributes = [a for a in reading.attributes if a.attribute.name in cast.columns and a.attribute.name not in cast.texts]
+    if _get_unit(reading) or not attributes:
+        return []
+    both = f"{read.relation} AS texts POSITIONAL JOIN {cast.relation} AS casts"
+    names = [quote(a.attribute.name) for a in attributes]
+    union = " UNION ALL ".join(
+        f"SELECT record, {index}, CAST(raw AS VARCHAR) FROM (SELECT row_number() OVER () AS record, texts.{name} AS raw, "
+        f"casts.{name} AS made FROM {both}) WHERE raw IS NOT NULL AND made IS NULL"
+        for index, name in enumerate(names)
+    )
+    kinds = [get_rule(reading.session.project, reading.table, a).kind for a in attributes]
+    return [
+        bad_values.make_bad_value(record, "", kinds[index], attributes[index].attribute.name, value[: bad_values.SHOWN])
+        for record, index, value in fetch_rows(f"SELECT * FROM ({union}) ORDER BY ALL LIMIT {bad_values.MOST}")
+    ]
 
 
 def _list_leaves(reading: Reading, attribute: Attribute, array: bool) -> list[tuple[str, str]]:
@@ -248,7 +366,10 @@ def _explain_malformed(reading: Reading, message: str) -> BadFile:
     hint = ""
     if _get_layout(reading) != "array" and _begins_with_array(reading):
         hint = "; the file is an array of objects: set metadata.array: true"
-    number = _find_malformed_line(reading) or (int(line.group(1)) if line else 0)
+    number = _find_malformed_line(reading)
+    if not number and line:
+        # DuckDB counts lines that are not blank.
+        number = next(itertools.islice((place for place, _ in _list_lines(reading)), int(line.group(1)) - 1, None), 0)
     return reading.reject(_shorten_reason(message) + hint, number)
 
 
@@ -258,18 +379,17 @@ def _begins_with_array(reading: Reading) -> bool:
 
 
 def _find_malformed_line(reading: Reading) -> int:
-    """Return the first line that is not valid JSON, in a file with one value per line; 0 if there is none."""
+    """Return the first line that DuckDB cannot parse, in a file with one value per line; 0 if there is none."""
     if _get_layout(reading) != "newline_delimited":
         return 0
-    number = 1
-    with encodings.open_text(reading.file, reading.codec) as text:
+    lines = _list_lines(reading)
+    with lend_instance() as lent:
         try:
-            for line in read_lines(text, _LONGEST_OBJECT):
-                if line.strip():
-                    json.loads(line)
-                number += 1
+            while batch := list(itertools.islice(lines, _BATCH)):
+                query = "SELECT list_position(list_transform(?::VARCHAR[], lambda line: json_valid(line)), false)"
+                found = int(lent.connection.execute(query, [[line for _, line in batch]]).fetchall()[0][0] or 0)
+                if found:
+                    return batch[found - 1][0]
         except LineTooLong as error:
             return error.line
-        except (ValueError, RecursionError):
-            return number
     return 0

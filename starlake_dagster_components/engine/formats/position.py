@@ -1,10 +1,12 @@
 """POSITION files, which have fields at fixed columns of each line. Starlake: DuckDbNativeLoader, format POSITION."""
 
+import re
 from dataclasses import replace
 
-from ..engine_errors import BadSetting
+from ..engine_errors import BadFile, BadSetting
 from . import bad_values, encodings
-from .records import LONGEST_LINE, LineTooLong
+from .line_ends import find_other_line_end
+from .records import LONGEST_LINE, Layout, LineTooLong
 from .source import Reading, Source, build_call, fetch_rows, find_error
 
 _LINE = '"value"'
@@ -51,8 +53,15 @@ def _check_reach(reading: Reading, relation: str) -> None:
 
 def explain_failure(reading: Reading) -> Exception | None:
     """Return why a file could not be loaded."""
+    if undecodable := reading.find_undecodable():
+        return undecodable
     read = describe_source(reading)
     if message := find_error(read):
-        return reading.reject(message.splitlines()[0])
+        layout = Layout(separator="\x01", quote="", escape="")
+        if other := find_other_line_end(reading, layout):
+            return BadFile(str(reading.file), "the file does not match the table", [other])
+        place = re.search(r"Line: (\d+)", message)
+        reason = "a line contains the character U+0001" if "Expected Number of Columns" in message else message.splitlines()[0]
+        return reading.reject(reason, int(place.group(1)) if place else 0)
     skipped = _count_header_lines(reading)
     return reading.reject_values([replace(bad, line=bad.line + skipped) for bad in bad_values.find_bad_values(reading, read)])

@@ -15,7 +15,7 @@ from ..instances import lend_instance
 from ..scratch import Scratch
 from ..session import Session
 from ..sqltext import quote_literal
-from .encodings import get_codec, is_compressed
+from .encodings import find_bad_line, get_codec, is_compressed
 
 
 def quote_file(file: Path) -> str:
@@ -73,6 +73,14 @@ class Reading:
     def reject(self, reason: str, line: int = 0, *, summary: str = "the file cannot be read") -> BadFile:
         """Return the exception for a file with one problem; ``line`` is 0 if it is unknown."""
         return BadFile(str(self.file), summary, [BadValue(line, reason)])
+
+    def find_undecodable(self) -> BadFile | None:
+        """Return the exception for a file with bytes that are not valid in its encoding; None if there are none."""
+        line = find_bad_line(self.file, self.codec)
+        if line is None:
+            return None
+        hint = "" if self.table.metadata.encoding else "; metadata.encoding says how the file is encoded"
+        return self.reject(f"bytes that are not {self.codec} text{hint}", line)
 
     def reject_values(self, values: Sequence[BadValue]) -> BadFile | None:
         """Return the exception for a file with bad values; None if there are none."""
