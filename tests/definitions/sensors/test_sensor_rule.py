@@ -408,6 +408,8 @@ class TestDataCycle:
         assert isinstance(derived, Start)
         incomplete = {k: v for k, v in self.TIMINGS.items() if k != "sales.lines"}
         assert isinstance(decide(latest, consumption=self.consume_monday(), timings=incomplete, data_cycle_enabled=True), Wait)
+        unscheduled = {**self.TIMINGS, "sales.lines": DatasetTiming(freshness=timedelta(days=1))}
+        assert isinstance(decide(latest, consumption=self.consume_monday(), timings=unscheduled, data_cycle_enabled=True), Wait)
 
     def test_data_cycle_without_data_cycle_enabled_has_no_effect(self) -> None:
         latest = {
@@ -465,6 +467,9 @@ class TestProblems:
         ((severity, option, message),) = self.find_problems(data_cycle_enabled=True, timings={"sales.orders": DatasetTiming(DAILY)})
         assert (severity, option) == ("warning", "data_cycle_enabled")
         assert "because ref_country, sales_lines have no schedule" in message
+        timings = {**TestDataCycle.TIMINGS, "sales.lines": DatasetTiming(freshness=timedelta(days=1))}
+        ((_, _, message),) = self.find_problems(data_cycle_enabled=True, timings=timings)
+        assert "because sales_lines has no schedule" in message
 
     def test_optional_datasets_without_a_cycle_are_a_warning(self) -> None:
         ((severity, option, _),) = self.find_problems(optional_dataset_enabled=True)
