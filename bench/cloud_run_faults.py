@@ -117,7 +117,7 @@ def kill_workers(times: int = 100, seed: int = 1) -> dict[str, object]:
                 pid = int(zygote.stdout.readline())
                 if attempt == 0 or (attempt < 3 and chance.random() < 0.4):
                     time.sleep(chance.uniform(0, 2.0))
-                    asked, mine = server.calls["RunJob"] - len(server.all()), server.of("STEP", step)
+                    asked, mine = server.calls["RunJob"] - len(server.list_all()), server.find_executions("STEP", step)
                     moment = (
                         "during the start"
                         if asked
@@ -138,7 +138,7 @@ def kill_workers(times: int = 100, seed: int = 1) -> dict[str, object]:
             result, count = ended.read_text(), count_effects(effects)[step]
             if result != str(code) or (code == 0 and count != 1) or (code and not 1 <= count <= attempt + 1):
                 wrong.append(f"{step}: ended with {result} (expected {code}), ran {count} times in {attempt + 1} attempts")
-        executions = len(server.all())
+        executions = len(server.list_all())
         zygote.stdin.close()
     return {"commands": number + 1, "kills": phases.total(), "moments": dict(phases), "executions": executions, "wrong": wrong}
 
@@ -208,7 +208,7 @@ def cancel_commands(each: int = 10, seed: int = 3) -> dict[str, object]:
                 left = [e.short for e in server.running]
                 if left:
                     wrong.append(f"{name}: {left} still run")
-            outcome[name] = {"canceled": canceled_in_time, "executions": len(server.all()), "longest": round(max(waits), 1)}
+            outcome[name] = {"canceled": canceled_in_time, "executions": len(server.list_all()), "longest": round(max(waits), 1)}
     return {"each": each, **outcome, "wrong": wrong}
 
 

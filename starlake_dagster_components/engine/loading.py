@@ -58,7 +58,7 @@ def select_tables(session: Session, arguments: Arguments) -> list[Selected]:
 
 def _warn_about_unknown(session: Session, kind: str, name: str, finals: Mapping[str, str], known: Sequence[str]) -> None:
     if name in finals:
-        session.log("warning", f"{kind} '{name}' is called '{finals[name]}' on the command line; it is ignored")
+        session.log("warning", f"{kind} '{name}' is ignored: on the command line, use the name '{finals[name]}'")
     else:
         session.log("warning", f"{describe_unknown(kind, name, known)}; it is ignored")
 

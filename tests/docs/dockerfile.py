@@ -35,10 +35,10 @@ class Image:
     Attributes:
         context: the build context.
         root: the folder.
-        arguments: build arguments that are given.
+        arguments: the given build arguments.
         environment: the variables of ENV and ARG so far, and those that the test adds.
-        command: of CMD.
-        skipped: RUN steps that only an image can take.
+        command: the command of CMD.
+        skipped: RUN steps that only work in an image.
     """
 
     context: Path

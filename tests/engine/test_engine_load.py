@@ -56,7 +56,7 @@ def test_unknown_and_final_names_load_nothing_and_are_reported(box: Sandbox) -> 
     box.table("crm", "clients", ID_NAME, rename="clients_final")
     box.stage("crm", {"clients.csv": "id;name\n1;Ann\n"})
     box.run("load", "--domains", "crm", "--tables", "clients_final")
-    assert any("is called 'clients' on the command line" in line for _, line in box.log)
+    assert any("is ignored: on the command line, use the name 'clients'" in line for _, line in box.log)
     box.run("load", "--domains", "nosuch")
     assert any("unknown domain 'nosuch'" in line for _, line in box.log)
     box.run("load", "--domains", "crm", "--tables", "clients")

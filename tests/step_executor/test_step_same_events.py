@@ -105,7 +105,7 @@ def test_events_are_the_same_with_every_command_executor(project: Path, runs: Ru
         cloud_run = {"type": "cloud_run", "job_name": "starlake", "project_id": "shop", "region": "europe-west1", "logs": "follow"}
         where = {"api_endpoint": server.address, "insecure": True, "not_ready_folder": str(sentinels), "root": str(project)}
         assert runs(project, {**cloud_run, **where, **QUICK}, IN_THREADS) == expected
-        assert len(server.all()) == TABLES + 3
+        assert len(server.list_all()) == TABLES + 3
     commands = Counter(table_jobs.list_commands(project))
     assert runs(project, {"type": "duckdb"}, IN_THREADS) == expected
     assert Counter(table_jobs.list_commands(project)) == commands

@@ -95,7 +95,7 @@ class Execution:
         finally:
             self.completed = time.time()
             # Before clients see the end, and start the next one.
-            self.server.ended(self)
+            self.server.record_end(self)
             self.done.set()
 
     def _attempt(self) -> None:
@@ -118,7 +118,7 @@ class Execution:
                 self.exit_code = 127
                 return
             finally:
-                self.server.began(self)
+                self.server.record_start(self)
         timer = threading.Timer(self.timeout, self._time_out)
         timer.daemon = True
         timer.start()
@@ -151,7 +151,7 @@ class Execution:
     def succeeded(self) -> bool:
         return self.done.is_set() and not self.canceled.is_set() and self.exit_code == 0
 
-    def message(self) -> Any:
+    def build_message(self) -> Any:
         done = self.done.is_set()
         canceled = self.canceled.is_set()
         now = datetime.now(timezone.utc)
@@ -207,8 +207,8 @@ class Execution:
     def short(self) -> str:
         return self.name.rsplit("/", 1)[-1]
 
-    def operation_message(self) -> operations_pb2.Operation:
-        message = run_v2.Execution.pb(self.message())
+    def build_operation(self) -> operations_pb2.Operation:
+        message = run_v2.Execution.pb(self.build_message())
         metadata = any_pb2.Any()
         metadata.Pack(message)
         operation = operations_pb2.Operation(name=self.operation, metadata=metadata, done=self.done.is_set())
@@ -216,7 +216,7 @@ class Execution:
             operation.response.Pack(message)
         return operation
 
-    def task(self) -> Any:
+    def build_task(self) -> Any:
         result = run_v2.TaskAttemptResult()
         if self.exit_code is not None:
             result.exit_code = self.exit_code
@@ -280,7 +280,7 @@ class CloudRunServer:
         self.most_running = 0
         self._lock = threading.Lock()
         self._grpc, port = self._bind_server(workers)
-        self._grpc.add_generic_rpc_handlers(self._handlers())
+        self._grpc.add_generic_rpc_handlers(self._build_handlers())
         self.address = f"127.0.0.1:{port}"
 
     @classmethod
@@ -323,25 +323,25 @@ class CloudRunServer:
         self.jobs[full] = ServedJob(full, tuple(command), tuple(args), dict(environment or {}), cwd, max_retries, timeout)
         return self.jobs[full]
 
-    def of(self, variable: str, value: str) -> list[Execution]:
+    def find_executions(self, variable: str, value: str) -> list[Execution]:
         """Return the executions whose environment has a value, oldest first."""
-        return [e for e in self.all() if e.environment.get(variable) == value]
+        return [e for e in self.list_all() if e.environment.get(variable) == value]
 
-    def all(self) -> list[Execution]:
+    def list_all(self) -> list[Execution]:
         with self._lock:
             return sorted(self.executions.values(), key=lambda e: e.created)
 
     @property
     def running(self) -> list[Execution]:
-        return [e for e in self.all() if e.running]
+        return [e for e in self.list_all() if e.running]
 
-    def began(self, execution: Execution) -> None:
+    def record_start(self, execution: Execution) -> None:
         if execution.attempts == 1:
             with self._lock:
                 self.running_now += 1
                 self.most_running = max(self.most_running, self.running_now)
 
-    def ended(self, execution: Execution) -> None:
+    def record_end(self, execution: Execution) -> None:
         if execution.attempts:
             with self._lock:
                 self.running_now -= 1
@@ -349,46 +349,46 @@ class CloudRunServer:
     # ------------------------------------------------------------------------------------------------ methods of the API
 
     def run_job(self, request: Any, context: grpc.ServicerContext) -> operations_pb2.Operation:
-        job = self._job(request.name, context)
+        job = self._find_job(request.name, context)
         with self._lock:
             self.requests.append(request)
             execution = Execution(self, job, request, time.time())
             self.executions[execution.name] = execution
         threading.Thread(target=execution.run, daemon=True, name=execution.short).start()
-        return execution.operation_message()
+        return execution.build_operation()
 
     def get_job(self, request: Any, context: grpc.ServicerContext) -> Any:
-        job = self._job(request.name, context)
+        job = self._find_job(request.name, context)
         template = run_v2.TaskTemplate(max_retries=job.max_retries, containers=[run_v2.Container(name="main", command=list(job.command))])
         return run_v2.Job(name=job.name, template=run_v2.ExecutionTemplate(template=template, task_count=1))
 
     def get_execution(self, request: Any, context: grpc.ServicerContext) -> Any:
-        return self._execution(request.name, context).message()
+        return self._find_execution(request.name, context).build_message()
 
     def list_executions(self, request: Any, context: grpc.ServicerContext) -> Any:
-        self._job(request.parent, context)
-        found = [e for e in reversed(self.all()) if e.job.name == request.parent and not e.deleted]
+        self._find_job(request.parent, context)
+        found = [e for e in reversed(self.list_all()) if e.job.name == request.parent and not e.deleted]
         if self.shuffled:
             random.Random(7).shuffle(found)
         offset = int(request.page_token or 0)
         size = min(request.page_size or self.page_size, self.page_size)
         more = str(offset + size) if offset + size < len(found) else ""
-        return run_v2.ListExecutionsResponse(executions=[e.message() for e in found[offset : offset + size]], next_page_token=more)
+        return run_v2.ListExecutionsResponse(executions=[e.build_message() for e in found[offset : offset + size]], next_page_token=more)
 
     def cancel_execution(self, request: Any, context: grpc.ServicerContext) -> operations_pb2.Operation:
-        execution = self._execution(request.name, context)
+        execution = self._find_execution(request.name, context)
         if not execution.running:
             context.abort(grpc.StatusCode.FAILED_PRECONDITION, f"{execution.name} has already finished")
         execution.cancel()
-        return execution.operation_message()
+        return execution.build_operation()
 
     def list_tasks(self, request: Any, context: grpc.ServicerContext) -> Any:
-        return run_v2.ListTasksResponse(tasks=[self._execution(request.parent, context).task()])
+        return run_v2.ListTasksResponse(tasks=[self._find_execution(request.parent, context).build_task()])
 
     def get_operation(self, request: Any, context: grpc.ServicerContext) -> operations_pb2.Operation:
-        for execution in self.all():
+        for execution in self.list_all():
             if execution.operation == request.name:
-                return execution.operation_message()
+                return execution.build_operation()
         context.abort(grpc.StatusCode.NOT_FOUND, f"no operation {request.name}")
         raise AssertionError
 
@@ -396,11 +396,11 @@ class CloudRunServer:
         names = set(re.findall(r'execution_name"\s*=\s*"([^"]+)"', request.filter))
         since = re.search(r'timestamp\s*>=\s*"([^"]+)"', request.filter)
         start = datetime.fromisoformat(since.group(1).replace("Z", "+00:00")).timestamp() if since else 0.0
-        chosen = [e for e in self.all() if e.short in names]
+        chosen = [e for e in self.list_all() if e.short in names]
         wanted = re.search(r'textPayload=~"([^"]+)"', request.filter)
         offset, size = int(request.page_token or 0), request.page_size or 1000
         newest_first = "desc" in request.order_by
-        page, total = self._lines(chosen, start, offset, size, newest_first)
+        page, total = self._list_lines(chosen, start, offset, size, newest_first)
         # Raw messages are used, because wrapped ones take most of the time of a test with much output.
         answer = ListLogEntriesResponse.pb(ListLogEntriesResponse())
         for at, execution, n, line in page:
@@ -415,7 +415,7 @@ class CloudRunServer:
         return answer
 
     @staticmethod
-    def _lines(
+    def _list_lines(
         executions: Sequence[Execution], start: float, offset: int, size: int, newest_first: bool
     ) -> tuple[list[tuple[float, Execution, int, str]], int]:
         """Return one page of the lines of some executions, and how many there are in all."""
@@ -432,20 +432,20 @@ class CloudRunServer:
             found.reverse()
         return found[offset : offset + size], len(found)
 
-    def _job(self, name: str, context: grpc.ServicerContext) -> ServedJob:
+    def _find_job(self, name: str, context: grpc.ServicerContext) -> ServedJob:
         if name not in self.jobs:
             context.abort(grpc.StatusCode.NOT_FOUND, f"Resource '{name.rsplit('/', 1)[-1]}' of kind 'JOB' does not exist.")
         return self.jobs[name]
 
-    def _execution(self, name: str, context: grpc.ServicerContext) -> Execution:
+    def _find_execution(self, name: str, context: grpc.ServicerContext) -> Execution:
         execution = self.executions.get(name)
         if execution is None or execution.deleted:
             context.abort(grpc.StatusCode.NOT_FOUND, f"Resource '{name.rsplit('/', 1)[-1]}' of kind 'EXECUTION' does not exist.")
         assert execution is not None
         return execution
 
-    def _handlers(self) -> tuple[grpc.GenericRpcHandler, ...]:
-        def method(name: str, run: Callable[[Any, Any], Any], request: Any, response: Any) -> Any:
+    def _build_handlers(self) -> tuple[grpc.GenericRpcHandler, ...]:
+        def build_method(name: str, run: Callable[[Any, Any], Any], request: Any, response: Any) -> Any:
             def handle(message: Any, context: grpc.ServicerContext) -> Any:
                 with self._lock:
                     self.calls[name] += 1
@@ -467,27 +467,27 @@ class CloudRunServer:
         operation = operations_pb2.Operation
         services = {
             "google.cloud.run.v2.Jobs": {
-                "RunJob": method("RunJob", self.run_job, run_v2.RunJobRequest, operation),
-                "GetJob": method("GetJob", self.get_job, run_v2.GetJobRequest, run_v2.Job),
+                "RunJob": build_method("RunJob", self.run_job, run_v2.RunJobRequest, operation),
+                "GetJob": build_method("GetJob", self.get_job, run_v2.GetJobRequest, run_v2.Job),
             },
             "google.cloud.run.v2.Executions": {
-                "GetExecution": method("GetExecution", self.get_execution, run_v2.GetExecutionRequest, run_v2.Execution),
-                "ListExecutions": method(
+                "GetExecution": build_method("GetExecution", self.get_execution, run_v2.GetExecutionRequest, run_v2.Execution),
+                "ListExecutions": build_method(
                     "ListExecutions", self.list_executions, run_v2.ListExecutionsRequest, run_v2.ListExecutionsResponse
                 ),
-                "CancelExecution": method("CancelExecution", self.cancel_execution, run_v2.CancelExecutionRequest, operation),
+                "CancelExecution": build_method("CancelExecution", self.cancel_execution, run_v2.CancelExecutionRequest, operation),
             },
             "google.cloud.run.v2.Tasks": {
-                "ListTasks": method("ListTasks", self.list_tasks, run_v2.ListTasksRequest, run_v2.ListTasksResponse),
+                "ListTasks": build_method("ListTasks", self.list_tasks, run_v2.ListTasksRequest, run_v2.ListTasksResponse),
             },
             "google.longrunning.Operations": {
-                "GetOperation": method("GetOperation", self.get_operation, operations_pb2.GetOperationRequest, operation),
-                "CancelOperation": method(
+                "GetOperation": build_method("GetOperation", self.get_operation, operations_pb2.GetOperationRequest, operation),
+                "CancelOperation": build_method(
                     "CancelOperation", lambda r, c: empty_pb2.Empty(), operations_pb2.CancelOperationRequest, empty_pb2.Empty
                 ),
             },
             "google.logging.v2.LoggingServiceV2": {
-                "ListLogEntries": method("ListLogEntries", self.list_log_entries, ListLogEntriesRequest, ListLogEntriesResponse),
+                "ListLogEntries": build_method("ListLogEntries", self.list_log_entries, ListLogEntriesRequest, ListLogEntriesResponse),
             },
         }
         return tuple(grpc.method_handlers_generic_handler(name, methods) for name, methods in services.items())

@@ -93,11 +93,11 @@ def test_the_request_is_what_the_api_expects(server: CloudRunServer, watched: Wa
 
 def test_a_path_of_this_machine_is_not_sent_as_sl_root(server: CloudRunServer, watched: Watched) -> None:
     connect_executor(server).run(build_command(project="/work/shop", environment={"SL_ROOT": "/work/shop"}), watched.invocation())
-    assert "SL_ROOT" not in server.all()[0].environment
+    assert "SL_ROOT" not in server.list_all()[0].environment
     connect_executor(server).run(
         build_command(project="/work/shop", environment={"SL_ROOT": "/app/shop"}), watched.invocation(step_key="other")
     )
-    assert server.all()[1].environment["SL_ROOT"] == "/app/shop"
+    assert server.list_all()[1].environment["SL_ROOT"] == "/app/shop"
 
 
 def test_dag_options_select_the_job_and_yaml_fields_override_them(server: CloudRunServer, watched: Watched) -> None:
@@ -119,7 +119,7 @@ def test_ids_and_links_are_logged_before_the_first_poll(server: CloudRunServer, 
         report=lambda metadata: polls_when_told.append(server.calls["GetExecution"]) or watched.reported.update(metadata)  # type: ignore[func-returns-value]
     )
     result = connect_executor(server).run(build_effect(effects), invocation)
-    (execution,) = server.all()
+    (execution,) = server.list_all()
     assert polls_when_told == [0]
     assert watched.reported["starlake/cloud_run_execution"] == execution.short
     console = f"https://console.cloud.google.com/run/jobs/executions/details/europe-west1/{execution.short}/tasks?project=shop"
@@ -147,7 +147,7 @@ def test_a_container_ended_by_a_signal_has_exit_code_128_plus_the_signal(server:
 def test_an_execution_that_is_canceled_from_outside_is_not_a_success(server: CloudRunServer, effects: Path, watched: Watched) -> None:
     def cancel() -> None:
         wait_until(lambda: list_effects(effects))
-        server.all()[0].cancel()
+        server.list_all()[0].cancel()
 
     thread = threading.Thread(target=cancel)
     thread.start()
@@ -160,7 +160,7 @@ def test_an_execution_that_is_canceled_from_outside_is_not_a_success(server: Clo
 def test_an_execution_that_disappears_is_an_error(server: CloudRunServer, effects: Path, watched: Watched) -> None:
     def delete() -> None:
         wait_until(lambda: list_effects(effects) and server.calls["GetExecution"] >= 2)
-        server.all()[0].deleted = True
+        server.list_all()[0].deleted = True
 
     thread = threading.Thread(target=delete)
     thread.start()
@@ -303,7 +303,7 @@ def test_many_executions_share_their_polls(server: CloudRunServer, effects: Path
         codes = list(pool.map(run, range(count)))
     assert codes == [0] * count
     assert server.most_running <= 10
-    alone = sum((execution.completed or 0.0) - execution.created for execution in server.all()) / 0.3
+    alone = sum((execution.completed or 0.0) - execution.created for execution in server.list_all()) / 0.3
     """Number of polls if each execution had its own. On a busy machine, executions take longer, but most polls serve 10 of them."""
     starts = count  # Before each start, its executions are listed.
     assert server.calls["GetExecution"] + server.calls["ListExecutions"] - starts < alone / 2
@@ -337,7 +337,7 @@ def test_canceling_leaves_no_execution(server: CloudRunServer, effects: Path, wa
         connect_executor(server).run(build_effect(effects, LASTS=60), watched.invocation())
     thread.join()
     assert not server.running
-    assert len(server.all()) == 1
+    assert len(server.list_all()) == 1
 
 
 def test_canceling_is_retried_when_the_api_rejects_it_at_first(server: CloudRunServer, effects: Path, watched: Watched) -> None:
@@ -420,4 +420,4 @@ def test_a_sentinel_of_an_earlier_preload_is_ignored(server: CloudRunServer, tmp
 
 def test_arguments_may_be_inserted_before_the_verb(server: CloudRunServer, watched: Watched) -> None:
     connect_executor(server, arguments_prefix=["-m", "starlake"]).run(build_command(arguments=("--name", "a.b")), watched.invocation())
-    assert server.all()[0].args == ("-m", "starlake", "transform", "--name", "a.b")
+    assert server.list_all()[0].args == ("-m", "starlake", "transform", "--name", "a.b")

@@ -185,7 +185,7 @@ def test_a_sentinel_in_cloud_storage_means_not_ready(watched_server: CloudRunSer
     executor = connect_executor(watched_server, not_ready_folder="gs://shop-lake/not ready/")
     invocation = Watched().invocation(run_id="gs", step_key="sales")
     assert not executor.run(build_command(verb="preload"), invocation).not_ready
-    args = watched_server.all()[0].args
+    args = watched_server.list_all()[0].args
     uri = args[args.index("--notReadySentinel") + 1]
     assert uri.startswith("gs://shop-lake/not ready/")
     name = uri.removeprefix("gs://shop-lake/").replace("/", "%2F").replace(" ", "%20")

@@ -102,8 +102,8 @@ def test_a_project_is_loaded_and_transformed(project: Path, server: CloudRunServ
     assert [run.error for run in runs] == [None, None]
     assert list_results(runs) == {"sales": "done", "sales_orders": "done", "kpi_total": "done"}
     assert next(a.loaded for run in runs for a in run.assets if a.key == "sales_orders") == 2
-    assert [e.args[0] for e in server.all()] == ["preload", "preload", "stage", "load", "transform"]
-    assert all(e.exit_code == 0 for e in server.all())
+    assert [e.args[0] for e in server.list_all()] == ["preload", "preload", "stage", "load", "transform"]
+    assert all(e.exit_code == 0 for e in server.list_all())
     with duckdb.connect(str(project / "datasets" / "shop.db"), read_only=True) as connection:
         assert connection.execute("SELECT total FROM kpi.total").fetchall() == [(6.5,)]
 
@@ -121,7 +121,7 @@ def test_the_example_is_loaded_and_transformed(tmp_path: Path, monkeypatch: pyte
         runs = run_headless(root, Settings(executor=executor))
         assert {run.job: run.error for run in runs} == {run.job: None for run in runs}
         assert set(list_results(runs).values()) == {"done"}
-        assert len(server.all()) == server.calls["RunJob"] > len(list_results(runs))
+        assert len(server.list_all()) == server.calls["RunJob"] > len(list_results(runs))
 
 
 def write_tasks(root: Path, names: list[str]) -> None:

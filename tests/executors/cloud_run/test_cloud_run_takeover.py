@@ -74,7 +74,7 @@ class Process:
     def __init__(self, pid: int) -> None:
         self.pid = pid
 
-    def runs(self) -> bool:
+    def is_running(self) -> bool:
         try:
             os.kill(self.pid, 0)
         except ProcessLookupError:
@@ -82,7 +82,7 @@ class Process:
         return True
 
     def wait(self) -> None:
-        wait_until(lambda: not self.runs())
+        wait_until(lambda: not self.is_running())
 
     def kill(self) -> None:
         with contextlib.suppress(ProcessLookupError):
@@ -147,9 +147,9 @@ def test_the_next_attempt_takes_over_what_runs(server: CloudRunServer, effects: 
     watched = watch_for("taking over", until)
     assert retry(server, effects, watched=watched).exit_code == 0
     assert list_effects(effects) == ["orders"]
-    assert len(server.all()) == 1
+    assert len(server.list_all()) == 1
     assert any("taking over" in text for text in watched.texts)
-    assert watched.reported["starlake/cloud_run_execution"] == server.all()[0].short
+    assert watched.reported["starlake/cloud_run_execution"] == server.list_all()[0].short
 
 
 def test_the_next_attempt_takes_the_result_of_what_succeeded_meanwhile(server: CloudRunServer, effects: Path, worker: Worker) -> None:
@@ -193,7 +193,7 @@ def test_a_worker_that_died_while_it_was_starting_has_started_once(server: Cloud
     process = worker()
     wait_until(lambda: server.calls["RunJob"])
     process.kill()
-    assert not server.all()
+    assert not server.list_all()
     assert retry(server, effects, settle=60).exit_code == 0
     assert list_effects(effects) == ["orders"]
     assert server.calls["RunJob"] == 1
@@ -270,7 +270,7 @@ def test_only_one_of_two_executions_of_a_command_continues(server: CloudRunServe
     wait_until(lambda: len(list_effects(effects)) == 2)
     watched = watch_for("taking over", until)
     assert retry(server, effects, watched=watched).exit_code == 0
-    first, second = server.all()
+    first, second = server.list_all()
     assert first.succeeded
     assert second.canceled.is_set()
     assert any(level == "warning" and second.short in text for level, text in watched.lines)
@@ -295,7 +295,7 @@ def test_a_listing_ends_where_the_run_began(effects: Path) -> None:
         executor = connect_executor(server)
         for number in range(25):
             executor.run(build_effect(effects, f"t{number}"), build_invocation(effects, step_key=f"t{number}"))
-        for execution in server.all():
+        for execution in server.list_all():
             execution.created -= 7200
         before = server.calls["ListExecutions"]
         since = datetime.now(timezone.utc) - timedelta(hours=1)
