@@ -376,6 +376,9 @@ def main() -> int:
         "dagster": run_dagster_job,
         "quota": limit_queries,
     }
+    if not set(sys.argv[1:]) <= set(scenarios):
+        print(__doc__)
+        return 0 if sys.argv[1:] == ["--help"] else 2
     failed = False
     for name in sys.argv[1:] or list(scenarios):
         figures = scenarios[name]()
