@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from starlake_dagster_components.project.jinja.budget import ProjectBudget
+from starlake_dagster_components.project.jinja.budget import BudgetExceeded, ProjectBudget, TemplateBudget
 from starlake_dagster_components.project.templating import Renderer, TemplateError, render
 
 RECORDED: dict[str, Any] = json.loads((Path(__file__).parent / "jinjava.json").read_text(encoding="utf-8"))
@@ -91,6 +91,15 @@ def test_templates_that_starlake_silently_ignores_cause_warnings(template: str, 
     assert renderer.warnings == []
 
 
+DOUBLING = (
+    "{% set ns = namespace(x=['a'], y=['a']) %}"
+    "{% for i in range(60) %}{% set ns.x = [ns.x, ns.x] %}{% set ns.y = [ns.y, ns.y] %}{% endfor %}"
+)
+LONG = (
+    "{% set x = [] %}{% set y = [] %}"
+    "{% for i in range(300) %}{% for j in range(100) %}"
+    "{% do x.append(i * 100 + j) %}{% do y.append(-1 - i * 100 - j) %}{% endfor %}{% endfor %}"
+)
 HOSTILE = [
     "{% for i in range(1000) %}{% for j in range(1000) %}{% for k in range(1000) %}{% endfor %}{% endfor %}{% endfor %}",
     "{% set ns = namespace(x='a') %}{% for i in range(60) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}{{ ns.x }}",
@@ -101,6 +110,15 @@ HOSTILE = [
     "{% set ns = namespace(x='a') %}{% for i in range(60) %}{% set ns.x = ns.x.replace('a', 'aaaa') %}{% endfor %}",
     "{% set ns = namespace(x='a') %}{% for i in range(60) %}{% set ns.x %}{{ ns.x }}{{ ns.x }}{% endset %}{% endfor %}",
     "{% set ns = namespace(x=['a']) %}{% for i in range(60) %}{% set ns.x = [ns.x, ns.x] %}{% endfor %}{{ ns.x }}",
+    f"{DOUBLING}{{{{ ns.x|tojson }}}}",
+    f"{DOUBLING}{{{{ ns.x == ns.y }}}}",
+    f"{DOUBLING}{{{{ ns.x in [ns.y] }}}}",
+    f"{DOUBLING}{{{{ [ns.x]|select('==', ns.y)|list }}}}",
+    f"{DOUBLING}{{{{ [ns.x]|difference([ns.y]) }}}}",
+    f"{DOUBLING}{{{{ {{'a': ns.x}} == {{'a': ns.y}} }}}}",
+    f"{DOUBLING}{{{{ {{'a': ns.x}}|tojson }}}}",
+    f"{LONG}{{{{ x is containingall(y) }}}}",
+    f"{LONG}{{{{ x|select('in', y)|list }}}}",
     "{% macro a() %}" + "x" * 1000 + "{% endmacro %}{% for i in range(1000) %}{% for j in range(1000) %}{{ a() }}{% endfor %}{% endfor %}",
     "{% for i in range(1000) %}{% for j in range(1000) %}" + "x" * 1000 + "{% endfor %}{% endfor %}",
     "{% macro a(n) %}{{ b(n) }}{{ b(n) }}{% endmacro %}{% macro b(n) %}{{ a(n) }}{% endmacro %}{{ a(1) }}{% for i in range(1000) %}"
@@ -173,6 +191,22 @@ def test_every_failure_is_a_one_line_template_error(template: str) -> None:
     except TemplateError as error:
         result = str(error).replace("\n", "more than a line")
     assert "more than a line" not in result
+
+
+@pytest.mark.parametrize("body", ["{% for i in range(150) %}{{ x|sort|length }}{% endfor %}", "{{ x|sort|length }}" * 150])
+def test_time_is_checked_after_each_slow_filter(body: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    sorted_lists = 0
+
+    def count(self: TemplateBudget) -> None:
+        nonlocal sorted_lists
+        sorted_lists += 1
+        if sorted_lists > 5:
+            raise BudgetExceeded("it takes too long")
+
+    monkeypatch.setattr(TemplateBudget, "check_time", count)
+    monkeypatch.setattr("starlake_dagster_components.project.jinja.budget._ITERATIONS_BETWEEN_CHECKS", 10**9)
+    with pytest.raises(TemplateError, match="too long"):
+        render("{% set x = 'a,'.repeat(3000).split(',') %}" + body, {})
 
 
 def test_all_templates_of_a_project_share_one_budget() -> None:

@@ -3,7 +3,7 @@
 import time
 from dataclasses import dataclass, field
 
-_ITERATIONS_BETWEEN_CHECKS = 200
+_ITERATIONS_BETWEEN_CHECKS = 20
 
 
 class BudgetExceeded(Exception):

@@ -1,6 +1,6 @@
 """Jinjava's filters for lists and maps. Jinjava: lib/filter."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from decimal import Decimal
 from functools import cmp_to_key, partial
 from typing import Any
@@ -143,11 +143,19 @@ def _select(by_attribute: bool, wanted: bool, get: GetAttribute, value: Any, *ar
     test = TESTS.get(write_value(rest.pop(0)) if rest else "truthy")
     if test is None:
         raise ExpressionError("select or reject: unknown test")
+    # A test may search its argument for each item.
+    searched = max((len(one) for one in rest if isinstance(one, (list, tuple, Mapping))), default=1)
+    check_size(len(list_items(value)) * searched)
     return [item for item in list_items(value) if test(item if attribute is None else get(item, attribute), *rest) == wanted]
 
 
-def _build_set(items: Any) -> list[Any]:
-    return list({f"{type(item).__name__} {write_value(item)}": item for item in list_items(items)}.values())
+def _build_set(items: Any) -> dict[str, Any]:
+    """Return the different items, each with a key that is the same for equal items."""
+    return {f"{type(item).__name__} {write_value(item)}": item for item in list_items(items)}
+
+
+def _select_by_key(value: Any, keys: Container[str], wanted: bool) -> list[Any]:
+    return [item for key, item in _build_set(value).items() if (key in keys) == wanted]
 
 
 def _dictsort(value: Any, *arguments: Any) -> Any:
@@ -162,18 +170,19 @@ COLLECTION_FILTERS: Mapping[str, Callable[..., Any]] = {
     "batch": _batch,
     "count": _length,
     "dictsort": _dictsort,
-    "difference": lambda value, other: [item for item in _build_set(value) if item not in list_items(other)],
+    "difference": lambda value, other: _select_by_key(value, _build_set(other), False),
     "first": lambda value: next(iter(list_items(value)), None),
-    "intersect": lambda value, other: [item for item in _build_set(value) if item in list_items(other)],
+    "intersect": lambda value, other: _select_by_key(value, _build_set(other), True),
     "last": lambda value: list_items(value)[-1] if len(list_items(value)) else None,
     "length": _length,
     "list": _list,
     "reverse": lambda value: value[::-1] if isinstance(value, (str, list, tuple)) else value,
     "slice": _slice,
     "symmetric_difference": lambda value, other: [
-        item for item in _build_set([*list_items(value), *list_items(other)]) if (item in list_items(value)) != (item in list_items(other))
+        *_select_by_key(value, _build_set(other), False),
+        *_select_by_key(other, _build_set(value), False),
     ],
-    "union": lambda value, other: _build_set([*list_items(value), *list_items(other)]),
+    "union": lambda value, other: list(_build_set([*list_items(value), *list_items(other)]).values()),
 }
 ATTRIBUTE_FILTERS: Mapping[str, Callable[..., Any]] = {
     "attr": lambda get, value, name: get(value, write_value(name)),

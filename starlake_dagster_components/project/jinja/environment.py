@@ -80,6 +80,10 @@ def _accept_null(function: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
+_LONG = 1000
+"""Length of a string or list that filters and tests take noticeable time for."""
+
+
 class _CountTokens(Extension):
     """Counts the tokens of a template against its budget while it is parsed, because a generated template may be huge."""
 
@@ -108,9 +112,20 @@ class JinjavaEnvironment(SandboxedEnvironment):
         )
         self._state = local()
         found = build_filters(lambda value, name: _convert_to_null(self.getattr(value, name)))
-        self.filters = {name: _accept_null(filter_) for name, filter_ in found.items()}
-        self.tests = {name: _accept_null(test) for name, test in TESTS.items()}
+        self.filters = {name: self._wrap_function(_accept_null(filter_)) for name, filter_ in found.items()}
+        self.tests = {name: self._wrap_function(_accept_null(test)) for name, test in TESTS.items()}
         self.globals = {"range": _accept_null(build_range), "namespace": Namespace, "truncate": self.filters["truncate"]}
+
+    def _wrap_function(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a filter or test that checks the time if its value is long, because it may take as long as many iterations of a loop."""
+
+        def call(*arguments: Any, **named: Any) -> Any:
+            result = function(*arguments, **named)
+            if any(isinstance(value, (str, list, tuple)) and len(value) > _LONG for value in arguments):
+                self.budget.check_time()
+            return result
+
+        return call
 
     def start(self, project: ProjectBudget) -> TemplateBudget:
         """Start and return a budget for the template that this thread renders next."""

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
-from .values import ExpressionError, compare, contains, convert_to_long, is_equal, is_number, is_true, list_items, write_value
+from .values import ExpressionError, check_size, compare, contains, convert_to_long, is_equal, is_number, is_true, list_items, write_value
 
 
 def _is_divisible(value: Any, divisor: Any = None) -> bool:
@@ -19,6 +19,12 @@ def _is_iterable(value: Any) -> bool:
     return isinstance(value, Iterable) and not isinstance(value, (str, Mapping))
 
 
+def _contains_all(value: Any, items: Any) -> bool:
+    found = list_items(items)
+    check_size(len(found) * len(list_items(value)))
+    return all(contains(value, item) for item in found)
+
+
 def _compare_order(operator: str) -> Callable[[Any, Any], bool]:
     return lambda value, other: value is not None and other is not None and compare(operator, value, other)
 
@@ -26,7 +32,7 @@ def _compare_order(operator: str) -> Callable[[Any, Any], bool]:
 TESTS: Mapping[str, Callable[..., Any]] = {
     "boolean": lambda value: isinstance(value, bool),
     "containing": lambda value, item: contains(value, item),
-    "containingall": lambda value, items: all(contains(value, item) for item in list_items(items)),
+    "containingall": _contains_all,
     "defined": lambda value: value is not None,
     "divisibleby": _is_divisible,
     "even": lambda value: is_number(value) and convert_to_long(value) % 2 == 0,

@@ -12,7 +12,7 @@ from urllib.parse import quote_plus, unquote_plus
 
 from .filter_arguments import read_boolean, read_int, take_argument
 from .strings import repeat_string, replace_regex, replace_string
-from .values import ExpressionError, Single, check_length, check_size, convert_to_long, format_value, write_value
+from .values import ExpressionError, Single, check_length, check_nesting, check_size, convert_to_long, format_value, write_value
 
 
 def _title(value: Any) -> Any:
@@ -122,6 +122,7 @@ def _write_json(value: Any) -> str:
     def convert(item: Any) -> Any:
         return float(item) if isinstance(item, Decimal) else write_value(item)
 
+    check_nesting(value)
     return str(check_length(json.dumps(_shorten_floats(value), ensure_ascii=False, separators=(",", ":"), default=convert)))
 
 

@@ -67,6 +67,12 @@ def format_value(value: Any) -> str:
 
 def write_value(value: Any) -> str:
     """Return a value as Java prints it; ``null`` for null. Java: Objects.toString."""
+    if isinstance(value, (list, tuple, Mapping)):
+        check_nesting(value)
+    return _write_part(value)
+
+
+def _write_part(value: Any) -> str:
     if isinstance(value, str):
         return value
     if value is None:
@@ -76,11 +82,11 @@ def write_value(value: Any) -> str:
     if isinstance(value, float):
         return _write_double(value.shorten() if isinstance(value, Single) else value)
     if isinstance(value, Entry):
-        return f"{write_value(value.key)}={write_value(value.value)}"
+        return f"{_write_part(value.key)}={_write_part(value.value)}"
     if isinstance(value, Mapping):
-        return str(check_length("{" + ", ".join(f"{write_value(key)}={write_value(item)}" for key, item in value.items()) + "}"))
+        return str(check_length("{" + ", ".join(f"{_write_part(key)}={_write_part(item)}" for key, item in value.items()) + "}"))
     if isinstance(value, (list, tuple)):
-        return str(check_length("[" + ", ".join(map(write_value, value)) + "]"))
+        return str(check_length("[" + ", ".join(map(_write_part, value)) + "]"))
     return str(value)
 
 
@@ -107,6 +113,25 @@ def check_size(size: int) -> None:
     """Raise ExpressionError if a string or list of this length would be too long."""
     if size > MAX_LENGTH:
         raise ExpressionError(f"a value is longer than {MAX_LENGTH} characters or items")
+
+
+def check_nesting(*values: Any) -> None:
+    """Raise ExpressionError if lists or maps contain too many items with those of their lists and maps.
+
+    A list that contains another one twice has its items twice. Lists that double in a loop are small, but take forever to compare or write.
+    """
+    sizes: dict[int, int] = {}
+
+    def measure(value: Any) -> int:
+        if not isinstance(value, (list, tuple, Mapping)):
+            return 1
+        if id(value) not in sizes:
+            sizes[id(value)] = 0
+            sizes[id(value)] = 1 + sum(map(measure, value.values() if isinstance(value, Mapping) else value))
+            check_size(sizes[id(value)])
+        return sizes[id(value)]
+
+    check_size(sum(map(measure, values)))
 
 
 def convert_to_long(value: Any) -> int:
@@ -286,6 +311,8 @@ def is_equal(left: Any, right: Any) -> bool:
     """Return ``left == right``. A number and a string compare as numbers, a boolean and another value as booleans."""
     if left is None or right is None:
         return left is right
+    if isinstance(left, (list, tuple, Mapping)) and isinstance(right, (list, tuple, Mapping)):
+        check_nesting(left, right)
     if isinstance(left, (list, tuple)) and isinstance(right, (list, tuple)):
         return list(left) == list(right)
     if type(left) is type(right):
@@ -336,6 +363,8 @@ def contains(container: Any, value: Any) -> bool:
     if value is None and next(iter(container), None) is None:
         return len(container) > 0
     first = next((item for item in container if item is not None), None)
+    if isinstance(value, (list, tuple, Mapping)):
+        check_nesting(value, container)
     try:
         return first is not None and convert_like(value, first) in container
     except (ExpressionError, TypeError):
