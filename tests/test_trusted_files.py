@@ -4,6 +4,8 @@ import os
 import stat
 from pathlib import Path
 
+import pytest
+
 from starlake_dagster_components.trusted_files import mark_used, read_trusted, write_whole
 
 
@@ -39,6 +41,25 @@ def test_a_file_is_read_whole_while_it_is_replaced(tmp_path: Path) -> None:
         assert opened.read() == b"first"
     assert read_trusted(tmp_path / "file") == b"second"
     assert os.listdir(tmp_path) == ["file"]
+
+
+def test_a_temporary_file_has_the_ending_by_which_the_cache_removes_old_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "unlink", lambda path: None)  # As in a process that is killed.
+    (tmp_path / "new/folder/file").mkdir(parents=True)
+    with pytest.raises(IsADirectoryError):
+        write_whole(tmp_path / "new/folder/file", b"content")
+    assert [path.suffix for path in (tmp_path / "new/folder").iterdir() if path.is_file()] == [".tmp"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_named_pipe_is_not_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe", 0o600)
+    assert read_trusted(tmp_path / "pipe") is None
+
+
+def test_missing_folders_are_created(tmp_path: Path) -> None:
+    write_whole(tmp_path / "new/folder/file", b"content")
+    assert read_trusted(tmp_path / "new/folder/file") == b"content"
 
 
 def test_a_file_that_is_gone_is_not_marked_as_used(tmp_path: Path) -> None:
