@@ -12,7 +12,7 @@ from .found_tables import COLUMNS_IN_FROM, Found, Unparsable, is_table_name
 from .nesting import is_nested_too_deeply
 
 # Statements that name tables without reading them.
-_READS_NOTHING = split_words("Drop Alter Grant Revoke TruncateTable Use Refresh Uncache Analyze Comment Describe")
+_READS_NOTHING = split_words("Drop Alter Grant Revoke TruncateTable Use Refresh Uncache Analyze Comment Describe Show")
 # Functions whose first argument is a model, not a table.
 _OF_MODELS = split_words("Predict MLForecast MLTranslate AIForecast GenerateEmbedding AIEmbed FeaturesAtTime")
 # Functions that take the name of a table as a string.

@@ -23,6 +23,8 @@ from starlake_dagster_components.project.sql.references import find_created_tabl
         ("duckdb", "select * from query_table(['a.b', 'c.d'])", ["a.b", "c.d"]),
         ("duckdb", "describe select * from sales.orders", ["sales.orders"]),
         ("duckdb", "describe sales.orders", []),
+        ("snowflake", "show tables in schema sales; select id from sales.orders", ["sales.orders"]),
+        ("duckdb", "show tables from sales", []),
         ("postgres", "select a into temp t from sales.orders; select * from t", ["sales.orders"]),
         ("tsql", "select a into #t from sales.orders; select * from #t", ["sales.orders"]),
         ("duckdb", "selec a from x.y, z.w group by x.a, y.b order by q.r, s.t", ["x.y", "z.w"]),
