@@ -29,6 +29,8 @@ _NAMED: tuple[re.Pattern[str], ...] = (
     re.compile(rf"\\\"{_KEY}\w{{0,100}}\\\"\s*:\s*\\\"(.{{1,5000}}?)\\\"", re.IGNORECASE),
     # password: x
     re.compile(rf"(?<![\w.\-])[\w.\-]{{0,100}}(?:passw(?:or)?d|passphrase|secret)\s*:\s*{_NOT_HIDDEN}{_VALUE}", re.IGNORECASE),
+    # <password>x</password> in XML
+    re.compile(rf"<{_KEY}\w{{0,100}}(?:\s[^<>]{{0,300}})?>\s*{_NOT_HIDDEN}([^<>\s][^<>]{{0,5000}}?)\s*</", re.IGNORECASE),
     # PASSWORD 'x' in SQL
     re.compile(r"\b(?:password|secret|(?<!expected )token|key_id|session_token|identified\s+by)\s+'((?:[^']|'')+)'", re.IGNORECASE),
     re.compile(r"\bauthorization\b['\"]?\s*[:=]\s*['\"]?(?:basic|bearer|token)\s+([^\s'\",]+)", re.IGNORECASE),
