@@ -10,7 +10,7 @@ CACHE  ?= off
 SEEDS  ?= 0 5000
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo dev test test-all test-matrix lint types tests format docs pictures conformance random mutation fuzz soak bench profile lock wheel clean
+.PHONY: help install demo dev test test-all test-matrix lint types tests format docs pictures conformance random mutation fuzz soak bench profile lock dist clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -96,8 +96,8 @@ lock: ## Update requirements/dev.txt and bench.txt from dev.in and bench.in (nee
 	uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header --no-annotate --override requirements/overrides.txt requirements/dev.in -o requirements/dev.txt
 	uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header --no-annotate requirements/bench.in -o requirements/bench.txt
 
-wheel: $(READY) ## Build the wheel into dist/
-	$(BIN)/python -m hatchling build -t wheel
+dist: $(READY) ## Build the wheel and the source distribution into dist/
+	$(BIN)/python -m hatchling build -t wheel -t sdist
 
 clean: ## Remove everything that the other targets made
 	rm -rf $(VENV) $(BENCH) dist .demo .site .dagster .bench .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -32,6 +33,16 @@ def test_the_wheel_contains_only_the_package(wheel: Path) -> None:
     text = zipfile.ZipFile(wheel).read(entry_points).decode()
     assert "sl-dagster = starlake_dagster_components.cli:main" in text
     assert "[dagster_dg_cli.registry_modules]" in text
+
+
+def test_the_source_distribution_contains_only_the_package(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", str(tmp_path)]
+    subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True)
+    (built,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(built) as archive:
+        names = {name.split("/", 1)[1] for name in archive.getnames()}
+    others = {name for name in names if not name.startswith("starlake_dagster_components/")}
+    assert others == {".gitignore", "CHANGELOG.md", "LICENSE", "PKG-INFO", "README.md", "pyproject.toml"}
 
 
 def test_the_wheel_imports_without_google_duckdb_and_java(wheel: Path, tmp_path: Path) -> None:

@@ -89,6 +89,12 @@ def test_only_the_starlake_stage_contains_starlake(stages: dict[str, Image]) -> 
     assert not (stages[""].root / "opt/starlake").exists()
 
 
+def test_base_images_name_their_debian_release() -> None:
+    """Otherwise, the next release, which may not have OpenJDK 17, replaces it without notice."""
+    bases = [step.text.split()[0] for step in read_steps(DOCKERFILE) if step.name == "FROM" and step.text.startswith("python:")]
+    assert bases == ["python:${PYTHON}-slim-${DEBIAN}"] * 2
+
+
 def test_only_users_packages_and_owners_need_an_image() -> None:
     """Check the steps that the other tests of this file do not run."""
     runs = [step.text.split()[0] for step in read_steps(DOCKERFILE) if step.name == "RUN"]

@@ -38,12 +38,18 @@ def test_jobs_have_minimal_permissions_and_a_timeout(path: Any) -> None:
     assert all(set(job.get("needs", "").split()) <= set(jobs) for job in jobs.values())
     for job in jobs.values():
         assert all(("uses" in step) != ("run" in step) for step in job["steps"])
-        assert all("@" in step["uses"] for step in job["steps"] if "uses" in step)
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_actions_are_pinned_to_a_version_or_a_commit(path: Any) -> None:
+    """GitHub's own actions to a major version. A branch of others could run any code with the rights of the job."""
+    for name in re.findall(r"uses: (\S+)", path.read_text(encoding="utf-8")):
+        assert re.fullmatch(r"actions/[\w-]+@v\d+|[\w-]+/[\w-]+@[0-9a-f]{40}", name), name
 
 
 def test_ci_runs_everything_that_a_change_must_pass() -> None:
     text = (GITHUB / "workflows/ci.yml").read_text(encoding="utf-8")
-    for target in ("lint", "types", "tests", "test-matrix", "docs", "wheel"):
+    for target in ("lint", "types", "tests", "test-matrix", "docs", "dist"):
         assert f"make {target}\n" in text
     pyproject = (REPOSITORY / "pyproject.toml").read_text(encoding="utf-8")
     (matrix,) = re.findall(r"python: (\[.*\])", text)
