@@ -54,6 +54,7 @@ class Problem:
         rejected: whether Starlake rejects the file because of this, although this package does not. It is an error if Starlake runs the
             commands.
         skips_file: whether Starlake ignores the whole file because of this.
+        only_jobs: whether this affects only jobs and their schedules, because no Starlake command reads what is wrong.
     """
 
     location: Location | None
@@ -61,6 +62,7 @@ class Problem:
     message: str
     rejected: bool = False
     skips_file: bool = False
+    only_jobs: bool = False
 
     def __post_init__(self) -> None:
         """Shorten long values in the message, and then the message itself, because values with spaces or quotes may not be recognized."""
@@ -90,7 +92,7 @@ class ProblemList(list[Problem]):
             super().append(problem)
             return
         # These fields determine how a project loads, so at least one problem of each kind is kept.
-        kind = (problem.location.file, problem.severity, problem.rejected, problem.skips_file)
+        kind = (problem.location.file, problem.severity, problem.rejected, problem.skips_file, problem.only_jobs)
         self._counts[kind] += 1
         if self._counts[kind] <= MOST_OF_FILE:
             super().append(problem)

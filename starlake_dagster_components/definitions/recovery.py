@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import Location, Problem, join_names
-from ..pipelines.broken_files import can_leave_out, leave_out_files
+from ..pipelines.broken_files import affects_everything, can_leave_out, leave_out_files
 from ..pipelines.pipeline import Plan
 from ..pipelines.plan_loading import Loaded
 from ..settings import Settings
@@ -41,7 +41,7 @@ def recover(loaded: Loaded, problems: Sequence[Problem], settings: Settings, exa
 
 def _find_last_good(loaded: Loaded, problems: Sequence[Problem], settings: Settings, examine: Examine) -> Recovered | None:
     errors = [*(p for p in problems if p.severity == "error"), *loaded.find_newly_broken()]
-    if not errors or not all(_is_isolated(loaded.plan, p) for p in errors):
+    if not errors or any(_affects_commands(loaded.plan, p) for p in errors):
         return None
     last = loaded.find_last_good()
     if last is None:
@@ -70,6 +70,11 @@ def _leave_out(loaded: Loaded, problems: Sequence[Problem], settings: Settings, 
     text = f"THE PROJECT HAS ERRORS ({shown}): until they are fixed, everything that depends on these files is left out"
     warning = Problem(None, "warning", text)
     return Recovered(graph, (warning, *problems), loaded.keep_for_runs(plan))
+
+
+def _affects_commands(plan: Plan, problem: Problem) -> bool:
+    """Return whether all Starlake commands may fail because of a problem, so that the last plan is of no use."""
+    return not problem.only_jobs and (problem.location is None or affects_everything(plan.project, problem.location.file))
 
 
 def _is_isolated(plan: Plan, problem: Problem) -> bool:

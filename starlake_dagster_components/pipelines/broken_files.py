@@ -13,10 +13,14 @@ _FOLDERS = ("load", "transform", "external", "dags")
 """Folders under ``metadata`` in which each file defines a table, task, or job. Everything depends on the other folders."""
 
 
+def affects_everything(project: Project, file: str) -> bool:
+    """Return whether everything in a project depends on a file or folder, as on the application file."""
+    return (_split_path(project, file) or ("",))[0] not in _FOLDERS
+
+
 def can_leave_out(project: Project, file: str) -> bool:
     """Return whether a project can be planned without a file."""
-    parts = _split_path(project, file)
-    return parts is not None and len(parts) >= 2 and parts[0] in _FOLDERS
+    return not affects_everything(project, file) and len(_split_path(project, file) or ()) >= 2
 
 
 def leave_out_files(plan: Plan, files: Set[str]) -> Plan:

@@ -44,7 +44,7 @@ class DagConfigs:
         self._templates: dict[str, Template] = {}
 
     def _add_problem(self, where: Location, severity: Severity, message: str) -> None:
-        self._problems.append(Problem(where, severity, message))
+        self._problems.append(Problem(where, severity, message, only_jobs=True))
 
     def read_template(self, config: DagConfig) -> Template:
         """Return the template of a config."""

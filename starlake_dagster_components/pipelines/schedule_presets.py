@@ -72,7 +72,7 @@ class ScheduleReader:
             if text not in presets:
                 hint = suggest_name(text, presets)
                 known = "" if hint else f"; known presets: {', '.join(sorted(presets))}"
-                self.problems.append(Problem(where, "error", f"unknown schedule '{text}'{hint}: neither a preset nor a cron{known}"))
+                self._add_error(where, f"unknown schedule '{text}'{hint}: neither a preset nor a cron{known}")
                 return None
             cron, what, where = presets[text].strip(), f"preset '{text}': ", preset or where
             if cron.lower() in ("", "none"):
@@ -80,8 +80,11 @@ class ScheduleReader:
         try:
             return check_cron(cron)
         except InvalidCron as error:
-            self.problems.append(Problem(where, "error", f"{what}{error}"))
+            self._add_error(where, f"{what}{error}")
             return None
+
+    def _add_error(self, where: Location, message: str) -> None:
+        self.problems.append(Problem(where, "error", message, only_jobs=True))
 
 
 def find_timezone(config: DagConfig, options: OptionReader, default: str | None) -> str | None:

@@ -98,6 +98,32 @@ class TestLastGood:
         with pytest.raises(InvalidProject, match=file):
             build_definitions(project.root, Settings())
 
+    def test_a_folder_that_cannot_be_read_keeps_the_last_good_plan(self, project: ProjectFolder) -> None:
+        build_definitions(project.root, Settings())
+        folder = project.root / "metadata/load"
+        folder.rename(project.root / "moved")
+        folder.symlink_to("load")
+        built = build_definitions(project.root, Settings())
+        assert list_jobs(built) == ALL
+        assert "(metadata/load): until they are fixed" in built.problems[0].message
+
+    def test_a_removed_dag_config_keeps_the_last_good_plan_although_the_application_refers_to_it(self, project: ProjectFolder) -> None:
+        build_definitions(project.root, Settings())
+        (project.root / "metadata/dags/loads.sl.yml").unlink()
+        built = build_definitions(project.root, Settings())
+        assert list_jobs(built) == ALL
+        assert [STALE in p.message for p in built.problems if "unknown DAG config 'loads'" in p.message] == [True]
+
+    def test_a_preset_with_an_invalid_cron_keeps_the_last_good_plan(self, project: ProjectFolder) -> None:
+        text = (project.root / "metadata/application.sl.yml").read_text()
+        project.write("metadata/transform/kpi/top.sl.yml", "version: 1\ntask:\n  schedule: early\n")
+        project.write("metadata/application.sl.yml", text + '  schedulePresets:\n    early: "0 6 * * *"\n')
+        good = build_definitions(project.root, Settings())
+        project.write("metadata/application.sl.yml", text + '  schedulePresets:\n    early: "0 66 * * *"\n')
+        built = build_definitions(project.root, Settings())
+        assert list_jobs(built) == list_jobs(good)
+        assert any(STALE in p.message and "preset 'early'" in p.message for p in built.problems)
+
     def test_a_plan_whose_assets_have_errors_is_not_a_good_one(self, project: ProjectFolder) -> None:
         build_definitions(project.root, Settings())
         # Two nodes have the same key, which is detected when assets are made.
