@@ -25,7 +25,7 @@ from .duckdb_errors import describe_error
 from .engine_errors import BadFile, BadSetting, ExpectationsFailed
 from .evolution import evolve_table
 from .expectations import TransactionLost, evaluate_expectations, raise_for_failed
-from .formats import Reading, describe_source, explain_failure, get_format
+from .formats import Reading, describe_source, explain_failure, find_layouts, get_format
 from .privacy import fill_hashes
 from .rejected_by_starlake import report_rejected_expectations, report_rejected_order, report_rejected_structs
 from .result import ExpectationOutcome, TableLoad
@@ -153,6 +153,7 @@ class Writer:
         self._noted = False
         self._unfinished = unfinished
         self._attributes: Sequence[TypedAttribute] = ()
+        self._layouts: Mapping[Path, Mapping[str, str]] = {}
         self._last: _Loaded | None = None
         self._prepared: dict[tuple[str, str | None], _Prepared] = {}
 
@@ -194,6 +195,7 @@ class Writer:
     def _load_group(self, group: Group, entry: audit.Entry) -> tuple[TableLoad, list[journal.LoadedFile]]:
         failing: dict[str, str] = {}
         identities = [_identify(file) for file in group.files]
+        self._layouts = {}
         with Scratch() as scratch:
             while True:
                 self._attributes = self._prepare(group).attributes
@@ -203,7 +205,8 @@ class Writer:
                     failing[lost.expect] = lost.reason
                 except duckdb.Error as error:
                     _check_unchanged(group.files, identities)
-                    raise self._explain_rejection(group, scratch, error) from error
+                    if not self._find_layouts(group, scratch, error):
+                        raise self._explain_rejection(group, scratch, error) from error
 
     def _write_group(
         self, group: Group, entry: audit.Entry, scratch: Scratch, failing: Mapping[str, str], identities: Sequence[Identity]
@@ -259,7 +262,7 @@ class Writer:
         accepted = rejected = filtered = 0
         for index, file in enumerate(group.files):
             session.check_canceled()
-            read = describe_source(Reading(session, table, tuple(self._attributes), file, scratch))
+            read = describe_source(self._make_reading(group, file, scratch))
             if queries := list_hash_queries(session, table, self._attributes, read):
                 fill_hashes(database, queries, scratch)
             batch = build_select(session, table, self._attributes, read, file, checked)
@@ -368,11 +371,22 @@ class Writer:
         self._session.log("error", str(error))
         self._loads.fail(error, table.full_name)
 
+    def _make_reading(self, group: Group, file: Path, scratch: Scratch) -> Reading:
+        return Reading(self._session, group.table, tuple(self._attributes), file, scratch, self._layouts.get(file, {}))
+
+    def _find_layouts(self, group: Group, scratch: Scratch, error: duckdb.Error) -> bool:
+        """Find formats of dates that the files show, after the group was rejected. Return whether it can be loaded with them."""
+        if not self._layouts and not isinstance(error, _NOT_THE_FILE) and not explain_full_disk(error):
+            found = {file: find_layouts(self._make_reading(group, file, scratch)) for file in group.files}
+            self._layouts = {file: layouts for file, layouts in found.items() if layouts}
+            return bool(self._layouts)
+        return False
+
     def _explain_rejection(self, group: Group, scratch: Scratch, error: duckdb.Error) -> StarlakeError:
         """Return the exception for a batch that DuckDB has rejected, with the bad values of the file if they can be found."""
         if not isinstance(error, _NOT_THE_FILE) and not explain_full_disk(error):
             for file in group.files:
-                found = explain_failure(Reading(self._session, group.table, tuple(self._attributes), file, scratch))
+                found = explain_failure(self._make_reading(group, file, scratch))
                 if isinstance(found, StarlakeError):
                     return found
         return _make_failure(group, error)

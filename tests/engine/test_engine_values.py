@@ -362,3 +362,43 @@ def test_a_line_end_within_quotes_does_not_end_the_first_record(tmp_path: Path, 
     box = make(tmp_path).table("t", "rows", "{ name: v, type: string }\n{ name: id, type: long }", "format: DSV, withHeader: false")
     box.load("t", {"rows": f"{first}c;2\r\n"})
     assert box.rows("select v from t.rows order by id") == [(first[1:4],), ("c",)]
+
+
+@pytest.mark.parametrize(
+    ("days", "expected"),
+    [
+        (["2024-12-31", "2024/02/01"], ["2024-12-31", "2024-02-01"]),
+        (["31/12/2024", "01/02/2024", ""], ["2024-12-31", "2024-02-01", None]),
+        (["01.02.2024", "31.12.2024"], ["2024-02-01", "2024-12-31"]),
+        (["12/31/2024", "01/02/2024"], ["2024-12-31", "2024-01-02"]),
+        (["12-31-99"], ["1999-12-31"]),
+    ],
+)
+def test_dates_in_dsv_files_have_the_only_format_that_fits_all(tmp_path: Path, days: list[str], expected: list[str]) -> None:
+    box = make(tmp_path).table("t", "rows", "{ name: id, type: int }\n{ name: day, type: date }", "format: DSV")
+    box.load("t", {"rows-1.csv": "id;day\n" + "".join(f"{n};{day}\n" for n, day in enumerate(days))})
+    assert box.rows("select day::varchar from t.rows order by id") == [(day,) for day in expected]
+
+
+@pytest.mark.parametrize(
+    "days",
+    [
+        ["01/02/2024"],
+        ["31/12/24"],
+        ["24-12-31"],
+        ["31/12/2024", "12/31/2024"],
+        ["2024-12-31", "31/12/2024"],
+    ],
+)
+def test_dates_in_dsv_files_that_fit_no_format_or_several_are_rejected(tmp_path: Path, days: list[str]) -> None:
+    box = make(tmp_path).table("t", "rows", "{ name: id, type: int }\n{ name: day, type: date }", "format: DSV")
+    result = box.load("t", {"rows-1.csv": "id;day\n" + "".join(f"{n};{day}\n" for n, day in enumerate(days))}, check=False)
+    assert result.exit_code == 1
+    assert f"'{days[-1]}' is not of type date" in (result.reason or "")
+
+
+def test_each_file_of_a_group_has_its_own_format_of_dates(tmp_path: Path) -> None:
+    box = make(tmp_path).table("t", "rows", "{ name: id, type: int }\n{ name: day, type: date }", "format: DSV")
+    files = {"rows-1.csv": "id;day\n1;31/12/2024\n", "rows-2.csv": "id;day\n2;12/31/2024\n", "rows-3.csv": "id;day\n3;2024-12-31\n"}
+    box.load("t", files, env={"SL_GROUPED": "true"})
+    assert box.rows("select id, day::varchar from t.rows order by id") == [(n, "2024-12-31") for n in (1, 2, 3)]

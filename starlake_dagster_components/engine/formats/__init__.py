@@ -9,7 +9,7 @@ from ..rejected_by_starlake import report_rejected_file
 from . import dsv, json, parquet, position
 from .source import Reading, Source
 
-__all__ = ["Reading", "Source", "describe_source", "explain_failure", "get_format"]
+__all__ = ["Reading", "Source", "describe_source", "explain_failure", "find_layouts", "get_format"]
 
 
 class _Reader(Protocol):
@@ -57,3 +57,11 @@ def explain_failure(reading: Reading) -> Exception | None:
         return _READERS[get_format(reading.table)].explain_failure(reading)
     except BadFile as error:
         return error
+
+
+def find_layouts(reading: Reading) -> Mapping[str, str]:
+    """Return the formats of dates that only the file shows; empty if there are none: attribute name -> SQL of the format."""
+    try:
+        return dsv.find_layouts(reading) if get_format(reading.table) == "DSV" else {}
+    except BadFile:
+        return {}

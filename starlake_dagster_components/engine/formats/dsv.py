@@ -25,7 +25,7 @@ from .line_ends import find_other_line_end
 from .records import LONGEST_LINE, Layout, LineEnds, LineTooLong, read_records, split_record
 from .separators import LONGEST as LONGEST_SEPARATOR
 from .separators import shorten_separators
-from .source import Reading, Source, build_call, read_options
+from .source import Reading, Source, build_call, fetch_rows, read_options
 
 _MOST_COLUMNS = 10_000
 
@@ -42,6 +42,10 @@ _NUMBER_FORMAT = frozenset({"decimal_separator", "thousands"})
 """Options that only read_csv can apply."""
 _FORMATS = {"DATE": "dateformat", "TIMESTAMP": "timestampformat", "TIMESTAMP WITH TIME ZONE": "timestampformat"}
 """Types for which an option of read_csv sets the format."""
+_SHORT_YEAR = r"^\s*\d{1,3}\D"
+_LONG_YEAR = r"'.*\d{4}.*'"
+_DATES = ("%m{0}%d{0}%Y", "%m{0}%d{0}%y", "%d{0}%m{0}%Y", "%d{0}%m{0}%y", "%Y{0}%m{0}%d", "%y{0}%m{0}%d")
+"""Formats of dates that read_csv guesses; ``{0}`` is any separator."""
 _rejects = itertools.count(1)
 
 
@@ -139,10 +143,14 @@ def _is_read_as_it_is(typed: TypedAttribute, options: Mapping[str, str]) -> bool
 
 
 def _parse_moment(reading: Reading, typed: TypedAttribute, raw: str, options: Mapping[str, str], lenient: bool) -> str:
-    """Return the SQL of a string that can be cast to a date or time, if an option sets its format; otherwise ``raw``."""
-    layout = options.get(_FORMATS.get(normalize_type(typed.type), ""))
-    if layout is None or raw == "NULL" or get_rule(reading.session.project, reading.table, typed).form is not None:
+    """Return the SQL of a string that can be cast to a date or time if it is valid; ``raw`` for other types."""
+    option = _FORMATS.get(normalize_type(typed.type))
+    if option is None or raw == "NULL" or get_rule(reading.session.project, reading.table, typed).form is not None:
         return raw
+    layout = options.get(option) or reading.layouts.get(typed.attribute.name)
+    if layout is None:
+        # DuckDB would cast 31/12/24 to December 24 of the year 31.
+        return f"CASE WHEN regexp_matches({raw}, '{_SHORT_YEAR}') THEN '?' || {raw} ELSE {raw} END"
     return f"CAST({'try_strptime' if lenient else 'strptime'}(nullif({raw}, ''), {layout}) AS VARCHAR)"
 
 
@@ -288,6 +296,33 @@ def _make_readable(reading: Reading, layout: Layout) -> _Readable:
         return _Readable(copy, short, None, within)
     file = encodings.make_readable(reading.file, codec, reading.scratch, native=frozenset(_NATIVE))
     return _Readable(file, separator, _NATIVE.get(codec) if file == reading.file else None)
+
+
+def find_layouts(reading: Reading) -> Mapping[str, str]:
+    """Return the format of the dates of each attribute, if DuckDB cannot cast them and only one of the formats that it guesses fits all.
+
+    DuckDB itself guesses from the first rows, and might exchange day and month.
+    """
+    found: dict[str, str] = {}
+    if "dateformat" in read_options(reading.table, "read_csv"):
+        return found
+    read = _describe_source(reading, _read_layout(reading.table), all_text=True)
+    for typed in reading.attributes:
+        name = typed.attribute.name
+        raw, value = read.raws.get(name), read.columns.get(name)
+        if normalize_type(typed.type) != "DATE" or raw is None or raw == value:
+            continue
+        first = fetch_rows(f"SELECT {raw} FROM {read.relation} WHERE {raw} <> '' LIMIT 1")
+        separator = re.search(r"\D", first[0][0].strip()) if first else None
+        if separator is None:
+            continue
+        layouts = [quote_literal(layout.format(separator[0].replace("%", "%%"))) for layout in _DATES]
+        tests = [f"try_strptime({raw}, {o}) IS NOT NULL{f' AND {raw} SIMILAR TO {_LONG_YEAR}' if '%Y' in o else ''}" for o in layouts]
+        tests = [f"bool_and({test})" for test in (f"TRY_CAST({value} AS {typed.type}) IS NOT NULL", *tests)]
+        fits = fetch_rows(f"SELECT {', '.join(tests)} FROM {read.relation} WHERE {raw} <> ''")
+        if fits and not fits[0][0] and fits[0].count(True) == 1:
+            found[name] = layouts[fits[0].index(True) - 1]
+    return found
 
 
 def explain_failure(reading: Reading) -> Exception | None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import duckdb
 
-from ...project.model import Table
+from ...project.model import EMPTY, Table
 from ..ddl import TypedAttribute
 from ..engine_errors import BadFile, BadSetting, BadValue
 from ..instances import lend_instance
@@ -47,13 +47,19 @@ def read_options(table: Table, reader: str) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A file to read. ``scratch`` receives a readable copy of it."""
+    """A file to read.
+
+    Attributes:
+        scratch: receives a readable copy of the file.
+        layouts: attribute name -> SQL of the format of its dates, where the file itself shows it; see :func:`find_layouts` of DSV files.
+    """
 
     session: Session
     table: Table
     attributes: tuple[TypedAttribute, ...]
     file: Path
     scratch: Scratch
+    layouts: Mapping[str, str] = EMPTY
 
     @property
     def codec(self) -> str:
