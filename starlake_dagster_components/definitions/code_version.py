@@ -15,6 +15,7 @@ from operator import attrgetter
 from typing import Any
 
 from ..project.model import Project, Task
+from ..project.variables import is_own_variable
 from .nodes import StarlakeNode
 
 _ATTRIBUTE = attrgetter(
@@ -42,6 +43,8 @@ SQL, because searching for the end of each one would take quadratic time. All al
 Python finds twice as fast.
 """
 _PUNCTUATION = "(),;=<>+*/|-"
+_TEMPLATE = re.compile(r"[{$]\{([^{}]*)\}|\{%([^%]*)%\}")
+"""An expression or a statement of Jinja, or a ``${VARIABLE}``."""
 _INCLUDE = re.compile(r"""\{%-?\s*(?:include|import|from)\s+['"]([^'"]+)['"]""")
 
 
@@ -49,8 +52,8 @@ def compute_code_version(node: StarlakeNode) -> str | None:
     """Return the code version of a table or task; None for other nodes.
 
     For a table, it depends on the parts of its YAML that affect rows, as opposed to schedule, freshness, comments, and tags. For a task, it
-    depends on its SQL (without comments and formatting) and the files that the SQL includes, or on its Python program, and on the parts of
-    its YAML that affect rows.
+    depends on its SQL (without comments and formatting), the files that the SQL includes, and the variables that they use, or on its Python
+    program, and on the parts of its YAML that affect rows.
     """
     if node.table is not None:
         metadata = node.table.metadata
@@ -82,8 +85,10 @@ def _list_task_parts(task: Task, project: Project) -> Iterator[Any]:
     yield repr((task.sink, task.write_strategy))
     yield _list_attribute_parts(task.attributes)
     if task.sql_text is not None:
+        included = list(_read_includes(task.sql_text, project))
         yield normalize_sql(task.sql_text)
-        yield from _read_includes(task.sql_text, project)
+        yield from included
+        yield from _find_variables("\n".join((task.sql_text, *included)), project)
     elif task.python_file:
         yield _read_file(os.path.join(project.root, task.python_file))
 
@@ -130,6 +135,13 @@ def _read_includes(sql: str, project: Project) -> Iterator[str]:
             text = _read_file(os.path.join(project.metadata_folder, name))
             yield text
             names += _INCLUDE.findall(text)
+
+
+def _find_variables(sql: str, project: Project) -> Iterator[tuple[str, str]]:
+    """Yield the variables that SQL uses, with their values, except those that differ by time or machine: dates, intervals, and folders."""
+    names = {name for match in _TEMPLATE.finditer(sql) for name in re.findall(r"\w+", match[1] or match[2] or "")}
+    names = {name for name in names & project.variables.keys() if not is_own_variable(name)} - project.derived_variables
+    return ((name, project.variables[name]) for name in sorted(names))
 
 
 def _read_file(path: str) -> str:

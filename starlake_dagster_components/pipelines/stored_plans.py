@@ -164,7 +164,7 @@ class StoredPlans:
 
 
 def _complete(slim: Project, started: Project) -> Project:
-    return replace(slim, variables=started.variables, application=started.application)
+    return replace(slim, variables=started.variables, derived_variables=started.derived_variables, application=started.application)
 
 
 @lru_cache(maxsize=1)

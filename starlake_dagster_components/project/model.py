@@ -450,6 +450,8 @@ class Project:
     areas: Areas
     variables: Mapping[str, str] = field(default=EMPTY, repr=False)
     """All variables, including the process environment. They may contain secrets. Starlake: activeEnvVars."""
+    derived_variables: frozenset[str] = frozenset()
+    """Variables of env files whose values depend on Starlake's own variables, which differ by time and machine."""
     domains: tuple[Domain, ...] = ()
     external_domains: tuple[Domain, ...] = ()
     """Domains of ``metadata/external``, whose tables are described but not loaded."""

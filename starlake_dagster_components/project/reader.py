@@ -101,7 +101,8 @@ def start_reading(
     files.allow_folders([metadata, folders.dags, folders.types, folders.macros, folders.write_strategies])
     reading.problems.extend(variables.problems)
     values = FrozenDict({**variables.values, **folders.variables})
-    return StartedProject(Project(folder, variables.profile, application, folders.areas, values), reading, folders, section)
+    project = Project(folder, variables.profile, application, folders.areas, values, frozenset(variables.derived))
+    return StartedProject(project, reading, folders, section)
 
 
 def read_remaining_files(started: StartedProject, dependencies: str = "auto") -> Project:

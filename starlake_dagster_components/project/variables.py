@@ -4,7 +4,7 @@ Starlake: SchemaHandler.loadActiveEnvVars. The precedence follows its documentat
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -41,11 +41,13 @@ class Variables:
         values: the variables by name, without those of the areas.
         origins: variable of an env file -> its location.
         unset: the variables whose value refers to a variable that is not set, by name.
+        derived: variables whose value depends on Starlake's own: dates, folders.
         problems: problems with the env files.
     """
 
     profile: str | None = None
     values: dict[str, str] = field(default_factory=dict)
+    derived: set[str] = field(default_factory=set)
     origins: dict[str, Location] = field(default_factory=dict)
     unset: dict[str, Unset] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
@@ -214,8 +216,23 @@ def resolve_variables(
             values.setdefault(name, "")
     result.values = values
     result.origins = {key: env.places["", key] for key in common} | {key: env.places[chosen or "", key] for key in local}
+    result.derived = _find_derived([env.common, env.profiles.get(chosen or "", {})]) - options.keys()
     _find_unset(result, options)
     return result
+
+
+def is_own_variable(name: str) -> bool:
+    """Return whether a variable is one of Starlake's own, such as ``sl_date`` and ``SL_ROOT``, by its name."""
+    return name.lower().startswith("sl_")
+
+
+def _find_derived(layers: Sequence[Mapping[str, str]]) -> set[str]:
+    """Return the variables whose values refer to Starlake's own variables, directly or through other variables."""
+    uses = [(name, set(re.findall(r"\w+", value))) for layer in layers for name, value in layer.items() if "{" in value]
+    found: set[str] = set()
+    while new := {name for name, words in uses if words & found or any(map(is_own_variable, words))} - found:
+        found |= new
+    return found
 
 
 def _choose_name(profile: str | None, *others: str | None) -> str | None:

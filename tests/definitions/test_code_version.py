@@ -104,6 +104,39 @@ def test_code_version_follows_column_types_and_included_files(folder: ProjectFol
     assert list_versions(folder)["kpi_daily"] != included
 
 
+@pytest.mark.parametrize("use", ["{{FLOOR}}", "${FLOOR}", "{{ FLOOR | upper }}", "{% if FLOOR %}1{% endif %}"])
+def test_code_version_follows_the_variables_that_sql_uses(folder: ProjectFolder, use: str) -> None:
+    folder.write("metadata/env.sl.yml", "version: 1\nenv: {FLOOR: '1.10', OTHER: a}\n")
+    folder.write("metadata/transform/kpi/daily.sql", f"{SQL} -- OTHER\n having sum(amount) > {use}")
+    before = list_versions(folder)
+    folder.write("metadata/env.sl.yml", "version: 1\nenv: {FLOOR: '1.10', OTHER: b}\n")
+    assert list_versions(folder) == before
+    folder.write("metadata/env.sl.yml", "version: 1\nenv: {FLOOR: '1.1', OTHER: b}\n")
+    after = list_versions(folder)
+    assert {key for key in after if after[key] != before[key]} == {"kpi_daily"}
+
+
+def test_code_version_follows_variables_of_the_settings_and_of_the_environment(
+    folder: ProjectFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder.write("metadata/env.sl.yml", "version: 1\nenv: {FLOOR: '1', CEILING: '${LIMIT_OF_TEST}'}\n")
+    folder.write("metadata/transform/kpi/daily.sql", f"{SQL} having sum(amount) between {{{{FLOOR}}}} and {{{{CEILING}}}}")
+    versions = []
+    for floor, limit in (("2", "9"), ("3", "9"), ("3", "10")):
+        monkeypatch.setenv("LIMIT_OF_TEST", limit)
+        definitions = load_definitions_from_starlake_project(folder.root, variables={"FLOOR": floor})
+        versions.append(next(s.code_version for s in definitions.resolve_all_asset_specs() if s.key == dg.AssetKey("kpi_daily")))
+    assert len(set(versions)) == 3
+
+
+def test_code_version_does_not_follow_dates_and_folders(folder: ProjectFolder, tmp_path: Path) -> None:
+    folder.write("metadata/env.sl.yml", "version: 1\nenv: {NOW: '{{sl_datetime}}{{sl_milli}}', UNTIL: '${NOW}', IN: '{{SL_ROOT}}/in'}\n")
+    folder.write("metadata/transform/kpi/daily.sql", SQL + " having max(t) < '{{sl_milli}}{{SL_ROOT}}{{UNTIL}}{{NOW}}${IN}'")
+    before = list_versions(folder)["kpi_daily"]
+    folder.root.rename(tmp_path / "moved")
+    assert list_versions(ProjectFolder(tmp_path / "moved"))["kpi_daily"] == before
+
+
 def test_every_run_writes_rows_of_a_new_version(folder: ProjectFolder, tmp_path: Path) -> None:
     """Assets downstream of a table that was loaded again are out of date, although the code is the same."""
     definitions = load_definitions_from_starlake_project(folder.root, executor=RecordingExecutor())
