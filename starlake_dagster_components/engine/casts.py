@@ -17,6 +17,7 @@ _NUMBERS = split_words("TINYINT SMALLINT INTEGER BIGINT HUGEINT UTINYINT USMALLI
 _Type = duckdb.sqltypes.DuckDBPyType
 _guard = threading.Lock()
 _FAST_DIGITS = 18
+_SHORT_YEAR = r"^\s*\d{1,3}\D"
 
 
 @lru_cache(maxsize=4096)
@@ -40,8 +41,12 @@ def cast_text(text: str, ddl: str, *, checked: bool) -> str:
 
     ``text`` is the SQL of the string, which may occur more than once in the result.
     """
+    kind = normalize_type(ddl)
+    if kind.startswith(("DATE", "TIMESTAMP")):
+        # DuckDB would cast 31/12/24 to December 24 of the year 31.
+        text = f"CASE WHEN regexp_matches({text}, '{_SHORT_YEAR}') THEN '?' || {text} ELSE {text} END"
     cast = f"{'CAST' if checked else 'TRY_CAST'}({text} AS {ddl})"
-    wide = re.fullmatch(r"DECIMAL\((\d+),(\d+)\)", normalize_type(ddl))
+    wide = re.fullmatch(r"DECIMAL\((\d+),(\d+)\)", kind)
     if wide is None or int(wide[1]) <= _FAST_DIGITS or int(wide[2]) > _FAST_DIGITS:
         return cast
     # DuckDB takes a hundred times as long for a decimal with more digits than for one with 18.

@@ -402,3 +402,10 @@ def test_each_file_of_a_group_has_its_own_format_of_dates(tmp_path: Path) -> Non
     files = {"rows-1.csv": "id;day\n1;31/12/2024\n", "rows-2.csv": "id;day\n2;12/31/2024\n", "rows-3.csv": "id;day\n3;2024-12-31\n"}
     box.load("t", files, env={"SL_GROUPED": "true"})
     assert box.rows("select id, day::varchar from t.rows order by id") == [(n, "2024-12-31") for n in (1, 2, 3)]
+
+
+def test_years_with_two_digits_at_positions_are_rejected(tmp_path: Path) -> None:
+    attributes = "{ name: id, type: int, position: { first: 0, last: 0 } }\n{ name: day, type: date, position: { first: 1, last: 8 } }"
+    box = make(tmp_path).table("t", "rows", attributes, "format: POSITION, withHeader: false")
+    result = box.load("t", {"rows-1.txt": "131/12/24\n"}, check=False)
+    assert "line 1: column 'day': '31/12/24' is not of type date" in (result.reason or "")

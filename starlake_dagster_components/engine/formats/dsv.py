@@ -13,7 +13,7 @@ import duckdb
 from ...errors import suggest_name
 from ...project.model import Table
 from ...project.word_sets import split_words
-from ..casts import normalize_type
+from ..casts import cast_text, normalize_type
 from ..ddl import TypedAttribute
 from ..engine_errors import BadFile, BadSetting, BadValue
 from ..instances import lend_instance
@@ -42,7 +42,6 @@ _NUMBER_FORMAT = frozenset({"decimal_separator", "thousands"})
 """Options that only read_csv can apply."""
 _FORMATS = {"DATE": "dateformat", "TIMESTAMP": "timestampformat", "TIMESTAMP WITH TIME ZONE": "timestampformat"}
 """Types for which an option of read_csv sets the format."""
-_SHORT_YEAR = r"^\s*\d{1,3}\D"
 _LONG_YEAR = r"'.*\d{4}.*'"
 _DATES = ("%m{0}%d{0}%Y", "%m{0}%d{0}%y", "%d{0}%m{0}%Y", "%d{0}%m{0}%y", "%Y{0}%m{0}%d", "%y{0}%m{0}%d")
 """Formats of dates that read_csv guesses; ``{0}`` is any separator."""
@@ -143,14 +142,13 @@ def _is_read_as_it_is(typed: TypedAttribute, options: Mapping[str, str]) -> bool
 
 
 def _parse_moment(reading: Reading, typed: TypedAttribute, raw: str, options: Mapping[str, str], lenient: bool) -> str:
-    """Return the SQL of a string that can be cast to a date or time if it is valid; ``raw`` for other types."""
+    """Return the SQL of a string that can be cast to a date or time, if its format is known; otherwise ``raw``."""
     option = _FORMATS.get(normalize_type(typed.type))
     if option is None or raw == "NULL" or get_rule(reading.session.project, reading.table, typed).form is not None:
         return raw
     layout = options.get(option) or reading.layouts.get(typed.attribute.name)
     if layout is None:
-        # DuckDB would cast 31/12/24 to December 24 of the year 31.
-        return f"CASE WHEN regexp_matches({raw}, '{_SHORT_YEAR}') THEN '?' || {raw} ELSE {raw} END"
+        return raw
     return f"CAST({'try_strptime' if lenient else 'strptime'}(nullif({raw}, ''), {layout}) AS VARCHAR)"
 
 
@@ -309,8 +307,12 @@ def find_layouts(reading: Reading) -> Mapping[str, str]:
     read = _describe_source(reading, _read_layout(reading.table), all_text=True)
     for typed in reading.attributes:
         name = typed.attribute.name
-        raw, value = read.raws.get(name), read.columns.get(name)
-        if normalize_type(typed.type) != "DATE" or raw is None or raw == value:
+        raw = read.raws.get(name, "NULL")
+        if (
+            normalize_type(typed.type) != "DATE"
+            or raw == "NULL"
+            or get_rule(reading.session.project, reading.table, typed).form is not None
+        ):
             continue
         first = fetch_rows(f"SELECT {raw} FROM {read.relation} WHERE {raw} <> '' LIMIT 1")
         separator = re.search(r"\D", first[0][0].strip()) if first else None
@@ -318,7 +320,7 @@ def find_layouts(reading: Reading) -> Mapping[str, str]:
             continue
         layouts = [quote_literal(layout.format(separator[0].replace("%", "%%"))) for layout in _DATES]
         tests = [f"try_strptime({raw}, {o}) IS NOT NULL{f' AND {raw} SIMILAR TO {_LONG_YEAR}' if '%Y' in o else ''}" for o in layouts]
-        tests = [f"bool_and({test})" for test in (f"TRY_CAST({value} AS {typed.type}) IS NOT NULL", *tests)]
+        tests = [f"bool_and({test})" for test in (f"{cast_text(raw, typed.type, checked=False)} IS NOT NULL", *tests)]
         fits = fetch_rows(f"SELECT {', '.join(tests)} FROM {read.relation} WHERE {raw} <> ''")
         if fits and not fits[0][0] and fits[0].count(True) == 1:
             found[name] = layouts[fits[0].index(True) - 1]
