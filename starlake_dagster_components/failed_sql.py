@@ -13,6 +13,7 @@ _PERMANENT = re.compile(
         (
             # DuckDB
             r"\b(?:Parser|Binder|Conversion|Constraint|Out of Range|Mismatch Type|Syntax) Error: ",
+            r"\bInvalid Input Error: (?!Attempting to execute )",
             r"\bCSV Error on Line: \d",
             # PostgreSQL, Redshift
             r"\bsyntax error at (?:or near|end of input)",
@@ -22,6 +23,8 @@ _PERMANENT = re.compile(
             r"\binvalid input syntax for ",
             r"\bvalue too long for type\b",
             r"\bnumeric field overflow\b",
+            r"\b(?:integer|bigint|smallint|field value) out of range\b",
+            r"\bmore than one row returned by a subquery\b",
             r"\bdivision by zero\b",
             r"\bviolates (?:not-null|unique|check|foreign key) constraint\b",
             # MySQL, MariaDB

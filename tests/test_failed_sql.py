@@ -49,6 +49,11 @@ def test_only_the_lines_around_the_error_of_a_long_statement_are_shown() -> None
     [
         ('Binder Error: Referenced column "nosuch" not found in FROM clause!', True),
         ('Parser Error: syntax error at or near "into"', True),
+        ('Invalid Input Error: Could not parse string "abc" according to format specifier "%Y"', True),
+        ("Invalid Input Error: Malformed JSON at byte 1 of input: unexpected end of data", True),
+        ("Invalid Input Error: Attempting to execute an unsuccessful or closed pending query result\nError: IO Error: disk", False),
+        ("ERROR: integer out of range", True),
+        ("ERROR: more than one row returned by a subquery used as an expression", True),
         ("Conversion Error: CSV Error on Line: 3 Original Line: x;Bob;20", True),
         ("Constraint Error: NOT NULL constraint failed: t.id", True),
         ("Catalog Error: Table with name incr does not exist!", False),

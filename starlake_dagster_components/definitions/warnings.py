@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -73,7 +73,7 @@ def add_warnings(graph: AssetGraph, problems: Sequence[Problem]) -> AssetGraph:
     for node_id, node in graph.nodes.items():
         files = list(_list_files(node))
         above = [folders[folder] for folder in {file.rpartition("/")[0] for file in files} if folder in folders] if folders else []
-        about = [p for file in dict.fromkeys((*files, *above)) for p in by_file.get(file, ())]
+        about = [p for file in dict.fromkeys((*files, *above, *_list_folders(files))) for p in by_file.get(file, ())]
         if about:
             spec = specs[node_id].replace_attributes(metadata={**specs[node_id].metadata, **_build_metadata(about)})
             specs[node_id] = _mark_stale(spec, [p for p in about if p.message.startswith(STALE)])
@@ -122,6 +122,13 @@ def _list_files(node: StarlakeNode) -> Iterator[str]:
     if node.task:
         files += [node.task.sql_file, node.task.python_file]
     yield from dict.fromkeys(file for file in files if file)
+
+
+def _list_folders(files: Iterable[str]) -> Iterator[str]:
+    """Yield the folders that contain files, directly or indirectly. A folder that cannot be read affects everything in it."""
+    for file in files:
+        while file := file.rpartition("/")[0]:
+            yield file
 
 
 def _build_metadata(problems: Sequence[Problem]) -> dict[str, dg.MetadataValue]:

@@ -106,6 +106,7 @@ class TestLastGood:
         built = build_definitions(project.root, Settings())
         assert list_jobs(built) == ALL
         assert "(metadata/load): until they are fixed" in built.problems[0].message
+        assert {key for key in list_assets(built) if STALE in read_warnings(built, key)} == {"shop", "shop_orders", "shop_items"}
 
     def test_a_removed_dag_config_keeps_the_last_good_plan_although_the_application_refers_to_it(self, project: ProjectFolder) -> None:
         build_definitions(project.root, Settings())
@@ -223,6 +224,15 @@ def test_a_reload_that_drops_all_jobs_of_a_kind_warns(project: ProjectFolder) ->
         "metadata/transform: warning: THIS RELOAD DROPS 2 of 2 transform jobs with their schedules and sensors: alone, kpi_tasks",
     ]
     assert not [p for p in build_definitions(project.root, Settings()).problems if "THIS RELOAD DROPS" in p.message]
+
+
+def test_the_rest_of_a_folder_shows_its_dropped_jobs(project: ProjectFolder) -> None:
+    build_definitions(project.root, Settings())
+    (project.root / "metadata/transform/kpi/alone.sql").unlink()
+    (project.root / "metadata/transform/kpi/alone.sl.yml").unlink()
+    built = build_definitions(project.root, Settings(dropped_jobs=0.5))
+    shown = {key for key in list_assets(built) if "THIS RELOAD DROPS 1 of 2 transform jobs" in read_warnings(built, key)}
+    assert shown == {"kpi_daily", "kpi_top"}
 
 
 LOCATION = """
