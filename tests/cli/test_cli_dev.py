@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 from dev_process import WAIT, Dev
 from project_folder import ProjectFolder
+from waiting import wait_until
 
 from starlake_dagster_components.cli import main
 from starlake_dagster_components.cli.dev import Watcher, choose_port, name_locations
@@ -152,7 +153,8 @@ def test_edits_appear_on_the_page_and_broken_ones_keep_the_last_good_graph(
     finally:
         code = dev.end()
     assert code == 0
-    assert [pid for pid in started if Path(f"/proc/{pid}").exists()] == []
+    # The processes of code servers end a moment after their parents.
+    wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in started), "the end of all processes")
 
 
 @pytest.mark.slow
