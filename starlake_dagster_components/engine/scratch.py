@@ -15,9 +15,14 @@ _NEW = ".new"
 
 
 class Scratch:
-    """A temporary folder that is created when it is first needed."""
+    """A temporary folder that is created when it is first needed.
+
+    Attributes:
+        copies: (file, encoding) -> its copy in UTF-8, so that it is converted only once.
+    """
 
     def __init__(self) -> None:
+        self.copies: dict[tuple[Path, str], Path] = {}
         self._folder: Path | None = None
         self._lock = -1
         self._used = 0

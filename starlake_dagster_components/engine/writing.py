@@ -376,15 +376,15 @@ class Writer:
 
     def _find_layouts(self, group: Group, scratch: Scratch, error: duckdb.Error) -> bool:
         """Find formats of dates that the files show, after the group was rejected. Return whether it can be loaded with them."""
-        if not self._layouts and not isinstance(error, _NOT_THE_FILE) and not explain_full_disk(error):
-            found = {file: find_layouts(self._make_reading(group, file, scratch)) for file in group.files}
-            self._layouts = {file: layouts for file, layouts in found.items() if layouts}
-            return bool(self._layouts)
-        return False
+        if self._layouts or not _concerns_file(error):
+            return False
+        found = {file: find_layouts(self._make_reading(group, file, scratch)) for file in group.files}
+        self._layouts = {file: layouts for file, layouts in found.items() if layouts}
+        return bool(self._layouts)
 
     def _explain_rejection(self, group: Group, scratch: Scratch, error: duckdb.Error) -> StarlakeError:
         """Return the exception for a batch that DuckDB has rejected, with the bad values of the file if they can be found."""
-        if not isinstance(error, _NOT_THE_FILE) and not explain_full_disk(error):
+        if _concerns_file(error):
             for file in group.files:
                 found = explain_failure(self._make_reading(group, file, scratch))
                 if isinstance(found, StarlakeError):
@@ -420,6 +420,11 @@ def _check_unchanged(files: Sequence[Path], identities: Sequence[Identity]) -> N
         if Identity.read(file) != identity:
             reason = "the file changed while it was read: it is still being written, or was replaced"
             raise BadFile(str(file), f"{reason}. None of its rows are loaded, and it stays where it is")
+
+
+def _concerns_file(error: duckdb.Error) -> bool:
+    """Return whether the content of a file may be the reason for an error."""
+    return not isinstance(error, _NOT_THE_FILE) and not explain_full_disk(error)
 
 
 def _make_failure(group: Group, error: Exception) -> EngineError:

@@ -32,16 +32,17 @@ def explain_name(graph: AssetGraph, settings: Settings, name: str) -> list[str]:
     jobs = {p.name: p for p in graph.plan.pipelines}
     schedules = {f"{p.name}_schedule": p for p in jobs.values() if p.schedule}
     sensors = {f"{p.name}_sensor": p for p in jobs.values() if find_watched_assets(graph, p, settings)}
-    file_sensors = {name_file_sensor(p): (p, folders) for p, folders in find_file_sensors(graph.plan, settings).folders}
+    folders = {p.name: folders for p, folders in find_file_sensors(graph.plan, settings).folders}
+    file_sensors = {name_file_sensor(jobs[job]): job for job in folders}
     nodes: dict[str, NodeId] = {}
     for node_id, spec in graph.specs.items():
         for known_as in (spec.key.to_user_string(), node_id[1], graph.nodes[node_id].name):
             nodes.setdefault(known_as, node_id)
     found = [
-        *(_explain_job(graph, settings, jobs[name]) if name in jobs else ()),
+        *(_explain_job(graph, settings, jobs[name], folders.get(name, ())) if name in jobs else ()),
         *(_explain_schedule(settings, schedules[name]) if name in schedules else ()),
         *(_explain_sensor(graph, settings, sensors[name]) if name in sensors else ()),
-        *(_explain_file_sensor(*file_sensors[name]) if name in file_sensors else ()),
+        *(_explain_file_sensor(jobs[job], folders[job]) if (job := file_sensors.get(name)) else ()),
         *(_explain_asset(graph, nodes[name]) if name in nodes else ()),
     ]
     if not found:
@@ -58,7 +59,8 @@ def _show_key(pipeline: Pipeline, key: str = "") -> str:
     return _show_location(pipeline.dag_config.origin.locate(key))
 
 
-def _explain_job(graph: AssetGraph, settings: Settings, pipeline: Pipeline) -> Iterator[str]:
+def _explain_job(graph: AssetGraph, settings: Settings, pipeline: Pipeline, folders: Sequence[WaitingFolder]) -> Iterator[str]:
+    """Yield lines that explain a job. ``folders`` are those that its file sensor watches; empty if it does not have one."""
     config = pipeline.dag_config
     yield f"job {pipeline.name}: {pipeline.kind} pipeline of the DAG config '{config.name}'{_show_key(pipeline)}"
     yield f"  file name {pipeline.filename}: rendered from '{config.filename}'{_show_key(pipeline, 'filename')}"
@@ -71,9 +73,8 @@ def _explain_job(graph: AssetGraph, settings: Settings, pipeline: Pipeline) -> I
     for domain, pre_load in pipeline.pre_load.items():
         yield f"  pre-load of {domain}: {pre_load.strategy}{_show_key(pipeline, _STRATEGY)}"
     yield from (f"  {line}" for line in _explain_schedule(settings, pipeline))
-    for watching, folders in find_file_sensors(graph.plan, settings).folders:
-        if watching is pipeline:
-            yield from (f"  {line}" for line in _explain_file_sensor(pipeline, folders))
+    if folders:
+        yield from (f"  {line}" for line in _explain_file_sensor(pipeline, folders))
     for name in (*(t.full_name for t in pipeline.tables), *(t.full_name for t in pipeline.tasks)):
         yield f"  runs {name}: dagRef{_show_location(pipeline.dag_refs.get(name))}"
     own = set(graph.get_pipeline_keys(pipeline))

@@ -143,13 +143,19 @@ def _is_read_as_it_is(typed: TypedAttribute, options: Mapping[str, str]) -> bool
 
 def _parse_moment(reading: Reading, typed: TypedAttribute, raw: str, options: Mapping[str, str], lenient: bool) -> str:
     """Return the SQL of a string that can be cast to a date or time, if its format is known; otherwise ``raw``."""
-    option = _FORMATS.get(normalize_type(typed.type))
-    if option is None or raw == "NULL" or get_rule(reading.session.project, reading.table, typed).form is not None:
-        return raw
-    layout = options.get(option) or reading.layouts.get(typed.attribute.name)
+    option = _find_format_option(reading, typed, raw)
+    layout = options.get(option) or reading.layouts.get(typed.attribute.name) if option else None
     if layout is None:
         return raw
     return f"CAST({'try_strptime' if lenient else 'strptime'}(nullif({raw}, ''), {layout}) AS VARCHAR)"
+
+
+def _find_format_option(reading: Reading, typed: TypedAttribute, raw: str) -> str | None:
+    """Return the option that sets the format of an attribute's dates or times; None for others, and if the type has a pattern."""
+    option = _FORMATS.get(normalize_type(typed.type))
+    if option is None or raw == "NULL" or get_rule(reading.session.project, reading.table, typed).form is not None:
+        return None
+    return option
 
 
 def _leave_out_bad_rows(reading: Reading, read: Source, rejects: str) -> Source:
@@ -308,11 +314,7 @@ def find_layouts(reading: Reading) -> Mapping[str, str]:
     for typed in reading.attributes:
         name = typed.attribute.name
         raw = read.raws.get(name, "NULL")
-        if (
-            normalize_type(typed.type) != "DATE"
-            or raw == "NULL"
-            or get_rule(reading.session.project, reading.table, typed).form is not None
-        ):
+        if _find_format_option(reading, typed, raw) != "dateformat":
             continue
         first = fetch_rows(f"SELECT {raw} FROM {read.relation} WHERE {raw} <> '' LIMIT 1")
         separator = re.search(r"\D", first[0][0].strip()) if first else None

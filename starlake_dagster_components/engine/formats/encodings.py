@@ -133,6 +133,8 @@ def make_readable(file: Path, codec: str, scratch: Scratch, *, native: frozenset
     """
     if codec in ("utf-8", "ascii") or codec in native:
         return file
+    if known := scratch.copies.get((file, codec)):
+        return known
     copy = scratch.make_file("data")
     line = 1
     with open_text(file, codec, errors="strict") as reader, write_file(copy) as writer:
@@ -142,6 +144,7 @@ def make_readable(file: Path, codec: str, scratch: Scratch, *, native: frozenset
                 writer.write(chunk.encode())
         except UnicodeError as error:
             raise BadFile(str(file), "", [BadValue(0, f"after line {line}: bytes that are not {codec} text ({error})")]) from error
+    scratch.copies[file, codec] = copy
     return copy
 
 

@@ -90,8 +90,7 @@ def _check_keys(reading: Reading) -> None:
     if not attributes or _is_whole_document(reading):
         return
     unknown = _list_fields((), attributes)
-    file = encodings.make_readable(reading.file, reading.codec, reading.scratch)
-    objects = build_call("read_json_objects", file, {"format": _quote_layout(reading)} | _read_object_size(reading))
+    objects = _call_objects(reading)
     found: dict[_Path, list[str]] = {}
     # In most files, the first objects have each struct.
     for relation in (f"(SELECT json FROM {objects} LIMIT {_ENOUGH})", objects):
@@ -119,8 +118,7 @@ def _check_decimals(reading: Reading) -> None:
     decimals = list(dict.fromkeys(_list_decimals(reading, attributes, "$")))
     if not decimals:
         return
-    file = encodings.make_readable(reading.file, reading.codec, reading.scratch)
-    objects = build_call("read_json_objects", file, {"format": _quote_layout(reading)} | _read_object_size(reading))
+    objects = _call_objects(reading)
     # Regular expressions with groups are slow. In most files, each number is written as DuckDB writes it, or has few digits.
     changed = " OR ".join([f"regexp_matches(json, {_TOO_LONG})", *dict.fromkeys(_build_change_test(path) for path, _, _ in decimals)])
     numbered = f"SELECT row_number() OVER () AS record, CAST(json AS VARCHAR) AS json FROM {objects}"
@@ -192,9 +190,11 @@ def _write_step(name: str) -> str:
     return f'."{escaped}"'
 
 
-def _read_object_size(reading: Reading) -> dict[str, str]:
-    """Return the parameter for larger objects, if the table has this option."""
-    return {name: size for name, size in read_options(reading.table, "read_json").items() if name == "maximum_object_size"}
+def _call_objects(reading: Reading) -> str:
+    """Return the call that reads the objects of a file as JSON, with the option for larger objects, if the table has it."""
+    file = encodings.make_readable(reading.file, reading.codec, reading.scratch)
+    sizes = {name: size for name, size in read_options(reading.table, "read_json").items() if name == "maximum_object_size"}
+    return build_call("read_json_objects", file, {"format": _quote_layout(reading)} | sizes)
 
 
 def _begins_with_mark(reading: Reading) -> bool:
